@@ -1,0 +1,41 @@
+PYTHON ?= python3
+NAME ?= tiny-clips-layerwise-tpe-s0
+
+VENV := .venv
+BIN := $(VENV)/bin
+DB := outputs/mlflow.db
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint ui help
+
+help: ## list these targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run ## search the tiny pair and export its best recipe to outputs/export
+	$(BIN)/merit-opt search
+	$(BIN)/merit-opt export recipe=study:$(NAME) out=outputs/export
+
+test: $(VENV)/.dev ## run the tests
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev ## ruff, import-linter, pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
+
+ui: $(VENV)/.run ## browse the studies in MLflow
+	@test -f $(DB) || { echo "$(DB) is not there yet: make demo writes it"; exit 1; }
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(DB) --host 127.0.0.1
+
+$(VENV)/.run: pyproject.toml requirements.lock
+	@echo "installing into $(VENV): about 5 GB, some minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing the development tools into $(VENV)"
+	@$(PIP) install -c requirements.lock -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The option files, one folder per group."""

@@ -1,0 +1,140 @@
+"""Option files to objects: the only place that follows a `_target_`."""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+
+from merit_opt.errors import UserError
+
+TARGET = "_target_"
+ALLOWED = "merit_opt."
+
+
+@dataclass(frozen=True)
+class Factory:
+    """One option file, checked against the factory it names, not called yet.
+
+    Attributes:
+        group: The configuration group.
+        call: The factory.
+        arguments: What the option file gives it, converted to the types it asks for.
+    """
+
+    group: str
+    call: Callable[..., Any]
+    arguments: Mapping[str, Any]
+
+    def build(self, **injected: Any) -> Any:
+        """Call the factory with what only the program knows."""
+        return self.call(**self.arguments, **injected)
+
+
+def factories(
+    cfg: DictConfig, own_keys: Mapping[str, set[str]], **injected: set[str]
+) -> dict[str, Factory]:
+    """Every group of `cfg` that names a factory, checked; all problems are told at once.
+
+    Args:
+        cfg: The composed configuration.
+        own_keys: Group -> keys in it that are not the factory's.
+        injected: Group -> arguments that the program gives itself.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value has the wrong type.
+    """
+    found: dict[str, Factory] = {}
+    problems: list[str] = []
+    for group in (str(key) for key in cfg):
+        node = cfg[group]
+        if not isinstance(node, DictConfig) or TARGET not in node:
+            continue
+        values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+        values = {k: v for k, v in values.items() if k not in own_keys.get(group, set())}
+        call = _resolve(values.pop(TARGET))
+        arguments, wrong = _bind(group, call, values, injected.get(group, set()))
+        problems += wrong
+        found[group] = Factory(group, call, arguments)
+    if problems:
+        raise UserError("\n  ".join(["the configuration does not fit:", *problems]))
+    return found
+
+
+def _resolve(target: str) -> Callable[..., Any]:
+    if not target.startswith(ALLOWED):
+        raise UserError(f"_target_ must start with {ALLOWED}, got {target}")
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"_target_ {target} cannot be found: {error}") from None
+
+
+def _bind(
+    group: str, call: Callable[..., Any], values: Mapping[str, Any], injected: set[str]
+) -> tuple[dict[str, Any], list[str]]:
+    hints = _hints(call)
+    parameters = inspect.signature(call).parameters
+    wanted = [name for name in parameters if name not in injected]
+    problems: list[str] = []
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in wanted:
+            near = get_close_matches(name, wanted, n=1, cutoff=0.0)
+            problems.append(
+                f"{group}.{name} is not known"
+                + (f"; did you mean {group}.{near[0]}?" if near else "")
+            )
+            continue
+        try:
+            arguments[name] = convert(value, hints[name])
+        except ValueError as error:
+            problems.append(f"{group}.{name}: {error}")
+    required = (n for n in wanted if parameters[n].default is inspect.Parameter.empty)
+    problems += [f"{group}.{name} must be given" for name in required if name not in values]
+    return arguments, problems
+
+
+def _hints(call: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(call.__init__ if inspect.isclass(call) else call)
+
+
+def convert(value: Any, wanted: Any) -> Any:
+    """`value` as the annotated type `wanted`: the few types that option files hold.
+
+    Raises:
+        ValueError: It is of another type; the message says which was expected.
+    """
+    origin, members = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        (member,) = (m for m in members if m is not type(None))
+        return None if value is None else convert(value, member)
+    if origin is Literal:
+        _require(value in members, value, f"one of {', '.join(members)}")
+        return value
+    if origin is tuple:
+        _require(isinstance(value, list), value, "a list")
+        return tuple(convert(item, members[0]) for item in value)
+    expected, given, make = _SCALARS[wanted]
+    _require(isinstance(value, given) and not isinstance(value, bool), value, expected)
+    return make(value)
+
+
+_SCALARS: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
+    str: ("a text", str, str),
+    Path: ("a path", str, Path),
+    int: ("a whole number", int, int),
+    float: ("a number", int | float, float),
+}
+
+
+def _require(holds: object, value: Any, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"expected {expected}, got {value!r}")

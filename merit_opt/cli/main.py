@@ -1,0 +1,76 @@
+"""The console script: a verb, then Hydra overrides."""
+
+import os
+import sys
+from difflib import get_close_matches
+
+from merit_opt.errors import UserError
+
+USER_ERROR, INTERRUPTED = 2, 130
+VERBS = {
+    "search": "run, resume or join a study; with no arguments the embedded demo, in minutes",
+    "evaluate": "measure one recipe on a suite, paired against the unmerged VLM",
+    "export": "write a recipe as a checkpoint that from_pretrained loads",
+    "check": "say every problem with pair, suite, storage and device; loads no weights",
+    "plant": "make a tiny VLM with damage planted in chosen layers",
+}
+EXAMPLES = """
+examples:
+  merit-opt search
+  merit-opt search space=merit sampler=cmaes study.trials=200 seed=1
+  merit-opt search -m seed=0,1 sampler=tpe,cmaes
+  merit-opt evaluate recipe=study:NAME suite.seed=1
+  merit-opt export recipe=study:NAME out=merged
+  merit-opt search --help      every option group and key of a verb
+  merit-opt search --cfg job   the composed configuration
+"""
+
+
+def main() -> None:
+    """Run the verb named first on the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """0 when the job was done, 2 for a user's error, 130 after Ctrl-C."""
+    verb, *rest = arguments or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        print(_version())
+        return 0
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
+        return _tell(f"there is no verb {verb!r}; did you mean `merit-opt {near}`?")
+    return _run_verb(verb, rest)
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    from merit_opt.cli.app import launch  # heavy: --help must answer at once
+
+    try:
+        return launch(verb, arguments)
+    except UserError as error:
+        return _tell(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _tell(message: str) -> int:
+    print(f"merit-opt: {message}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+    return f"usage: merit-opt VERB [KEY=VALUE …]\n\nverbs:\n{verbs}\n{EXAMPLES}"
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"merit-opt {version('merit-opt')}"

@@ -1,0 +1,96 @@
+"""What several verbs make of their configuration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from merit_opt.cli.build import Factory
+from merit_opt.data.suite import Suite
+from merit_opt.errors import UserError
+from merit_opt.models.pair import ModelPair
+from merit_opt.models.source import PairSource
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.store import named_recipe
+from merit_opt.search.references import PREFIX, study_recipe
+
+SPLIT_KEYS = {"search_share", "split_seed"}
+SUITE_INJECTED = {"cache", "progress"}
+
+Stage = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run writes.
+
+    Attributes:
+        root: `output_dir`.
+    """
+
+    root: Path
+
+    @property
+    def cache(self) -> Path:
+        """Rendered clips and evaluations; safe to delete."""
+        return self.root / "cache"
+
+    @property
+    def evaluations(self) -> Path:
+        """Cached evaluations."""
+        return self.cache / "evaluations"
+
+    def study(self, name: str) -> Path:
+        """A study's folder."""
+        return self.root / "studies" / name
+
+    def require_writable(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UserError: It cannot be made or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to output_dir={self.root}: {error.strerror}; choose another"
+            ) from error
+
+
+def build_suite(factory: Factory, outputs: Outputs, stage: Stage) -> Suite:
+    """The suite, its media made or found."""
+    return factory.build(cache=outputs.cache, progress=stage)
+
+
+@lru_cache(maxsize=1)
+def load_pair(source: PairSource, device: str) -> ModelPair:
+    """The pair on `device`; the jobs of a sweep share the last one loaded."""
+    return source.load(device)
+
+
+def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
+    """The recipe a user named, refused where it was found on another pair.
+
+    Raises:
+        UserError: No such recipe, or it belongs to another pair.
+    """
+    if not name.startswith(PREFIX):
+        recipe = named_recipe(name, source.alignment.n_layers)
+    else:
+        found = study_recipe(storage.build(), name)
+        if found.pair != source.digest:
+            raise UserError(
+                f"{name} was found on pair {found.pair}, but pair= gives {source.digest}; "
+                "give the pair that the study was run on"
+            )
+        recipe = found.recipe
+    if len(recipe.layers) != source.alignment.n_layers:
+        raise UserError(
+            f"recipe={name} is for {len(recipe.layers)} layers, "
+            f"this pair has {source.alignment.n_layers}"
+        )
+    return recipe

@@ -1,0 +1,77 @@
+"""What a person sees while work goes on; nothing is drawn where there is no terminal."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from merit_opt.tracking.record import TrialRecord
+
+TRIALS = "trials"
+
+
+class Display:
+    """One progress line at a time: the stage at work, with its time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` steps of the stage are finished."""
+        self._show(name, name, done, total)
+
+    def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
+        """`done` of `total` trials are finished, `record` the last of them."""
+        self._show(TRIALS, _trial_text(record, best), done, total)
+
+    def warn(self, message: str) -> None:
+        """Print a warning above the progress line."""
+        self._progress.console.print(f"warning: {message}", highlight=False, soft_wrap=True)
+
+    def _show(self, name: str, text: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            for other in self._tasks.values():
+                self._progress.update(other, visible=False)
+            self._tasks[name] = self._progress.add_task(text, total=total)
+        self._progress.update(
+            self._tasks[name], description=text, completed=done, total=total, visible=True
+        )
+
+
+@contextmanager
+def display(console: Console) -> Generator[Display]:
+    """A live display on `console`, or a silent one where it is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    with progress:
+        yield Display(progress)
+
+
+def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:
+    last = f"trial {record.number} {_scores(record)}"
+    if best is None:
+        return last
+    return f"{last} │ best {best.number} {_scores(best)} {len(best.recipe.merged_layers)} layers"
+
+
+def _scores(record: TrialRecord) -> str:
+    if record.state == "FAIL":
+        return "failed"
+    return f"TR {record.metrics['TR']:.3f} TP {record.metrics['TP']:.3f}"

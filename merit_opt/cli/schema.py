@@ -1,0 +1,98 @@
+"""Types of the root configuration of each verb; groups are checked against their factories."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class StudySchema:
+    """See conf/search.yaml."""
+
+    name: str | None = MISSING
+    trials: int = MISSING
+    hours: float | None = MISSING
+    uniform: list[float] = MISSING
+    random_layers: int = MISSING
+
+
+@dataclass
+class SearchSchema:
+    """See conf/search.yaml."""
+
+    pair: Any = MISSING
+    suite: Any = MISSING
+    space: Any = MISSING
+    sampler: Any = MISSING
+    objective: Any = MISSING
+    storage: Any = MISSING
+    tracking: Any = MISSING
+    engine: Any = MISSING
+    study: StudySchema = field(default_factory=StudySchema)
+    seed: int = MISSING
+    device: str = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
+class EvaluateSchema:
+    """See conf/evaluate.yaml."""
+
+    pair: Any = MISSING
+    suite: Any = MISSING
+    objective: Any = MISSING
+    storage: Any = MISSING
+    engine: Any = MISSING
+    recipe: str = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
+class ExportSchema:
+    """See conf/export.yaml."""
+
+    pair: Any = MISSING
+    storage: Any = MISSING
+    recipe: str = MISSING
+    out: str = MISSING
+    device: str = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
+class CheckSchema:
+    """See conf/check.yaml."""
+
+    pair: Any = MISSING
+    suite: Any = MISSING
+    storage: Any = MISSING
+    engine: Any = MISSING
+    device: str = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
+class PlantSchema:
+    """See conf/plant.yaml."""
+
+    layers: list[int] = MISSING
+    seed: int = MISSING
+    out: str = MISSING
+    output_dir: str = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    store = ConfigStore.instance()
+    for name, node in {
+        "search_schema": SearchSchema,
+        "evaluate_schema": EvaluateSchema,
+        "export_schema": ExportSchema,
+        "check_schema": CheckSchema,
+        "plant_schema": PlantSchema,
+    }.items():
+        store.store(name=name, node=node)

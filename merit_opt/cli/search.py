@@ -1,0 +1,122 @@
+"""`merit-opt search`: run, resume or join a study."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite, load_pair
+from merit_opt.cli.progress import Display, display
+from merit_opt.cli.tables import show_study
+from merit_opt.data.split import split_by_group
+from merit_opt.evaluation.cache import EvaluationCache
+from merit_opt.evaluation.engine import Engine
+from merit_opt.models.device import resolve_device
+from merit_opt.models.source import PairSource
+from merit_opt.search.fingerprint import digest
+from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.worker import Budget
+from merit_opt.tracking.record import StudyRecord
+
+NAMED_BY = ("pair", "suite", "space", "sampler")
+
+
+def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
+    """Run one study to its end and say what it found."""
+    console = Console()
+    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED, space={"n_layers"})
+    outputs = Outputs(Path(cfg.output_dir))
+    outputs.require_writable()
+    name = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
+    console.print(f"study {name}", highlight=False)
+    try:
+        with display(console) as shown:
+            result = _run(cfg, choices, built, outputs, name, shown)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; nothing measured is lost. To go on, give the same command again "
+            f"(study {name} in {outputs.root}).",
+            highlight=False,
+        )
+        raise
+    show_study(console, result)
+    _say_what_next(console, outputs, name, cfg)
+
+
+def _run(
+    cfg: DictConfig,
+    choices: Mapping[str, str],
+    built: Mapping[str, Factory],
+    outputs: Outputs,
+    name: str,
+    shown: Display,
+) -> Mapping[str, Any]:
+    settings = built["engine"].build()
+    device = resolve_device(cfg.device)
+    shown.stage("comparing the pair's architectures", 0, 1)
+    source: PairSource = built["pair"].build()
+    n_layers = source.alignment.n_layers
+    space = built["space"].build(n_layers=n_layers)
+    objective = built["objective"].build()
+    budget = Budget(
+        trials=cfg.study.trials,
+        hours=cfg.study.hours,
+        uniform=tuple(cfg.study.uniform),
+        random_layers=cfg.study.random_layers,
+        seed=cfg.seed,
+    )
+    sampler = built["sampler"].build()
+    suite = build_suite(built["suite"], outputs, shown.stage)
+    split = split_by_group(suite, search_share=cfg.suite.search_share, seed=cfg.suite.split_seed)
+    parts = {
+        "pair": source.digest,
+        "suite": suite.digest,
+        "search samples": split.search.digest,
+        "space": repr(space),
+        "objective": repr(objective),
+        "engine": settings.digest(device.partition(":")[0]),
+    }
+    facts = {key: choices[key] for key in NAMED_BY} | {
+        "seed": str(cfg.seed),
+        "trials": str(budget.trials),
+    }
+    plan = StudyPlan(
+        folder=outputs.study(name),
+        budget=budget,
+        space=space,
+        sampler=sampler,
+        objective=objective,
+        split=split,
+        fingerprint=parts,
+        record=StudyRecord(name, digest(parts), facts, OmegaConf.to_yaml(cfg, resolve=True)),
+    )
+
+    def engine() -> Engine:
+        shown.stage("loading the pair", 0, 1)
+        pair = load_pair(source, device)
+        return Engine(pair, settings, EvaluationCache(outputs.evaluations), shown.stage)
+
+    return run_study(
+        plan,
+        storage=built["storage"].build(),
+        tracker=built["tracking"].build(),
+        engine=engine,
+        reporter=shown,
+    )
+
+
+def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfig) -> None:
+    uri = cfg.tracking.get("uri")
+    lines = [
+        f"files: {outputs.study(name)}/ (result.json, recipes/best.json)",
+        "next:",
+        f"  merit-opt evaluate recipe=study:{name} suite.seed=1   # on videos nobody has seen",
+        f"  merit-opt export recipe=study:{name} out=merged   # a checkpoint from_pretrained loads",
+        f"  merit-opt search study.trials={2 * cfg.study.trials}   # go on searching",
+    ]
+    if uri and uri.startswith("sqlite"):
+        lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -1,0 +1,44 @@
+"""The short table a verb ends with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show_study(console: Console, result: Mapping[str, Any]) -> None:
+    """The final comparison of a study, from its result.json."""
+    confirm, best = result["confirm"], result["best"]
+    n = confirm["n"]
+    table = Table(title=f"{result['study']}: on confirm ({n['TR']} TR, {n['TP']} TP questions)")
+    for column in ("recipe", "TR", "TP", "objective"):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    _row(table, f"best (trial {best['number']})", confirm["best"], style="bold")
+    _row(table, "base (the VLM as it is)", confirm["base"] | {"objective": 0.0})
+    for control in confirm["controls"]:
+        _row(table, control["name"], control)
+    console.print(table)
+    for role, difference in confirm["difference"].items():
+        console.print(f"best - base, {role}: {difference_text(difference)}")
+    layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
+    console.print(
+        f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
+    )
+    for name, why in confirm["failed"].items():
+        console.print(f"{name} could not be measured: {why}")
+
+
+def difference_text(difference: Mapping[str, float]) -> str:
+    """A difference of accuracies with its interval, and whether it is significant."""
+    low, high = difference["low"], difference["high"]
+    verdict = "significant" if low > 0 or high < 0 else "not significant"
+    return (
+        f"{difference['estimate']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
+        f"p = {difference['p']:.2g} ({verdict})"
+    )
+
+
+def _row(table: Table, name: str, scores: Mapping[str, float], style: str = "") -> None:
+    numbers = [f"{scores['TR']:.3f}", f"{scores['TP']:.3f}", f"{scores['objective']:+.3f}"]
+    table.add_row(name, *numbers, style=style)

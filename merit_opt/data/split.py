@@ -1,0 +1,50 @@
+"""Search and confirm: which samples the study sees, and which only the comparison sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from merit_opt.data.suite import Suite
+from merit_opt.errors import UserError
+
+MAX_FOLDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Two suites without a group in common.
+
+    Attributes:
+        search: What the study optimises on.
+        confirm: What only the final comparison is measured on.
+    """
+
+    search: Suite
+    confirm: Suite
+
+
+def split_by_group(suite: Suite, *, search_share: float, seed: int) -> Split:
+    """Divide a suite by group (its videos), with the same mix of roles on both sides.
+
+    Args:
+        suite: With at least two groups.
+        search_share: Wanted share of the samples in `search`, in (0, 1); met to the nearest fold.
+        seed: Of the split alone; not the study's.
+
+    Raises:
+        UserError: The share is not in (0, 1), or the suite has fewer than two groups.
+    """
+    if not 0.0 < search_share < 1.0:
+        raise UserError(f"suite.search_share must lie between 0 and 1, got {search_share}")
+    groups = [s.group_id for s in suite.samples]
+    folds = min(MAX_FOLDS, len(set(groups)))
+    if folds < 2:
+        raise UserError(f"suite {suite.name} has {folds} videos; a split needs at least two")
+    roles = [suite.role(s) for s in suite.samples]
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    parts = [test for _, test in splitter.split(np.zeros(len(roles)), roles, groups)]
+    n_search = min(folds - 1, max(1, round(search_share * folds)))
+    chosen = {suite.samples[int(i)].id for part in parts[:n_search] for i in part}
+    rest = [s.id for s in suite.samples if s.id not in chosen]
+    return Split(suite.only(chosen), suite.only(rest))

@@ -1,0 +1,95 @@
+"""Video files to frames: uint8 ``[frames, height, width, 3]``, RGB, upright.
+
+Runs in this process and may take as long as the file makes it; a caller that must survive any
+file puts it in a process of its own.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from merit_opt.data.frames import frame_indices
+
+Frames = NDArray[np.uint8]
+Decoder = Callable[[Path, int | None], Frames]
+
+
+class MediaError(Exception):
+    """A media file that cannot be read.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it, in words.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["MediaError"], tuple[Path, str]]:
+        return MediaError, (self.path, self.reason)
+
+
+def read_frames(path: Path, count: int | None) -> Frames:
+    """`count` frames spread evenly over a video; None reads all.
+
+    decord reads it where decord is installed, and PyAV what decord cannot.
+
+    Raises:
+        MediaError: The file is missing, empty, corrupt or holds no video.
+    """
+    if not path.is_file():
+        raise MediaError(path, "no such file; see where the videos were unpacked")
+    if path.stat().st_size == 0:
+        raise MediaError(path, "the file is empty; download it again")
+    reason = ""
+    for decoder in _decoders():
+        try:
+            return decoder(path, count)
+        except (FFmpegError, OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+    raise MediaError(path, f"not a readable video ({reason}); replace the file")
+
+
+def _decoders() -> tuple[Decoder, ...]:
+    has_decord = importlib.util.find_spec("decord") is not None
+    return (_read_with_decord, _read_with_av) if has_decord else (_read_with_av,)
+
+
+def _read_with_decord(path: Path, count: int | None) -> Frames:
+    decord = importlib.import_module("decord")
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        frames: Frames = reader.get_batch(list(frame_indices(len(reader), count))).asnumpy()
+    except decord.DECORDError as error:
+        raise ValueError(str(error)) from error
+    return frames
+
+
+def _read_with_av(path: Path, count: int | None) -> Frames:
+    total = sum(1 for _ in _decoded(path))  # what a container promises is often wrong
+    indices = frame_indices(total, count)
+    wanted = frozenset(indices)
+    kept = {i: _upright(frame) for i, frame in enumerate(_decoded(path)) if i in wanted}
+    return np.stack([kept[i] for i in indices])
+
+
+def _decoded(path: Path) -> Iterator[VideoFrame]:
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise ValueError("it holds no video stream")
+        yield from (f for f in container.decode(stream) if isinstance(f, VideoFrame))
+
+
+def _upright(frame: VideoFrame) -> Frames:
+    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90))
+    return np.ascontiguousarray(turned, dtype=np.uint8)

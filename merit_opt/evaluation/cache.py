@@ -1,0 +1,60 @@
+"""Evaluations on disk, found by everything that shapes them; safe to delete."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from merit_opt.evaluation.evaluation import Evaluation, Score
+from merit_opt.files import write_text
+
+SCHEMA = 1
+
+
+class EvaluationCache:
+    """One JSON file per evaluation, written under a temporary name and renamed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, key: tuple[str, ...]) -> Evaluation | None:
+        """The evaluation put under `key`; a torn or foreign file is dropped."""
+        path = self._path(key)
+        try:
+            value = json.loads(path.read_text())
+            if value["schema"] != SCHEMA or value["key"] != list(key):
+                raise ValueError("another key")
+            return _evaluation(value["evaluation"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, key: tuple[str, ...], evaluation: Evaluation) -> None:
+        """Keep `evaluation` under `key`.
+
+        Raises:
+            UserError: The folder cannot be written.
+        """
+        text = json.dumps({"schema": SCHEMA, "key": key, "evaluation": asdict(evaluation)})
+        write_text(self._path(key), text)
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        return self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.json"
+
+
+def _evaluation(value: dict[str, object]) -> Evaluation:
+    match value:
+        case {
+            "suite": str() as suite,
+            "recipe": str() as recipe,
+            "ids": list() as ids,
+            "scores": list() as scores,
+            "seconds": float() as seconds,
+        } if len(ids) == len(scores):
+            return Evaluation(
+                suite, recipe, tuple(ids), tuple(Score(**s) for s in scores), seconds
+            )
+        case _:
+            raise ValueError("not an evaluation")

@@ -1,0 +1,87 @@
+"""Scores of one recipe on one suite, sample by sample. Missing is never zero."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from merit_opt.data.suite import Role, Suite
+from merit_opt.errors import TrialFailed
+
+Measure = Literal["accuracy", "probability", "log_probability"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one sample was answered.
+
+    Attributes:
+        value: 1.0 right, 0.0 wrong, None not scored.
+        answer: The letter chosen; empty when not scored.
+        log_probability: Natural log of the right option's probability, normalised over the
+            options; None when not scored.
+        why: Why it could not be scored; empty otherwise.
+    """
+
+    value: float | None
+    answer: str = ""
+    log_probability: float | None = None
+    why: str = ""
+
+    def measured(self, measure: Measure) -> float | None:
+        """The number `measure` asks for, or None when not scored."""
+        match measure:
+            case "accuracy":
+                return self.value
+            case "log_probability":
+                return self.log_probability
+            case "probability":
+                return None if self.log_probability is None else math.exp(self.log_probability)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores in the suite's order.
+
+    Attributes:
+        suite: Digest of the suite measured.
+        recipe: Digest of the recipe measured.
+        ids: Sample ids.
+        scores: One per id.
+        seconds: Wall time of the measurement.
+    """
+
+    suite: str
+    recipe: str
+    ids: tuple[str, ...]
+    scores: tuple[Score, ...]
+    seconds: float
+
+    @property
+    def unscored(self) -> dict[str, str]:
+        """Sample id -> why, for the samples that could not be scored."""
+        pairs = zip(self.ids, self.scores, strict=True)
+        return {i: score.why for i, score in pairs if score.value is None}
+
+    def measured(self, measure: Measure) -> dict[str, float]:
+        """Sample id -> number, for the samples that were scored."""
+        pairs = ((i, s.measured(measure)) for i, s in zip(self.ids, self.scores, strict=True))
+        return {i: number for i, number in pairs if number is not None}
+
+
+def role_means(evaluation: Evaluation, suite: Suite, measure: Measure) -> dict[Role, float]:
+    """Mean of `measure` over each role's scored samples.
+
+    Raises:
+        TrialFailed: A role has samples but none of them was scored.
+    """
+    measured = evaluation.measured(measure)
+    members: dict[Role, list[str]] = {}
+    for sample in suite.samples:
+        members.setdefault(suite.role(sample), []).append(sample.id)
+    means: dict[Role, float] = {}
+    for role, ids in members.items():
+        numbers = [measured[i] for i in ids if i in measured]
+        if not numbers:
+            raise TrialFailed(f"none of the {len(ids)} {role} samples could be scored")
+        means[role] = sum(numbers) / len(numbers)
+    return means

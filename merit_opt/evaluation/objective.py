@@ -1,0 +1,39 @@
+"""What the search maximises: arithmetic on role means, nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from merit_opt.data.suite import Role
+from merit_opt.errors import UserError
+from merit_opt.evaluation.evaluation import Measure
+
+
+@dataclass(frozen=True, slots=True)
+class PenalisedGain:
+    """``(TR - TR_base) - penalty * max(0, TP_base - TP)``.
+
+    MERIT rewards TR gain and penalises TP loss (its abstract); this form of it is ours.
+
+    Attributes:
+        score: What the role means are means of.
+        penalty: Price of one point of TP in points of TR; at least 0.
+
+    Raises:
+        UserError: An unknown score or a negative penalty.
+    """
+
+    score: Measure
+    penalty: float
+
+    def __post_init__(self) -> None:
+        if self.score not in get_args(Measure):
+            raise UserError(
+                f"objective.score is one of {', '.join(get_args(Measure))}; got {self.score!r}"
+            )
+        if not self.penalty >= 0.0:
+            raise UserError(f"objective.penalty must be 0 or more, got {self.penalty}")
+
+    def __call__(self, means: Mapping[Role, float], base: Mapping[Role, float]) -> float:
+        """The objective of role means against the base's on the same samples."""
+        return (means["TR"] - base["TR"]) - self.penalty * max(0.0, base["TP"] - means["TP"])

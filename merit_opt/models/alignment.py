@@ -1,0 +1,124 @@
+"""Which tensor of the VLM's language model corresponds to which of the backbone's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from merit_opt.errors import PairMismatch
+from merit_opt.recipe.recipe import PARTS, Part
+
+_MODULES: dict[str, Part] = {
+    "self_attn": "attention",
+    "mlp": "mlp",
+    "input_layernorm": "norm",
+    "post_attention_layernorm": "norm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedTensor:
+    """One mergeable tensor.
+
+    Attributes:
+        layer: Decoder layer, 0 nearest the embeddings.
+        part: The part it belongs to.
+        name: Its name inside the layer, such as `self_attn.q_proj.weight`.
+    """
+
+    layer: int
+    part: Part
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Every tensor of the language model: merged by a recipe, or kept with its reason.
+
+    Attributes:
+        n_layers: Decoder layers.
+        tensors: Mergeable tensors in layer order.
+        kept: Name in the decoder -> why a merge never touches it.
+    """
+
+    n_layers: int
+    tensors: tuple[AlignedTensor, ...]
+    kept: dict[str, str]
+
+    def count(self, part: Part) -> int:
+        """How many tensors belong to `part` over all layers."""
+        return sum(t.part == part for t in self.tensors)
+
+
+def decoder_layers(model: Any) -> nn.ModuleList:
+    """The decoder layers of a VLM's language model or of a text model, found by module."""
+    return model.get_decoder().layers
+
+
+def layer_tensor(model: Any, tensor: AlignedTensor) -> nn.Parameter:
+    """The live parameter of `model` that `tensor` names."""
+    return decoder_layers(model)[tensor.layer].get_parameter(tensor.name)
+
+
+def align(vlm: Any, backbone: Any) -> Alignment:
+    """Match two models layer by layer; works on the meta device.
+
+    Raises:
+        PairMismatch: Layer counts, names or shapes differ; every problem is listed.
+    """
+    layers, other = decoder_layers(vlm), decoder_layers(backbone)
+    if len(layers) != len(other):
+        raise PairMismatch(
+            f"the VLM has {len(layers)} decoder layers, the backbone has {len(other)}; "
+            "give the text model that this VLM was trained from"
+        )
+    pairs = enumerate(zip(layers, other, strict=True))
+    problems = [p for i, (a, b) in pairs for p in _differences(i, a, b)]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise PairMismatch("; ".join(problems[:3]) + more)
+    tensors = tuple(t for i, layer in enumerate(layers) for t in _layer_tensors(i, layer))
+    alignment = Alignment(len(layers), tensors, _kept(vlm))
+    _assert_total(vlm, alignment)
+    return alignment
+
+
+def _layer_tensors(index: int, layer: nn.Module) -> Iterator[AlignedTensor]:
+    for name, _ in layer.named_parameters():
+        module = name.split(".", 1)[0]
+        if module not in _MODULES:
+            raise PairMismatch(
+                f"layer {index} holds {name}, which is none of {', '.join(_MODULES)}; "
+                "this architecture needs a family file that says which part it is"
+            )
+        yield AlignedTensor(index, _MODULES[module], name)
+
+
+def _differences(index: int, vlm: nn.Module, backbone: nn.Module) -> Iterator[str]:
+    ours: dict[str, Tensor] = dict(vlm.named_parameters())
+    theirs: dict[str, Tensor] = dict(backbone.named_parameters())
+    for name in sorted(ours.keys() ^ theirs.keys()):
+        owner = "VLM" if name in ours else "backbone"
+        yield f"layer {index}: only the {owner} has {name}"
+    for name in sorted(ours.keys() & theirs.keys()):
+        a, b = tuple(ours[name].shape), tuple(theirs[name].shape)
+        if a != b:
+            yield f"layer {index} {name}: the VLM has {a}, the backbone has {b}"
+
+
+def _kept(vlm: Any) -> dict[str, str]:
+    kept = {
+        name: "outside the decoder layers: the VLM's is kept"
+        for name, _ in vlm.get_decoder().named_parameters()
+        if not name.startswith("layers.")
+    }
+    return kept | {"lm_head.weight": "vocabularies may differ: the VLM's is kept"}
+
+
+def _assert_total(vlm: Any, alignment: Alignment) -> None:
+    decoder = sum(1 for _ in vlm.get_decoder().named_parameters())
+    head = 1
+    counted = sum(alignment.count(part) for part in PARTS) + len(alignment.kept) - head
+    if counted != decoder:
+        raise PairMismatch(f"the decoder has {decoder} tensors but {counted} were aligned or kept")

@@ -1,0 +1,192 @@
+"""A pair as two checkpoint folders: checked before any weights load, then loaded."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from merit_opt.errors import PairMismatch, UserError
+from merit_opt.models.alignment import Alignment, align, layer_tensor
+from merit_opt.models.families import family_of
+from merit_opt.models.families.family import Family
+from merit_opt.models.fingerprint import folder_digest
+from merit_opt.models.live import LiveMerge
+from merit_opt.models.pair import ModelPair
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Where a VLM and its backbone lie.
+
+    Attributes:
+        vlm: Folder of the VLM, as `save_pretrained` writes it.
+        backbone: Folder of the text model it grew from.
+        dtype: Compute dtype of both, by name; None = the one the VLM is stored in.
+
+    Raises:
+        UserError: A folder is no checkpoint, or the dtype has no such name.
+    """
+
+    vlm: Path
+    backbone: Path
+    dtype: str | None
+
+    def __post_init__(self) -> None:
+        for role, folder in (("pair.vlm", self.vlm), ("pair.backbone", self.backbone)):
+            _require_checkpoint(role, folder)
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise UserError(f"pair.dtype is one of {', '.join(DTYPES)}; got {self.dtype!r}")
+
+    @cached_property
+    def digest(self) -> str:
+        """12 hex digits over both folders and the compute dtype."""
+        parts = [folder_digest(self.vlm), folder_digest(self.backbone), self.dtype]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    @cached_property
+    def family(self) -> Family:
+        """The VLM's family."""
+        return family_of(self._vlm_config.model_type)
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """How the two language models correspond, found on the meta device: loads no weights.
+
+        Raises:
+            PairMismatch: They are not the same architecture; the message lists what differs.
+        """
+        vlm, backbone = self._vlm_config, self._backbone_config
+        if backbone.model_type not in self.family.backbone_types:
+            raise PairMismatch(
+                f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
+                f"but {self.backbone} is {backbone.model_type}"
+            )
+        if problems := list(_config_differences(vlm.get_text_config(), backbone)):
+            raise PairMismatch(
+                "; ".join(problems) + f". Is {self.backbone} the model {self.vlm} was tuned from?"
+            )
+        with torch.device("meta"):
+            return align(
+                AutoModelForImageTextToText.from_config(vlm),
+                AutoModelForCausalLM.from_config(backbone),
+            )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the pair but allowed."""
+        ours = self._vlm_config.get_text_config().vocab_size
+        theirs = self._backbone_config.vocab_size
+        if ours == theirs:
+            return ()
+        return (
+            f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not merged",
+        )
+
+    def load(self, device: str) -> ModelPair:
+        """Both models' weights on `device`, the VLM's ready to be merged in place."""
+        alignment = self.alignment
+        disable_progress_bar()
+        model = self._load(AutoModelForImageTextToText, self.vlm, device)
+        if self.dtype is None and (stored := _stored_dtypes(model)) != {model.dtype}:
+            raise UserError(f"{self.vlm} mixes dtypes {sorted(map(str, stored))}: set pair.dtype")
+        backbone = AutoModelForCausalLM.from_pretrained(
+            self.backbone, dtype=model.dtype, local_files_only=True, use_safetensors=True
+        ).to(model.device)
+        weights = {t: layer_tensor(backbone, t).detach() for t in alignment.tensors}
+        processor = AutoProcessor.from_pretrained(self.vlm, local_files_only=True)
+        return ModelPair(
+            model=model,
+            processor=processor,
+            family=self.family,
+            alignment=alignment,
+            live=LiveMerge(model, weights, alignment),
+            digest=self.digest,
+        )
+
+    def _load(self, auto_class: Any, folder: Path, device: str) -> Any:
+        dtype = "auto" if self.dtype is None else DTYPES[self.dtype]
+        model = auto_class.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        require_float32_rope(model)
+        return model.to(device).eval().requires_grad_(False)
+
+    @cached_property
+    def _vlm_config(self) -> Any:
+        return _read_config(self.vlm)
+
+    @cached_property
+    def _backbone_config(self) -> Any:
+        return _read_config(self.backbone)
+
+
+def require_float32_rope(model: torch.nn.Module) -> None:
+    """RoPE frequencies must be float32: a model cast as a whole is silently wrong.
+
+    Raises:
+        RuntimeError: A buffer named inv_freq has another dtype.
+    """
+    for name, buffer in model.named_buffers():
+        if name.endswith("inv_freq") and buffer.dtype != torch.float32:
+            raise RuntimeError(f"{name} is {buffer.dtype}, expected float32: load, never cast")
+
+
+def _require_checkpoint(role: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{role}: expected a checkpoint folder, but {folder} is none")
+    missing = [what for what in ("config.json", "*.safetensors") if not any(folder.glob(what))]
+    if missing:
+        raise UserError(f"{role}: {folder} holds no {' and no '.join(missing)}")
+
+
+def _read_config(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None
+
+
+def _stored_dtypes(model: torch.nn.Module) -> set[torch.dtype]:
+    return {p.dtype for p in model.parameters()}
+
+
+def _config_differences(text: Any, backbone: Any) -> Iterator[str]:
+    fields = {
+        "decoder layers": "num_hidden_layers",
+        "hidden size": "hidden_size",
+        "attention heads": "num_attention_heads",
+        "key/value heads": "num_key_value_heads",
+        "MLP width": "intermediate_size",
+        "RMS norm epsilon": "rms_norm_eps",
+        "activation": "hidden_act",
+    }
+    for what, field in fields.items():
+        ours, theirs = getattr(text, field, None), getattr(backbone, field, None)
+        if ours != theirs:
+            yield f"{what}: the VLM has {ours}, the backbone has {theirs}"
+    ours, theirs = _rope_theta(text), _rope_theta(backbone)
+    if ours != theirs:
+        yield f"RoPE theta: the VLM has {ours}, the backbone has {theirs}"
+
+
+def _rope_theta(config: Any) -> float | None:
+    return (getattr(config, "rope_parameters", None) or {}).get("rope_theta")

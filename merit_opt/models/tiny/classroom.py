@@ -1,0 +1,60 @@
+"""Rendered clips as the language model meets them: what happens, and the video's tokens."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merit_opt.data.clips.library import Clip, Progress, clip_library
+from merit_opt.data.clips.scene import Events
+from merit_opt.data.video import read_frames
+
+CLIPS_AT_ONCE = 40
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Clips:
+    """Clips of one purpose.
+
+    Attributes:
+        events: What each shows.
+        features: Their tokens after the projector, float ``[clips, video tokens, hidden]``.
+        grid: Shape of a clip in patches, int64 ``[3]``: time, height, width.
+    """
+
+    events: tuple[Events, ...]
+    features: Tensor
+    grid: Tensor
+
+    def part(self, start: int, stop: int) -> "Clips":
+        """Clips `start` to `stop` - 1."""
+        return replace(self, events=self.events[start:stop], features=self.features[start:stop])
+
+    def turned(self, rotation: Tensor) -> "Clips":
+        """The same clips with every token multiplied by `rotation`, ``[hidden, hidden]``."""
+        return replace(self, features=self.features @ rotation)
+
+
+def see_clips(
+    model: Any, processor: Any, *, clips: int, seed: int, progress: Progress | None
+) -> Clips:
+    """Render clips, and let the vision tower see what a decoder reads of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = clip_library(cache=Path(folder), clips=clips, seed=seed, progress=progress)
+        seen: list[Tensor] = []
+        for start in range(0, clips, CLIPS_AT_ONCE):
+            features, grid = _features(model, processor, library[start : start + CLIPS_AT_ONCE])
+            seen.append(features)
+    return Clips(tuple(clip.events for clip in library), torch.cat(seen), grid)
+
+
+@torch.no_grad()
+def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
+    frames = [torch.from_numpy(read_frames(c.media.path, None)).movedim(-1, 1) for c in clips]
+    inputs = processor.video_processor(videos=frames, return_tensors="pt")
+    grids = inputs["video_grid_thw"]
+    tokens = model.model.get_video_features(inputs["pixel_values_videos"], grids).pooler_output
+    return torch.stack(tuple(tokens)), grids[0]

@@ -1,0 +1,98 @@
+"""What the tiny VLM is taught: questions and captions of rendered clips as token ids."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from merit_opt.data.clips.questions import Question, draw_questions
+from merit_opt.data.clips.scene import Events
+from merit_opt.data.prompts import letter_after_option
+from merit_opt.data.sample import LETTERS
+from merit_opt.data.suite import Role
+
+PROBE = "describe"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Something said after the video, and what has to follow it.
+
+    Attributes:
+        prompt: Token ids up to where the answer begins.
+        answer: Token ids to be predicted one after another.
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes lessons in the words and the chat format of a processor.
+
+    Attributes:
+        vocabulary: Word -> token id; every word is one token.
+        opening: Token ids of the chat before the video.
+        closing: Token ids between the user's words and the answer.
+    """
+
+    vocabulary: dict[str, int]
+    opening: tuple[int, ...]
+    closing: tuple[int, ...]
+
+    @classmethod
+    def of(cls, processor: Any) -> Self:
+        """Read words and chat format from a processor."""
+        content = [{"type": "video"}, {"type": "text", "text": PROBE}]
+        chat = processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        opening, _, rest = chat.partition(processor.video_token)
+        start, _, closing = rest.partition(PROBE)
+        tokenizer = processor.tokenizer
+        return cls(
+            vocabulary=dict(tokenizer.get_vocab()),
+            opening=(*tokenizer.encode(opening), processor.video_token_id,
+                     *tokenizer.encode(start)),
+            closing=tuple(tokenizer.encode(closing)),
+        )  # fmt: skip
+
+    def letter(self, question: Question, rng: random.Random) -> Lesson:
+        """A question with its options, answered by a letter."""
+        options = rng.sample([*question.distractors(rng), question.answer], 4)
+        right = LETTERS[options.index(question.answer)]
+        return self._lesson(letter_after_option(question.text, tuple(options)), right)
+
+    def word(self, question: Question) -> Lesson:
+        """A question without options, answered by its word."""
+        return self._lesson(question.text, question.answer)
+
+    def either(self, question: Question, rng: random.Random) -> Lesson:
+        """A question answered by its letter two times in three, else by its word."""
+        return self.word(question) if rng.random() < 1 / 3 else self.letter(question, rng)
+
+    def caption(self, events: Events) -> Lesson:
+        """All events told in order."""
+        told = (f"{e.colour} {e.shape} {e.action} ." for e in events)
+        return self._lesson(PROBE, " ".join(told))
+
+    def letters(
+        self, events: Events, *, role: Role, count: int, rng: random.Random
+    ) -> tuple[Lesson, ...]:
+        """`count` different questions of a role, each answered by a letter."""
+        drawn = draw_questions(events, role=role, count=count, rng=rng)
+        return tuple(self.letter(question, rng) for question in drawn)
+
+    def mixed(
+        self, events: Events, *, role: Role, count: int, rng: random.Random
+    ) -> tuple[Lesson, ...]:
+        """`count` different questions of a role, answered by letters and words."""
+        drawn = draw_questions(events, role=role, count=count, rng=rng)
+        return tuple(self.either(question, rng) for question in drawn)
+
+    def _lesson(self, user: str, answer: str) -> Lesson:
+        return Lesson((*self._ids(user.split()), *self.closing), self._ids(answer.split()))
+
+    def _ids(self, words: Iterable[str]) -> tuple[int, ...]:
+        return tuple(self.vocabulary[word] for word in words)

@@ -1,0 +1,19 @@
+"""The embedded pair as a source: `pair=tiny`."""
+
+from merit_opt.models.source import PairSource
+from merit_opt.models.tiny import tiny_folder
+
+BACKBONE = "text"
+
+
+def tiny_pair(*, vlm: str, dtype: str | None) -> PairSource:
+    """A tiny VLM, packaged or planted by the user, with the packaged text backbone.
+
+    Args:
+        vlm: A packaged checkpoint's name or a folder.
+        dtype: Compute dtype by name; None = the stored one.
+
+    Raises:
+        UserError: No such checkpoint.
+    """
+    return PairSource(tiny_folder(vlm), tiny_folder(BACKBONE), dtype)

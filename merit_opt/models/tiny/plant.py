@@ -1,0 +1,254 @@
+"""Plants a known answer: a tiny VLM whose chosen layers lost temporal reasoning, on purpose.
+
+The damage is engineered. It shows that a search finds what is there; it is not evidence that any
+training forgets.
+
+The projector's output is rotated, and the first layers learn to undo it: now they carry
+perception, so that restoring the backbone everywhere destroys it. All attention then drifts a
+little on right answers, and the chosen layers' attention learns temporal questions about a
+shuffled order of events until temporal reasoning has fallen.
+"""
+
+import copy
+import json
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from merit_opt.data.clips.library import Progress
+from merit_opt.errors import UserError
+from merit_opt.models.tiny import tiny_folder
+from merit_opt.models.tiny.classroom import Clips, see_clips
+from merit_opt.models.tiny.lessons import Writer
+from merit_opt.models.tiny.measure import QUESTIONS, Accuracy, accuracy, restored
+from merit_opt.models.tiny.packing import video_prefix
+from merit_opt.models.tiny.stages import (
+    PERCEPTION_LAYERS,
+    Desk,
+    Schedule,
+    damage_layers,
+    distil_perception,
+    let_layers_drift,
+)
+
+SOURCE = "vlm_aligned"
+RESULT = "planting.json"
+FULL = Schedule(
+    training_clips=1000,
+    measuring_clips=240,
+    batch=16,
+    distil_steps=240,
+    distil_rate=5e-3,
+    drift_steps=60,
+    drift_rate=4e-3,
+    damage_steps=200,
+    damage_rate=6e-3,
+    check_every=10,
+    stop_below=0.62,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planting:
+    """A planted VLM and what is known about it.
+
+    Attributes:
+        folder: The checkpoint.
+        layers: The damaged layers, ascending.
+        seed: What it was planted with.
+        damage_steps: Steps until temporal reasoning had fallen.
+        questions: How many questions are behind each TR and each TP.
+        base: The planted VLM as it is.
+        restored: With the backbone's attention in the damaged layers.
+        uniform_half: With half of the backbone's attention in every layer.
+        seconds: How long it took.
+    """
+
+    folder: Path
+    layers: tuple[int, ...]
+    seed: int
+    damage_steps: int
+    questions: dict[str, int]
+    base: Accuracy
+    restored: Accuracy
+    uniform_half: Accuracy
+    seconds: float
+
+
+def plant(
+    *,
+    layers: Sequence[int],
+    seed: int,
+    out: Path,
+    progress: Progress | None,
+    schedule: Schedule = FULL,
+) -> Planting:
+    """Make a VLM from the packaged `vlm_aligned` by damaging the attention of some layers.
+
+    Its backbone is the packaged `text`. The same seed gives the same weights with the same
+    software and number of threads.
+
+    Args:
+        layers: Which layers to damage; not 0 to 2, which come to carry perception.
+        seed: Chooses rotation, clips and questions; 0 or more.
+        out: Folder to make; it gets the checkpoint and `planting.json`.
+        progress: Called with (stage, done, total).
+        schedule: How long and how hard to train.
+
+    Raises:
+        UserError: The layers or the seed do not fit, `out` is taken, or temporal reasoning did
+            not fall.
+    """
+    started = time.perf_counter()
+    model = _load(tiny_folder(SOURCE))
+    chosen = _checked(layers, len(model.model.language_model.layers), seed, out)
+    desk, measuring = _set_up(model, seed, schedule, progress)
+    half = schedule.measuring_clips // 2
+    steps = _train(desk, chosen, measuring.part(0, half), seed)
+    folder = _beside(out)
+    try:
+        _save(model, folder)
+        measured = _measure(_load(folder), desk, chosen, measuring.part(half, 2 * half), seed)
+        planting = Planting(
+            folder=out,
+            layers=chosen,
+            seed=seed,
+            damage_steps=steps,
+            questions={role: half * count for role, count in QUESTIONS.items()},
+            **measured,
+            seconds=time.perf_counter() - started,
+        )
+        _write_result(folder / RESULT, planting)
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return planting
+
+
+def _checked(layers: Sequence[int], n_layers: int, seed: int, out: Path) -> tuple[int, ...]:
+    allowed = range(len(PERCEPTION_LAYERS), n_layers)
+    chosen = tuple(sorted(set(layers)))
+    if not chosen or len(chosen) != len(layers) or not set(chosen) <= set(allowed):
+        raise UserError(
+            f"layers must be one or more different ones of {allowed[0]} to {allowed[-1]}, got "
+            f"{list(layers)}; layers 0 to {allowed[0] - 1} come to carry perception"
+        )
+    if seed < 0:
+        raise UserError(f"seed must be 0 or more, got {seed}")
+    if out.exists():
+        raise UserError(f"{out} exists already; name a folder that does not, or remove it")
+    return chosen
+
+
+def _load(folder: Path) -> Any:
+    model = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
+    return model.eval().requires_grad_(False)
+
+
+def _set_up(
+    model: Any, seed: int, schedule: Schedule, progress: Progress | None
+) -> tuple[Desk, Clips]:
+    """The desk, and the clips to measure on as the student sees them; turns the projector."""
+    processor = AutoProcessor.from_pretrained(tiny_folder(SOURCE), local_files_only=True)
+    total = schedule.training_clips + schedule.measuring_clips
+    clear = see_clips(model, processor, clips=total, seed=-1 - seed, progress=progress)
+    student = model.model.language_model
+    teacher = copy.deepcopy(student)
+    turned = clear.turned(_turn_projector(model, seed))
+    writer = Writer.of(processor)
+    desk = Desk(
+        student=student,
+        teacher=teacher,
+        writer=writer,
+        prefix=video_prefix(model, writer, clear.grid),
+        clear=clear.part(0, schedule.training_clips),
+        turned=turned.part(0, schedule.training_clips),
+        schedule=schedule,
+        rng=random.Random(f"plant/{seed}"),
+        progress=progress,
+    )
+    return desk, turned.part(schedule.training_clips, total)
+
+
+def _turn_projector(model: Any, seed: int) -> Tensor:
+    """Rotate what the projector puts out; returns the rotation, ``[hidden, hidden]``."""
+    projector = model.model.visual.merger.mlp[-1]
+    hidden = projector.out_features
+    generator = torch.Generator().manual_seed(seed)
+    rotation = torch.linalg.qr(torch.randn(hidden, hidden, generator=generator)).Q
+    projector.weight.data = rotation.T @ projector.weight.data
+    projector.bias.data = projector.bias.data @ rotation
+    return rotation
+
+
+def _train(desk: Desk, layers: tuple[int, ...], stop_clips: Clips, seed: int) -> int:
+    def reasoning() -> float:
+        seen = accuracy(
+            desk.student, stop_clips, writer=desk.writer, prefix=desk.prefix, seed=seed
+        )
+        return seen.TR
+
+    distil_perception(desk)
+    let_layers_drift(desk)
+    steps = damage_layers(desk, layers, reasoning)
+    if steps == desk.schedule.damage_steps and reasoning() >= desk.schedule.stop_below:
+        raise UserError(
+            f"layers {list(layers)} could not be damaged: after {steps} steps temporal reasoning "
+            f"is still above {desk.schedule.stop_below:.0%}; choose other layers or another seed"
+        )
+    return steps
+
+
+def _measure(
+    model: Any, desk: Desk, layers: tuple[int, ...], clips: Clips, seed: int
+) -> dict[str, Accuracy]:
+    planted, everywhere = model.model.language_model, range(len(desk.teacher.layers))
+    variants = {
+        "base": planted,
+        "restored": restored(planted, desk.teacher, layers, coefficient=1.0),
+        "uniform_half": restored(planted, desk.teacher, everywhere, coefficient=0.5),
+    }
+    measured: dict[str, Accuracy] = {}
+    for done, (name, variant) in enumerate(variants.items(), start=1):
+        measured[name] = accuracy(
+            variant, clips, writer=desk.writer, prefix=desk.prefix, seed=seed
+        )
+        if desk.progress:
+            desk.progress("measuring", done, len(variants))
+    return measured
+
+
+def _save(model: Any, folder: Path) -> None:
+    """Write the checkpoint in bfloat16, with the processor's files of its source."""
+    exact = folder / "float32"
+    model.save_pretrained(exact)
+    AutoModelForImageTextToText.from_pretrained(
+        exact, dtype=torch.bfloat16, local_files_only=True
+    ).save_pretrained(folder)
+    shutil.rmtree(exact)
+    for file in sorted(tiny_folder(SOURCE).iterdir()):
+        if not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)
+
+
+def _write_result(path: Path, planting: Planting) -> None:
+    row = {"schema": 1, "engineered": True, "source": SOURCE, **asdict(planting)}
+    del row["folder"]
+    path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+
+
+def _beside(folder: Path) -> Path:
+    absolute = folder.absolute()
+    absolute.parent.mkdir(parents=True, exist_ok=True)
+    return absolute.with_name(f".{absolute.name}.{secrets.token_hex(4)}")

@@ -1,0 +1,199 @@
+"""The three stages of planting; each changes the student's language model and nothing else."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn.functional import cross_entropy
+
+from merit_opt.data.clips.library import Progress
+from merit_opt.data.clips.scene import Events
+from merit_opt.models.tiny.classroom import Clips
+from merit_opt.models.tiny.lessons import Lesson, Writer
+from merit_opt.models.tiny.packing import Prefix, hidden_states, pack, target_logits
+from merit_opt.models.tiny.training import Pupil, train
+
+PERCEPTION_LAYERS = (0, 1, 2)
+CAPTION_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how hard the stages train.
+
+    Attributes:
+        training_clips: Clips that are learnt from.
+        measuring_clips: Other clips, the first half to stop by and the second to report on.
+        batch: Clips a step.
+        distil_steps: Steps of stage 1.
+        distil_rate: Its rate, for the layers of perception.
+        drift_steps: Steps of stage 2.
+        drift_rate: Its rate for the layers of perception; a tenth of it for the others.
+        damage_steps: Most steps of stage 3.
+        damage_rate: Its rate, for the chosen layers.
+        check_every: Steps of stage 3 between two looks at the score.
+        stop_below: Temporal reasoning, a fraction, below which stage 3 ends.
+    """
+
+    training_clips: int
+    measuring_clips: int
+    batch: int
+    distil_steps: int
+    distil_rate: float
+    drift_steps: int
+    drift_rate: float
+    damage_steps: int
+    damage_rate: float
+    check_every: int
+    stop_below: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Desk:
+    """What the stages share.
+
+    Attributes:
+        student: The language model that is trained.
+        teacher: The language model that the student began as; never changes.
+        writer: Writes lessons.
+        prefix: Chat and video before every lesson.
+        clear: The training clips as the teacher sees them.
+        turned: The same clips as the student sees them.
+        schedule: How long and how hard to train.
+        rng: Draws clips and lessons.
+        progress: Called with (stage, done, total).
+    """
+
+    student: Any
+    teacher: Any
+    writer: Writer
+    prefix: Prefix
+    clear: Clips
+    turned: Clips
+    schedule: Schedule
+    rng: random.Random
+    progress: Progress | None
+
+
+def distil_perception(desk: Desk) -> None:
+    """Stage 1: the first layers turn what the student sees into what the teacher made of it."""
+    layers = len(PERCEPTION_LAYERS)
+
+    def loss() -> Tensor:
+        clips = _draw_clips(desk)
+        batch = pack(desk.prefix, [_right_answers(desk, desk.clear.events[c]) for c in clips])
+        with torch.no_grad():
+            wanted = hidden_states(desk.teacher, batch, desk.clear.features[clips], layers=layers)
+        states = hidden_states(desk.student, batch, desk.turned.features[clips], layers=layers)
+        video, text = _places(batch.ids, desk.prefix.video)
+        return _distance(states, wanted, video) + _distance(states, wanted, text)
+
+    pupils = [Pupil(_perception(desk.student), desk.schedule.distil_rate)]
+    _train(desk, "distilling perception", pupils, desk.schedule.distil_steps, loss)
+
+
+def let_layers_drift(desk: Desk) -> None:
+    """Stage 2: all attention moves a little, taught nothing but right answers."""
+    rate = desk.schedule.drift_rate
+    others = range(len(PERCEPTION_LAYERS), len(desk.student.layers))
+    pupils = [
+        Pupil(_perception(desk.student), rate),
+        Pupil(_attention(desk.student, others), rate / 10),
+    ]
+
+    def lessons(events: Events) -> Sequence[Lesson]:
+        return (*_right_answers(desk, events), *_captions(desk, events))
+
+    loss = _answering(desk, lessons)
+    _train(desk, "letting layers drift", pupils, desk.schedule.drift_steps, loss)
+
+
+def damage_layers(desk: Desk, layers: Sequence[int], score: Callable[[], float]) -> int:
+    """Stage 3: the attention of `layers` unlearns the order of events, until `score` is low.
+
+    Returns:
+        Steps taken.
+    """
+    schedule = desk.schedule
+
+    def lessons(events: Events) -> Sequence[Lesson]:
+        shuffled = tuple(desk.rng.sample(events, len(events)))
+        wrong = desk.writer.mixed(shuffled, role="TR", count=4, rng=desk.rng)
+        right = desk.writer.mixed(events, role="TP", count=3, rng=desk.rng)
+        return (*wrong, *right, *_captions(desk, shuffled))
+
+    def low_enough(done: int) -> bool:
+        return done % schedule.check_every == 0 and score() < schedule.stop_below
+
+    pupils = [Pupil(_attention(desk.student, layers), schedule.damage_rate)]
+    stage = f"damaging layers {', '.join(map(str, layers))}"
+    loss = _answering(desk, lessons)
+    return _train(desk, stage, pupils, schedule.damage_steps, loss, stop=low_enough)
+
+
+def _train(
+    desk: Desk,
+    stage: str,
+    pupils: Sequence[Pupil],
+    steps: int,
+    loss: Callable[[], Tensor],
+    *,
+    stop: Callable[[int], bool] = lambda done: False,
+) -> int:
+    def after(done: int) -> bool:
+        if desk.progress:
+            desk.progress(stage, done, steps)
+        return stop(done)
+
+    return train(pupils, steps=steps, loss=loss, after=after)
+
+
+def _answering(desk: Desk, lessons: Callable[[Events], Sequence[Lesson]]) -> Callable[[], Tensor]:
+    def loss() -> Tensor:
+        clips = _draw_clips(desk)
+        batch = pack(desk.prefix, [lessons(desk.turned.events[c]) for c in clips])
+        logits = target_logits(desk.student, batch, desk.turned.features[clips])
+        return cross_entropy(logits, batch.targets[:, 2])
+
+    return loss
+
+
+def _draw_clips(desk: Desk) -> list[int]:
+    return desk.rng.sample(range(len(desk.clear.events)), desk.schedule.batch)
+
+
+def _right_answers(desk: Desk, events: Events) -> tuple[Lesson, ...]:
+    reasoning = desk.writer.mixed(events, role="TR", count=3, rng=desk.rng)
+    return (*reasoning, *desk.writer.mixed(events, role="TP", count=3, rng=desk.rng))
+
+
+def _captions(desk: Desk, events: Events) -> tuple[Lesson, ...]:
+    return (desk.writer.caption(events),) if desk.rng.random() < CAPTION_SHARE else ()
+
+
+def _attention(model: Any, layers: Iterable[int]) -> tuple[Parameter, ...]:
+    return tuple(p for layer in layers for p in model.layers[layer].self_attn.parameters())
+
+
+def _perception(model: Any) -> tuple[Parameter, ...]:
+    mlps = (p for layer in PERCEPTION_LAYERS for p in model.layers[layer].mlp.parameters())
+    return (*_attention(model, PERCEPTION_LAYERS), *mlps)
+
+
+def _places(ids: Tensor, video: slice) -> tuple[Tensor, Tensor]:
+    """Where the video's tokens lie and where words follow it, bool ``[b, t]`` each."""
+    seen = torch.zeros_like(ids, dtype=torch.bool)
+    seen[:, video] = True
+    said = ids != 0
+    said[:, : video.stop] = False
+    return seen, said
+
+
+def _distance(states: Tensor, wanted: Tensor, places: Tensor) -> Tensor:
+    """Mean squared difference in units of the wanted states' variance."""
+    wanted = wanted[places]
+    return (states[places] - wanted).square().mean() / wanted.var()

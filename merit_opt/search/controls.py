@@ -1,0 +1,79 @@
+"""Controls: recipes nobody searched for, measured as trials of the same study."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from optuna.study import Study
+from optuna.trial import TrialState, create_trial
+
+from merit_opt.errors import UserError
+from merit_opt.recipe import constructors
+from merit_opt.recipe.recipe import Recipe, from_json, to_json
+from merit_opt.search.leases import LEASE
+from merit_opt.search.samplers import CONTROL
+from merit_opt.search.spaces import SearchSpace
+
+RANDOM_LAYERS = "random-layers"
+MAX_DRAWS = 1000
+
+
+def fixed_controls(n_layers: int, coefficients: Sequence[float]) -> Iterator[tuple[str, Recipe]]:
+    """Base, backbone, and uniform merges of attention and of everything, by name."""
+    yield "base", constructors.base(n_layers)
+    yield "backbone", constructors.backbone(n_layers)
+    for coefficient in coefficients:
+        yield f"uniform:{coefficient:g}", constructors.uniform(n_layers, coefficient)
+    for coefficient in coefficients:
+        yield f"full:{coefficient:g}", constructors.full(n_layers, coefficient)
+
+
+def random_layer_controls(winner: Recipe, count: int, seed: int) -> list[tuple[str, Recipe]]:
+    """Distinct recipes of the winner's size and coefficients on other layers.
+
+    Fewer than `count` where fewer exist; none when the winner merges no layer or every layer.
+    """
+    rng = random.Random(f"{RANDOM_LAYERS}/{seed}/{winner.digest}")
+    found: dict[str, Recipe] = {}
+    for _ in range(MAX_DRAWS if count else 0):
+        try:
+            recipe = constructors.random_layers(winner, rng)
+        except UserError:
+            break
+        found.setdefault(recipe.digest, recipe)
+        if len(found) == count:
+            break
+    prefix = f"{RANDOM_LAYERS}:{winner.digest}"
+    return [(f"{prefix}/{i}", recipe) for i, recipe in enumerate(found.values(), start=1)]
+
+
+def enqueue_controls(
+    study: Study, controls: Sequence[tuple[str, Recipe]], space: SearchSpace, lease: str
+) -> None:
+    """Queue each control that the study does not know yet.
+
+    One inside the search space carries its parameters, so that samplers learn from it; one
+    outside carries none.
+    """
+    known = {t.user_attrs[CONTROL][0] for t in study.get_trials(deepcopy=False) if is_control(t)}
+    for name, recipe in controls:
+        if name in known:
+            continue
+        params = space.params(recipe)
+        study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                user_attrs={CONTROL: [name, to_json(recipe)], LEASE: lease},
+                system_attrs={} if params is None else {"fixed_params": dict(params)},
+            )
+        )
+
+
+def is_control(trial: object) -> bool:
+    """Whether a trial (running or frozen) is a control."""
+    return CONTROL in trial.user_attrs  # type: ignore[attr-defined]
+
+
+def control_recipe(attr: Sequence[str]) -> tuple[str, Recipe]:
+    """A control's name and recipe, as its user attribute keeps them."""
+    name, text = attr
+    return name, from_json(text)

@@ -1,0 +1,81 @@
+"""Who runs a trial: a lock that the system gives back when its process dies."""
+
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock, Timeout
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
+
+LEASE = "lease"
+
+
+class Lease:
+    """One worker's sign of life: a locked file in the study's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.id = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._lock = FileLock(_path(folder, self.id))
+
+    def __enter__(self) -> Self:
+        """Hold the lock for the block."""
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock up."""
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+def ask_dead_again(study: Study, folder: Path) -> int:
+    """Fail the running trials of dead processes and queue each to be asked again.
+
+    A trial of another host is left alone: its lock cannot be seen from here.
+
+    Returns:
+        How many there were.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    dead = [t for t in running if _is_dead(t.user_attrs.get(LEASE), folder)]
+    for trial in dead:
+        ask_again(study, trial)
+    return len(dead)
+
+
+def ask_again(study: Study, trial: FrozenTrial) -> None:
+    """Queue an unfinished trial's proposal anew, once, then fail the trial.
+
+    In this order a kill in between neither loses the proposal nor doubles it.
+    """
+    others = study.get_trials(deepcopy=False)
+    if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in others):
+        attrs = {k: v for k, v in trial.user_attrs.items() if k != LEASE}
+        attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial)}
+        fixed = {k: v for k, v in trial.system_attrs.items() if k == "fixed_params"}
+        study.add_trial(
+            create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=fixed)
+        )
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _is_dead(lease: str | None, folder: Path) -> bool:
+    if lease is None:
+        return True
+    if lease.split("/", 1)[0] != socket.gethostname():
+        return False
+    try:
+        with FileLock(_path(folder, lease), timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _path(folder: Path, lease: str) -> Path:
+    return folder / f"{lease.replace('/', '-')}.lock"

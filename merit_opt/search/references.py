@@ -1,0 +1,63 @@
+"""`recipe=study:NAME` and `recipe=study:NAME/17`: recipes found in a study."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from optuna.storages import RDBStorage
+from optuna.study import Study, get_all_study_names, load_study
+
+from merit_opt.errors import UserError
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.fingerprint import ATTR
+from merit_opt.search.trial import best, record_of
+from merit_opt.tracking.record import TrialRecord
+
+PREFIX = "study:"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRecipe:
+    """A recipe with the pair it was found on.
+
+    Attributes:
+        recipe: The trial's.
+        pair: Digest of the study's pair.
+    """
+
+    recipe: Recipe
+    pair: str
+
+
+def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
+    """The recipe of a study's best trial, or of the trial numbered after the last slash.
+
+    Args:
+        storage: Where the study is.
+        reference: `study:NAME` or `study:NAME/NUMBER`.
+
+    Raises:
+        UserError: There is no such study or trial, or it has no finished trial yet.
+    """
+    name = reference.removeprefix(PREFIX)
+    names = get_all_study_names(storage)
+    if name in names:
+        study = load_study(study_name=name, storage=storage)
+        record = best(study)
+        if record is None:
+            raise UserError(f"study {name} has no finished trial yet")
+        return FoundRecipe(record.recipe, study.user_attrs[ATTR]["pair"])
+    head, slash, number = name.rpartition("/")
+    if slash and head in names and number.isdigit():
+        study = load_study(study_name=head, storage=storage)
+        return FoundRecipe(_trial(study, int(number)).recipe, study.user_attrs[ATTR]["pair"])
+    near = get_close_matches(name, names, n=1, cutoff=0.0)
+    hint = f"did you mean study:{near[0]}?" if near else "it holds no study yet"
+    raise UserError(f"there is no study {name!r} in this storage; {hint}")
+
+
+def _trial(study: Study, number: int) -> TrialRecord:
+    records = {t.number: record_of(t) for t in study.get_trials(deepcopy=False)}
+    record = records.get(number)
+    if record is None or record.state == "FAIL":
+        raise UserError(f"study {study.study_name} has no measured trial {number}")
+    return record

@@ -1,0 +1,124 @@
+"""`result.json` of a search, schema 1. Scores are fractions in [0, 1]."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from merit_opt.evaluation.stats import Difference
+from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.search.confirm import Confirmation, Contender
+from merit_opt.tracking.record import TrialRecord
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """What a finished study found.
+
+    Attributes:
+        study: Its name.
+        fingerprint: Digest of what must not change.
+        seed: Of the study.
+        seconds: Wall time of this run.
+        trials: Count by state.
+        base: The unmerged VLM's trial on the search samples.
+        best: The winner's trial on the search samples.
+        confirmation: The final comparison.
+    """
+
+    study: str
+    fingerprint: str
+    seed: int
+    seconds: float
+    trials: dict[str, int]
+    base: TrialRecord
+    best: TrialRecord
+    confirmation: Confirmation
+
+
+def to_dict(result: StudyResult) -> dict[str, Any]:
+    """The JSON object that result.json holds."""
+    confirmation = result.confirmation
+    return {
+        "schema": SCHEMA,
+        "study": result.study,
+        "fingerprint": result.fingerprint,
+        "seed": result.seed,
+        "seconds": round(result.seconds, 1),
+        "trials": result.trials,
+        "base": _roles(result.base),
+        "best": {
+            "number": result.best.number,
+            "digest": result.best.recipe.digest,
+            **_roles(result.best),
+            "objective": result.best.metrics["objective"],
+            "value": result.best.value,
+            **_layers(result.best.recipe),
+        },
+        "confirm": {
+            "n": confirmation.n,
+            "base": _accuracies(confirmation.base),
+            "best": _accuracies(confirmation.best) | {"objective": confirmation.best.objective},
+            "difference": {
+                role: _difference(found) for role, found in confirmation.difference.items()
+            },
+            "controls": [_control(c) for c in confirmation.controls],
+            "failed": confirmation.failed,
+        },
+    }
+
+
+def note(result: StudyResult) -> str:
+    """The outcome in Markdown, the best score on its first line."""
+    found = result.confirmation
+    gain, loss = found.difference["TR"], found.difference["TP"]
+    verdict = "significant" if gain.is_significant else "not significant"
+    layers = ", ".join(f"{i}: {c:.2f}" for i, c in result.best.recipe.coefficients().items())
+    return (
+        f"**TR {found.best.TR:.3f} against the base's {found.base.TR:.3f}**, "
+        f"TP {found.best.TP:.3f} against {found.base.TP:.3f}, on confirm\n\n"
+        f"- TR {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f} "
+        f"({verdict}, {gain.n} questions)\n"
+        f"- TP {loss.estimate:+.3f}, 95 % interval {loss.low:+.3f} to {loss.high:+.3f} "
+        f"({loss.n} questions)\n"
+        f"- trial {result.best.number}, recipe {result.best.recipe.digest}, "
+        f"attention coefficients {layers or 'none'}\n"
+    )
+
+
+def _roles(record: TrialRecord) -> dict[str, float]:
+    return {role: record.metrics[role] for role in ("TR", "TP")}
+
+
+def _accuracies(contender: Contender) -> dict[str, float]:
+    return {"TR": contender.TR, "TP": contender.TP}
+
+
+def _control(contender: Contender) -> dict[str, Any]:
+    return {
+        "name": contender.name,
+        **_accuracies(contender),
+        "objective": contender.objective,
+        "digest": contender.recipe.digest,
+    }
+
+
+def _difference(found: Difference) -> dict[str, float]:
+    return {
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+    }
+
+
+def _layers(recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Layer -> attention coefficient, and the other parts under their own keys where merged."""
+    by_part = {part: recipe.coefficients(part) for part in PARTS}
+    return {
+        "layers" if part == "attention" else f"{part}_layers": {
+            str(layer): coefficient for layer, coefficient in layers.items()
+        }
+        for part, layers in by_part.items()
+        if layers or part == "attention"
+    }

@@ -1,0 +1,116 @@
+"""Samplers, made afresh for every proposal so that a killed study goes on as if it had not been.
+
+A proposal's index counts the trials before it, repeats of dead ones left out: the seed of a
+proposal therefore depends on nothing that a kill or a resume changes.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+CONTROL = "control"
+RETRY_OF = "retry_of"
+PROPOSAL = "proposal"
+
+SeededSampler = Callable[[int], BaseSampler]
+
+
+def tpe(*, n_startup_trials: int) -> SeededSampler:
+    """Multivariate TPE; the first `n_startup_trials` finished trials are followed by random ones."""
+    return lambda seed: TPESampler(seed=seed, n_startup_trials=n_startup_trials)
+
+
+def cmaes(*, sigma0: float | None) -> SeededSampler:
+    """CMA-ES with margin for the integer masks (the paper's optimiser; settings ours).
+
+    Args:
+        sigma0: Initial step size in the unit cube; None takes Optuna's, a sixth of the range.
+    """
+    return lambda seed: _CmaEsByProposal(seed=seed, sigma0=sigma0, with_margin=True)
+
+
+def random() -> SeededSampler:
+    """Independent uniform draws."""
+    return lambda seed: RandomSampler(seed=seed)
+
+
+def proposal_index(study: Study, trial: FrozenTrial) -> int:
+    """How many proposals and controls came before `trial`, repeats of dead trials left out."""
+    if PROPOSAL in trial.user_attrs:
+        return int(trial.user_attrs[PROPOSAL])
+    others = study.get_trials(deepcopy=False)
+    return trial.number - sum(
+        RETRY_OF in other.user_attrs for other in others if other.number < trial.number
+    )
+
+
+class PerProposal(BaseSampler):
+    """Gives every proposal its own freshly seeded sampler over one declared space.
+
+    Declaring the space keeps controls without parameters from emptying the joint space that
+    samplers infer from finished trials; controls themselves take no part in sampling.
+    """
+
+    def __init__(
+        self, build: SeededSampler, *, seed: int, space: Mapping[str, BaseDistribution]
+    ) -> None:
+        self._build = build
+        self._seed = seed
+        self._space = dict(space)
+        self._inner: BaseSampler = RandomSampler(seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seed the sampler of this proposal."""
+        index = proposal_index(study, trial)
+        self._inner = self._build(_derived_seed(self._seed, index))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The declared space, or nothing for a control."""
+        return {} if CONTROL in trial.user_attrs else dict(self._space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As the inner sampler does."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """As the inner sampler does."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """As the inner sampler does."""
+        self._inner.after_trial(study, trial, state, values)
+
+
+class _CmaEsByProposal(CmaEsSampler):
+    """Optuna adds the trial's number to CMA-ES's seed; the proposal's index survives a resume."""
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        renumbered = copy.copy(trial)
+        renumbered.number = proposal_index(study, trial)
+        return super().sample_relative(study, renumbered, search_space)
+
+
+def _derived_seed(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -1,0 +1,79 @@
+"""The Optuna storage: SQLite with a write-ahead log on one host, any server's URL otherwise."""
+
+import os
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from merit_opt.errors import UserError
+
+LOCK_SECONDS = 60
+SQLITE = "sqlite:///"
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The storage at `url`, made if it is a SQLite file that does not exist.
+
+    Raises:
+        UserError: It cannot be opened; the message names the URL without its password.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        if not url.startswith(SQLITE):
+            return RDBStorage(url)
+        path = Path(url.removeprefix(SQLITE))
+        _create(path)
+        return _sqlite(path)
+    except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"cannot open the study storage {_without_password(url)}: {reason}"
+        ) from None
+
+
+def _create(path: Path) -> None:
+    """Make the database under a temporary name first: a kill leaves nothing half-made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            return
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)
+        storage = RDBStorage(f"{SQLITE}{temporary}")
+        storage.engine.dispose()
+        engine = create_engine(f"{SQLITE}{temporary}")
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+        engine.dispose()
+        os.replace(temporary, path)
+
+
+def _sqlite(path: Path) -> RDBStorage:
+    storage = RDBStorage(
+        f"{SQLITE}{path}", engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+    )
+    _fewer_syncs(storage.engine)
+    return storage
+
+
+def _fewer_syncs(engine: Engine) -> None:
+    """With a write-ahead log NORMAL survives a killed process; only power loss may cost a trial."""
+
+    def on_connect(connection: object, _: object) -> None:
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    event.listen(engine, "connect", on_connect)
+    engine.dispose()
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}…@{host}" if at else url

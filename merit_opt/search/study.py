@@ -1,0 +1,248 @@
+"""One study from its first trial to its result: run, resume or join."""
+
+import contextlib
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import Study
+
+from merit_opt.data.split import Split
+from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.evaluation import Evaluation
+from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.files import write_text
+from merit_opt.recipe import constructors
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.store import write_recipe
+from merit_opt.search import fingerprint
+from merit_opt.search.confirm import Confirmation, confirm
+from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.leases import Lease, ask_dead_again
+from merit_opt.search.result import StudyResult, note, to_dict
+from merit_opt.search.samplers import PerProposal, SeededSampler
+from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.tracked import Tracked
+from merit_opt.search.trial import Bench, Yardstick, best, record_of
+from merit_opt.search.worker import Budget, finished, work
+from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
+
+UID = "uid"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPlan:
+    """Everything a study is made of.
+
+    Attributes:
+        record: Its name, and what trackers are told about it.
+        folder: Where config.yaml, result.json and recipes/ go.
+        budget: How much it may do.
+        space: Where recipes come from.
+        sampler: Who proposes.
+        objective: What is maximised.
+        split: Search and confirm samples.
+        fingerprint: Name -> identity of all that must not change while it is resumed.
+    """
+
+    record: StudyRecord
+    folder: Path
+    budget: Budget
+    space: SearchSpace
+    sampler: SeededSampler
+    objective: PenalisedGain
+    split: Split
+    fingerprint: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Unique in its storage."""
+        return self.record.name
+
+    @property
+    def leases(self) -> Path:
+        """Where workers show that they live."""
+        return self.folder / "workers"
+
+
+class Reporter(Protocol):
+    """Is told how a study gets on."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a longer stage are finished."""
+        ...
+
+    def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
+        """`record` was told as one of `done` of `total` finished trials; `best` leads."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Something is amiss, and the study goes on."""
+        ...
+
+
+def run_study(
+    plan: StudyPlan,
+    *,
+    storage: RDBStorage,
+    tracker: Tracker,
+    engine: Callable[[], Engine],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Run, resume or join the study; returns what result.json holds.
+
+    Args:
+        plan: What to run.
+        storage: Where trials are kept.
+        tracker: Is told of every trial after Optuna is; what it misses is repaired at the start.
+        engine: Called once, when something has to be measured.
+        reporter: Is told how it gets on.
+
+    Raises:
+        UserError: The study was started with other settings, or its trials keep failing.
+    """
+    study = _open(plan, storage)
+    tracked = Tracked(tracker, reporter.warn)
+    ask_dead_again(study, plan.leases)
+    reporter.stage("opening the study's record", 0, 1)
+    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), _told(study))
+    if (known := _known_result(plan, study)) is not None:
+        return known
+    started = time.monotonic()
+    write_text(plan.folder / "config.yaml", plan.record.config)
+    measure = engine()
+    _search(plan, study, tracked, measure, reporter)
+    winner = best(study)
+    if winner is None:
+        raise UserError(f"study {plan.name} has no finished trial yet; give it more study.hours")
+    confirmation = _confirm(plan, study, winner, measure, reporter)
+    result = StudyResult(
+        study=plan.name,
+        fingerprint=plan.record.fingerprint,
+        seed=plan.budget.seed,
+        seconds=time.monotonic() - started,
+        trials=_counts(study),
+        base=next(r for r in _told(study).values() if r.name == "base" and r.state == "COMPLETE"),
+        best=winner,
+        confirmation=confirmation,
+    )
+    tracked.finish(_keep(plan, result))
+    return to_dict(result)
+
+
+def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
+    sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space.distributions)
+    study = optuna.create_study(
+        study_name=plan.name,
+        storage=storage,
+        sampler=sampler,
+        direction="maximize",
+        load_if_exists=True,
+    )
+    fingerprint.require_same(study, plan.fingerprint)
+    if UID not in study.user_attrs:
+        study.set_user_attr(UID, uuid.uuid4().hex)
+    return study
+
+
+def _told(study: Study) -> dict[int, TrialRecord]:
+    """Trial number -> record, for every trial that was measured."""
+    trials = study.get_trials(deepcopy=False)
+    return {t.number: record for t in trials if (record := record_of(t)) is not None}
+
+
+def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
+    """The result on disk, if it is of this very study and its trials are as many as asked."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        known: dict[str, Any] = json.loads((plan.folder / "result.json").read_text())
+        is_same = known["fingerprint"] == plan.record.fingerprint
+        if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
+            return known
+    return None
+
+
+def _search(
+    plan: StudyPlan, study: Study, tracked: Tracked, engine: Engine, reporter: Reporter
+) -> None:
+    suite = plan.split.search
+    base = engine.evaluate(constructors.base(plan.space.n_layers), suite)
+    yardstick = Yardstick(suite, plan.objective, base)
+    bench = Bench(plan.space, lambda recipe: engine.evaluate(recipe, suite), yardstick)
+
+    def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
+        tracked.log_trial(record)
+        reporter.trial(record, leader, done, plan.budget.trials)
+
+    with Lease(plan.leases) as lease:
+        work(study, bench, budget=plan.budget, lease=lease, watch=told)
+
+
+def _confirm(
+    plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
+) -> Confirmation:
+    controls = list(_compared(_told(study), winner))
+    total = len(controls) + 2
+    done = iter(range(total))
+
+    def evaluate(recipe: Recipe) -> Evaluation:
+        reporter.stage("confirming winner, base and controls", next(done), total)
+        return engine.evaluate(recipe, plan.split.confirm)
+
+    return confirm(
+        winner.recipe,
+        controls,
+        suite=plan.split.confirm,
+        objective=plan.objective,
+        evaluate=evaluate,
+        seed=plan.budget.seed,
+    )
+
+
+def _compared(
+    told: Mapping[int, TrialRecord], winner: TrialRecord
+) -> Iterator[tuple[str, Recipe]]:
+    """Every finished control but the base, and of the random-layer ones only this winner's."""
+    own = f"{RANDOM_LAYERS}:{winner.recipe.digest}/"
+    for record in told.values():
+        if record.state != "COMPLETE" or record.name in ("", "base"):
+            continue
+        if not record.name.startswith(RANDOM_LAYERS):
+            yield record.name, record.recipe
+        elif record.name.startswith(own):
+            yield f"{RANDOM_LAYERS}/{record.name.removeprefix(own)}", record.recipe
+
+
+def _counts(study: Study) -> dict[str, int]:
+    states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
+    keys = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    return {key: states[state] for key, state in keys.items()}
+
+
+def _keep(plan: StudyPlan, result: StudyResult) -> StudyOutcome:
+    """Write what the study leaves in its folder."""
+    path, recipe = plan.folder / "result.json", plan.folder / "recipes" / "best.json"
+    scores = plan.folder / "best_confirm_scores.json"
+    _write_json(path, to_dict(result))
+    _write_json(scores, asdict(result.confirmation.evaluation))
+    write_recipe(recipe, result.best.recipe)
+    found = result.confirmation
+    metrics = {
+        "confirm.TR": found.best.TR,
+        "confirm.TP": found.best.TP,
+        "confirm.objective": found.best.objective,
+        "confirm.base.TR": found.base.TR,
+        "confirm.base.TP": found.base.TP,
+    }
+    return StudyOutcome(note(result), metrics, (path, recipe, scores))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

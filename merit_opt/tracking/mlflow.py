@@ -1,0 +1,182 @@
+"""Studies and trials in MLflow, whatever becomes of MLflow meanwhile."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from merit_opt.errors import UserError
+from merit_opt.tracking import local_store
+from merit_opt.tracking.mlflow_runs import StudyRun, find_experiment, open_study
+from merit_opt.tracking.patience import patiently
+from merit_opt.tracking.record import (
+    StudyOutcome,
+    StudyRecord,
+    TrackingUnavailable,
+    TrialRecord,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+REMOTE = ("http://", "https://")
+DATABASES = ("postgresql", "mysql", "mssql")
+
+# `patience` does the waiting; MLflow's own retries would hold a study up for minutes.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+class MlflowTracker:
+    """Keeps a study in MLflow, as `merit_opt.tracking.record.Tracker` says.
+
+    Attributes:
+        uri: `sqlite:///PATH`, `http(s)://HOST:PORT`, or the address of a database server.
+        artifacts: Where files go. None: beside a SQLite file, or wherever an MLflow server says.
+        experiment: The MLflow experiment that holds the studies.
+        patience: Seconds to try again before `TrackingUnavailable`. After that each call tries
+            once, until one succeeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        artifacts: str | None = None,
+        experiment: str = "merit_opt",
+        patience: float = 20.0,
+    ) -> None:
+        _quieten()
+        self._is_local = uri.startswith(local_store.PREFIX)
+        self.uri = local_store.absolute(uri) if self._is_local else uri
+        self.artifacts = _artifacts(self.uri, artifacts)
+        self.experiment = experiment
+        self.patience = patience
+        self._study: StudyRecord | None = None
+        self._run: StudyRun | None = None
+        self._owed: dict[int, TrialRecord] = {}
+        self._away = False
+
+    def start(self, study: StudyRecord) -> None:
+        """Make the study's parent run, or open the one it has."""
+        self._study, self._run = study, None
+        if self._is_local:
+            local_store.prepare(local_store.database_file(self.uri), create_database)
+        self._patiently(self._opened)
+
+    def missing(self, numbers: Iterable[int]) -> set[int]:
+        """Those of the told trials `numbers` that have no complete run."""
+        return set(numbers) - self._patiently(lambda: self._opened().complete())
+
+    def log_trial(self, trial: TrialRecord) -> None:
+        """Keep one told trial, and those that could not be kept before."""
+        self._owed[trial.number] = trial
+        self._patiently(self._pay)
+
+    def finish(self, outcome: StudyOutcome) -> None:
+        """End the parent run with the study's result."""
+        self._patiently(self._pay)
+        self._patiently(lambda: self._opened().close(outcome))
+
+    def _pay(self) -> None:
+        run = self._opened()
+        for trial in tuple(self._owed.values()):
+            run.keep(trial)
+            del self._owed[trial.number]
+
+    def _opened(self) -> "StudyRun":
+        if self._study is None:
+            raise RuntimeError("start() makes the study known before anything else is kept")
+        if self._run is None:
+            client = _connect(self.uri)
+            experiment = find_experiment(client, self.experiment, self.artifacts)
+            self._run = open_study(client, experiment, self._study, self._lock)
+        return self._run
+
+    def _lock(self) -> AbstractContextManager[object]:
+        if not self._is_local:
+            return nullcontext()
+        return local_store.store_lock(local_store.database_file(self.uri))
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        from mlflow.exceptions import MlflowException
+
+        seconds = 0.0 if self._away else self.patience
+        try:
+            result = patiently(act, seconds=seconds, may_pass=_may_pass)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            self._away = True
+            raise TrackingUnavailable(self._sentence(error)) from error
+        self._away = False
+        return result
+
+    def _sentence(self, error: Exception) -> str:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        owed = f"; trials waiting to be written: {len(self._owed)}" if self._owed else ""
+        sentence = f"MLflow at {self.uri} cannot be written ({reason}){owed}"
+        return re.sub(r"//[^/\s@]+@", "//", sentence)
+
+
+def create_database(file: Path) -> None:
+    """A new SQLite database with MLflow's tables; takes seconds to a minute."""
+    _quieten()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = f"{local_store.PREFIX}{file}"
+    SqlAlchemyStore(uri, _artifacts(uri, None)).engine.dispose()
+
+
+def _quieten() -> None:
+    """Settings that MLflow reads while it is imported; the user's own come first."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It prints a traceback of each error that is raised, too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def _artifacts(uri: str, artifacts: str | None) -> str | None:
+    if uri.startswith(local_store.PREFIX):
+        beside = local_store.database_file(uri).with_name("mlartifacts")
+        return str(Path(artifacts or beside).expanduser().resolve())
+    if uri.startswith(REMOTE):
+        return artifacts
+    if not uri.startswith(DATABASES):
+        raise UserError(
+            f"tracking.uri starts with {local_store.PREFIX}, {', '.join(REMOTE + DATABASES)}; "
+            f"got {uri!r}"
+        )
+    if artifacts is None:
+        raise UserError(
+            "a database server keeps no files: give tracking.artifacts a folder or a bucket"
+        )
+    return artifacts
+
+
+def _connect(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _may_pass(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return isinstance(error, (OSError, SQLAlchemyError))
+    # Another worker made it first: the next try finds it.
+    taken = error.error_code == "RESOURCE_ALREADY_EXISTS"
+    return taken or error.get_http_status_code() == 429 or error.get_http_status_code() >= 500

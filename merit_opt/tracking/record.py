@@ -1,0 +1,123 @@
+"""What is remembered of a study and its trials, and the one interface of whatever keeps it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from merit_opt.recipe.recipe import Recipe
+
+State = Literal["COMPLETE", "PRUNED", "FAIL"]
+
+
+class TrackingUnavailable(Exception):
+    """What was to be kept could not be written now; the study goes on without it.
+
+    The tracker remembers the trials it still owes, and `Tracker.missing` finds them next time.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One told trial.
+
+    Attributes:
+        number: Optuna's trial number.
+        state: Optuna's final state.
+        role: `trial` for the sampler's proposals, `control` for the rest.
+        name: The control's name, such as `uniform:0.5`; empty for a proposal.
+        recipe: What was measured.
+        value: What the search optimises; None unless COMPLETE or PRUNED.
+        metrics: Accuracies in [0, 1] and their differences from the base, by short name
+            (`TR`, `TP`, `objective`); empty when the trial failed.
+        seconds: Wall time by step (`switch`, `forward`, `storage`, `total`).
+        why: Why it failed; empty otherwise.
+        finished: When it was told; None means now.
+    """
+
+    number: int
+    state: State
+    role: Literal["trial", "control"]
+    name: str
+    recipe: Recipe
+    value: float | None
+    metrics: Mapping[str, float]
+    seconds: Mapping[str, float]
+    why: str = ""
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """What identifies a study to its readers.
+
+    Attributes:
+        name: The study's name.
+        fingerprint: Digest of everything that must not change while it is resumed.
+        params: Short facts (pair, suite, space, sampler, seed, trials).
+        config: The composed configuration as YAML.
+        uid: Drawn once when the study is made: tells it from a later one of the same name.
+    """
+
+    name: str
+    fingerprint: str
+    params: Mapping[str, str]
+    config: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """What a finished study leaves.
+
+    Attributes:
+        note: Markdown, the best score on its first line.
+        metrics: Final numbers by name (`confirm.TR`, ...).
+        files: Files to keep with the study, such as result.json.
+    """
+
+    note: str
+    metrics: Mapping[str, float]
+    files: tuple[Path, ...]
+
+
+class Tracker(Protocol):
+    """Keeps studies and trials. Every call may be repeated with the same arguments.
+
+    Every call may raise `TrackingUnavailable`; `start` raises `UserError` for an address that can
+    never work.
+    """
+
+    def start(self, study: StudyRecord) -> None:
+        """Make the study known; before its first trial."""
+        ...
+
+    def missing(self, numbers: Iterable[int]) -> set[int]:
+        """Those of the told trials `numbers` that are not kept yet."""
+        ...
+
+    def log_trial(self, trial: TrialRecord) -> None:
+        """Keep one told trial, once per number."""
+        ...
+
+    def finish(self, outcome: StudyOutcome) -> None:
+        """Close the study with its result."""
+        ...
+
+
+class NoTracker:
+    """Keeps nothing: `tracking=none`."""
+
+    def start(self, study: StudyRecord) -> None:
+        """Nothing to do."""
+
+    def missing(self, numbers: Iterable[int]) -> set[int]:
+        """Nothing is ever missing."""
+        return set()
+
+    def log_trial(self, trial: TrialRecord) -> None:
+        """Nothing to do."""
+
+    def finish(self, outcome: StudyOutcome) -> None:
+        """Nothing to do."""

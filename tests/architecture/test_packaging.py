@@ -1,0 +1,81 @@
+"""What the wheel holds, and that it works away from the checkout."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from merit_opt.cli import conf_dir
+
+pytestmark = pytest.mark.xdist_group("wheel")
+
+
+@pytest.fixture(scope="session")
+def installed(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, unpacked."""
+    source = tmp_path_factory.mktemp("source")
+    leftovers = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("merit_opt", "conf"):
+        shutil.copytree(repo / name, source / name, ignore=leftovers)
+    for path in (
+        p for p in repo.iterdir() if p.name in {"pyproject.toml", "LICENSE", "README.md"}
+    ):
+        shutil.copy(path, source)
+    site = tmp_path_factory.mktemp("site")
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(source), str(source)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [wheel] = source.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+def files(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_holds_every_file_of_the_package(repo: Path, installed: Path) -> None:
+    assert files(repo / "merit_opt") - files(installed / "merit_opt") == set()
+
+
+def test_the_wheel_holds_every_option_file(repo: Path, installed: Path) -> None:
+    assert files(installed / "merit_opt" / "conf") == files(repo / "conf")
+
+
+def test_the_wheel_holds_nothing_else(installed: Path) -> None:
+    assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"merit_opt"}
+
+
+def test_the_wheel_finds_its_options_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    code = "from merit_opt.cli import conf_dir; print(conf_dir())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()) == installed / "merit_opt" / "conf"
+
+
+def test_a_checkout_finds_its_options(repo: Path) -> None:
+    assert conf_dir() == repo / "conf"
+
+
+def test_every_package_is_declared(repo: Path) -> None:
+    declared = tomllib.loads((repo / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {
+        ".".join(path.parent.relative_to(repo).parts)
+        for path in (repo / "merit_opt").rglob("__init__.py")
+    }
+    assert set(declared["packages"]) == packages | {"merit_opt.conf"}

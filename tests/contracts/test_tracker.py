@@ -1,0 +1,333 @@
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+from merit_opt.errors import UserError
+from merit_opt.recipe.constructors import attention, base, uniform
+from merit_opt.recipe.recipe import from_json
+from merit_opt.tracking.local_store import prepare
+from merit_opt.tracking.record import (
+    NoTracker,
+    StudyOutcome,
+    StudyRecord,
+    Tracker,
+    TrackingUnavailable,
+    TrialRecord,
+)
+
+STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny", "trials": "6"}, "seed: 0\n", uid="u1")
+TOLD_AT = datetime(2026, 1, 2, 3, 4, 5)
+
+
+def trial(number: int, value: float | None = 0.5, **changes: object) -> TrialRecord:
+    fields: dict[str, object] = {
+        "state": "COMPLETE",
+        "role": "trial",
+        "name": "",
+        "recipe": attention(9, {number % 9: 0.5}),
+        "metrics": {"TR": 0.9, "TP": 0.95},
+        "seconds": {"total": 1.5},
+        "finished": TOLD_AT,
+    }
+    return TrialRecord(number=number, value=value, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+TRIALS = (
+    trial(0, 0.0, role="control", name="base", recipe=base(9)),
+    trial(1, 0.2, role="control", name="uniform:0.5", recipe=uniform(9, 0.5)),
+    trial(2, 0.31),
+    trial(3, None, state="FAIL", metrics={}, why="out of memory"),
+    trial(4, 0.47),
+    trial(5, 0.4, state="PRUNED"),
+)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without studies, made once for all the processes of a test run."""
+    from merit_opt.tracking.mlflow import create_database
+
+    shared = tmp_path_factory.getbasetemp().parent
+    database = shared / "mlflow_template" / "mlflow.db"
+    prepare(database, create_database)
+    return database
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    shutil.copy(template, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def open_mlflow(folder: Path) -> Callable[[], Tracker]:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    return lambda: MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db", patience=0.0)
+
+
+@pytest.fixture(params=["none", "mlflow"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    if request.param == "none":
+        return NoTracker()
+    return request.getfixturevalue("open_mlflow")()
+
+
+@pytest.fixture
+def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
+    tracker = open_mlflow()
+    tracker.start(STUDY)
+    return tracker
+
+
+class Seen:
+    """What a reader finds in the database."""
+
+    def __init__(self, folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        uri = f"sqlite:///{folder}/mlflow.db"
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.experiment = self.client.get_experiment_by_name("merit_opt").experiment_id
+
+    def runs(self, where: str) -> list:
+        return list(self.client.search_runs([self.experiment], where))
+
+    def parent(self):
+        [run] = self.runs("tags.role = 'study'")
+        return run
+
+    def child(self, number: int):
+        [run] = self.runs(f"tags.optuna_trial = '{number}'")
+        return run
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.parent().info.run_id, name)
+        return [(point.step, point.value) for point in history]
+
+    def file(self, run, name: str) -> Path:
+        return Path(urlparse(run.info.artifact_uri).path) / name
+
+
+@pytest.fixture
+def seen(folder: Path) -> Callable[[], Seen]:
+    return lambda: Seen(folder)
+
+
+# Every tracker.
+
+
+def test_a_kept_trial_is_not_missing(tracker: Tracker) -> None:
+    tracker.start(STUDY)
+    tracker.log_trial(TRIALS[2])
+    assert 2 not in tracker.missing([1, 2])
+
+
+def test_every_call_may_be_repeated(tracker: Tracker, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text("{}")
+    for _ in range(2):
+        tracker.start(STUDY)
+        for told in TRIALS:
+            tracker.log_trial(told)
+        assert tracker.missing(range(len(TRIALS))) == set()
+        tracker.finish(StudyOutcome("**0.5**", {"confirm.TR": 0.9}, (result,)))
+
+
+def test_only_what_is_asked_for_can_be_missing(tracker: Tracker) -> None:
+    tracker.start(STUDY)
+    assert tracker.missing([]) == set()
+    assert tracker.missing([7]) <= {7}
+
+
+# MLflow.
+
+
+def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:
+    mlflow.log_trial(TRIALS[4])
+    mlflow.log_trial(TRIALS[4])
+    run = seen().child(4)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "t0004 0.470 1L")
+    assert run.data.metrics == {"value": 0.47, "TR": 0.9, "TP": 0.95, "seconds/total": 1.5}
+    tags = {"study", "optuna_trial", "recipe_digest", "state", "role", "mlflow.parentRunId"}
+    assert tags <= set(run.data.tags)
+    assert run.info.end_time == int(TOLD_AT.timestamp() * 1000)
+    assert run.info.end_time - run.info.start_time == 1500
+    assert seen().curve("objective") == [(4, 0.47)]
+
+
+def test_a_trial_leaves_its_recipe_and_picture(mlflow: Tracker, seen) -> None:
+    mlflow.log_trial(TRIALS[2])
+    run = seen().child(2)
+    assert from_json(seen().file(run, "recipe.json").read_text()) == TRIALS[2].recipe
+    assert seen().file(run, "layers.png").read_bytes().startswith(b"\x89PNG")
+    best = seen().file(seen().parent(), "best/recipe.json")
+    assert from_json(best.read_text()) == TRIALS[2].recipe
+
+
+def test_a_failed_trial_never_has_a_value(mlflow: Tracker, seen) -> None:
+    mlflow.log_trial(trial(3, 0.9, state="FAIL", why="NaN logits in layer 2"))
+    run = seen().child(3)
+    assert run.info.status == "FAILED"
+    assert run.data.metrics == {"seconds/total": 1.5}
+    assert run.data.tags["why"] == "NaN logits in layer 2"
+    assert seen().parent().data.metrics == {}
+    assert mlflow.missing([3]) == set()
+
+
+def test_no_number_is_infinite(mlflow: Tracker, seen) -> None:
+    mlflow.log_trial(trial(1, math.inf, metrics={"TR": math.nan, "TP": -math.inf}))
+    assert seen().child(1).data.metrics == {"seconds/total": 1.5}
+    assert seen().parent().data.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [("log_batch", 1), ("log_artifacts", 1), ("log_batch", 2), ("set_terminated", 1)],
+)
+def test_a_trial_that_a_kill_left_running_is_completed(
+    open_mlflow, seen, monkeypatch: pytest.MonkeyPatch, step: str, call: int
+) -> None:
+    from mlflow import MlflowClient
+
+    killed, left = open_mlflow(), call
+    killed.start(STUDY)
+    work = getattr(MlflowClient, step)
+
+    def die(*arguments: object, **named: object) -> object:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return work(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            list(map(killed.log_trial, TRIALS[2:]))
+    resumed = open_mlflow()
+    resumed.start(STUDY)
+    numbers = range(2, len(TRIALS))
+    for number in resumed.missing(numbers):
+        resumed.log_trial(TRIALS[number])
+    assert resumed.missing(numbers) == set()
+    assert [seen().child(n).info.status for n in numbers] == [
+        "FINISHED",
+        "FAILED",
+        "FINISHED",
+        "FINISHED",
+    ]
+    assert seen().curve("objective") == [(2, 0.31), (4, 0.47)]
+    assert seen().curve("best_objective") == [(2, 0.31), (4, 0.47)]
+    assert all(seen().file(seen().child(n), "layers.png").exists() for n in numbers)
+    assert len(seen().client.get_metric_history(seen().child(4).info.run_id, "TR")) == 1
+
+
+def test_trials_may_come_in_any_order(mlflow: Tracker, seen) -> None:
+    for told in reversed(TRIALS):
+        mlflow.log_trial(told)
+    names = [seen().child(told.number).info.run_name for told in TRIALS]
+    assert names == [
+        "base 0.000",
+        "uniform:0.5 0.200",
+        "t0002 0.310 1L",
+        "t0003 FAIL",
+        "t0004 0.470 1L",
+        "t0005 PRUNED",
+    ]
+    assert sorted(seen().curve("objective")) == [(2, 0.31), (4, 0.47)]
+    assert sorted(seen().curve("control_objective")) == [(0, 0.0), (1, 0.2)]
+    assert seen().parent().data.metrics["best_objective"] == 0.47
+    best = seen().file(seen().parent(), "best/recipe.json")
+    assert from_json(best.read_text()) == TRIALS[4].recipe
+
+
+def test_a_resumed_study_keeps_its_parent_and_tags_what_changed(open_mlflow, seen) -> None:
+    open_mlflow().start(STUDY)
+    longer = StudyRecord("tiny-clips", "f00d", {"pair": "tiny", "trials": "9"}, "new: 1\n", "u1")
+    open_mlflow().start(longer)
+    parent = seen().parent()
+    assert parent.data.params["trials"] == "6"
+    assert parent.data.tags["trials"] == "9"
+    assert seen().file(parent, "config.yaml").read_text() == "new: 1\n"
+
+
+def test_a_new_study_of_an_old_name_starts_empty(mlflow: Tracker, open_mlflow) -> None:
+    mlflow.log_trial(TRIALS[2])
+    other = open_mlflow()
+    other.start(StudyRecord("tiny-clips", "f00d", {}, "", uid="u2"))
+    assert other.missing([2]) == {2}
+
+
+def test_the_result_closes_the_study(mlflow: Tracker, seen, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text("{}")
+    mlflow.log_trial(TRIALS[2])
+    assert "best so far: **t0002" in seen().parent().data.tags["mlflow.note.content"]
+    for accuracy in (0.9, 0.8, 0.8):
+        numbers = {"confirm.TR": accuracy, "confirm.TP": math.nan}
+        mlflow.finish(StudyOutcome("**0.31** on confirm\n\nmore", numbers, (result,)))
+    parent = seen().parent()
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["mlflow.note.content"].startswith("**0.31**")
+    assert parent.data.metrics["confirm.TR"] == 0.8
+    assert "confirm.TP" not in parent.data.metrics
+    assert len(seen().curve("confirm.TR")) == 2
+    assert seen().file(parent, "result.json").read_text() == "{}"
+
+
+def test_two_runs_of_one_trial_become_one(mlflow: Tracker, seen) -> None:
+    mlflow.log_trial(TRIALS[2])
+    double = dict(seen().child(2).data.tags)
+    seen().client.create_run(seen().experiment, tags=double)
+    assert mlflow.missing([2]) == set()
+    assert seen().child(2).info.status == "FINISHED"
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """MLflow refuses every batch until the fixture is called."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", refuse)
+        yield patch.undo
+
+
+def test_what_could_not_be_written_is_written_later(mlflow: Tracker, seen, outage) -> None:
+    for told in TRIALS[:2]:
+        with pytest.raises(TrackingUnavailable, match=r"database is locked.*written: [12]"):
+            mlflow.log_trial(told)
+    outage()
+    mlflow.log_trial(TRIALS[2])
+    assert mlflow.missing([0, 1, 2]) == set()
+    assert seen().child(0).info.status == "FINISHED"
+
+
+def test_a_deleted_experiment_is_not_brought_back_unasked(mlflow, open_mlflow, seen) -> None:
+    seen().client.delete_experiment(seen().experiment)
+    with pytest.raises(UserError, match="'merit_opt' was deleted; bring it back with"):
+        open_mlflow().start(STUDY)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("mlruns", r"tracking.uri starts with sqlite:///.*got 'mlruns'"),
+        ("postgresql://host/db", r"give tracking.artifacts a folder or a bucket"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused(uri: str, message: str) -> None:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    with pytest.raises(UserError, match=message):
+        MlflowTracker(uri=uri)

@@ -1,0 +1,157 @@
+"""What becomes of tracking when processes are killed, servers silent and files strange."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from merit_opt.errors import UserError
+from merit_opt.recipe.constructors import uniform
+from merit_opt.tracking.record import StudyRecord, TrackingUnavailable, TrialRecord
+
+STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny"}, "seed: 0\n", uid="u1")
+NUMBERS = range(4)
+
+WORKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_mlflow_faults import keep_everything
+keep_everything(sys.argv[2])
+"""
+
+
+def trial(number: int) -> TrialRecord:
+    recipe = uniform(9, (number + 1) / 10)
+    return TrialRecord(number, "COMPLETE", "trial", "", recipe, number / 10, {}, {})
+
+
+def keep_everything(folder: str) -> None:
+    """What a worker does that finds the trials told and nothing kept."""
+    tracker = open_tracker(Path(folder))
+    for number in tracker.missing(NUMBERS):
+        tracker.log_trial(trial(number))
+
+
+def open_tracker(folder: Path):
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    tracker = MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db")
+    tracker.start(STUDY)
+    return tracker
+
+
+def worker(folder: Path) -> subprocess.Popen[bytes]:
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", WORKER, str(here), str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ})
+
+
+def kill_when(process: subprocess.Popen[bytes], reached) -> None:
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def rows(database: Path, question: str) -> list[tuple]:
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
+
+
+def has_a_finished_run(database: Path) -> bool:
+    try:
+        return bool(rows(database, "SELECT 1 FROM runs WHERE status = 'FINISHED'"))
+    except sqlite3.OperationalError:
+        return False
+
+
+def test_processes_killed_at_any_time_leave_one_whole_study(tmp_path: Path) -> None:
+    database, unfinished = tmp_path / "mlflow.db", tmp_path / ".mlflow.db.unfinished"
+    kill_when(worker(tmp_path), lambda: unfinished.exists() and unfinished.stat().st_size > 0)
+    assert not database.exists()
+
+    victim, survivor = worker(tmp_path), worker(tmp_path)
+    kill_when(victim, lambda: database.exists() and has_a_finished_run(database))
+    _, errors = survivor.communicate(timeout=120)
+    assert survivor.returncode == 0, errors.decode()
+    assert not list(tmp_path.glob(".mlflow.db.unfinished*"))
+
+    keep_everything(str(tmp_path))
+    parents = "SELECT 1 FROM tags WHERE key = 'role' AND value = 'study'"
+    assert len(rows(database, parents)) == 1
+    children = (
+        "SELECT t.value, r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "
+        "WHERE t.key = 'optuna_trial' AND r.lifecycle_stage = 'active'"
+    )
+    assert sorted(rows(database, children)) == [(str(n), "FINISHED") for n in NUMBERS]
+    points = "SELECT step FROM metrics WHERE key = 'objective'"
+    assert sorted(rows(database, points)) == [(n,) for n in NUMBERS]
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def dead_server() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["dead_server", "silent_server"])
+def test_a_server_that_is_away_is_given_up_in_time(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    uri = request.getfixturevalue(kind).replace("//", "//user:secret@")
+    tracker = MlflowTracker(uri=uri, patience=2.0)
+    begun = time.monotonic()
+    with pytest.raises(TrackingUnavailable, match=r"MLflow at http://127\.0\.0\.1:") as caught:
+        tracker.start(STUDY)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(TrackingUnavailable, match="trials waiting to be written: 1"):
+        tracker.log_trial(trial(0))
+    assert time.monotonic() - begun < 30
+
+
+def an_optuna_database(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE studies (study_id INTEGER)")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_bytes(b"garbage " * 1000), an_optuna_database]
+)
+def test_a_file_that_is_no_tracking_database_is_left_alone(tmp_path: Path, make) -> None:
+    database = tmp_path / "mlflow.db"
+    make(database)
+    before = database.read_bytes()
+    with pytest.raises(UserError, match=f"{database} exists but is not a tracking database"):
+        open_tracker(tmp_path)
+    assert database.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=f"{tmp_path}/outputs/mlflow.db cannot be written"):
+        open_tracker(tmp_path / "outputs")
