@@ -1,7 +1,8 @@
 """Files that are whole or not there."""
 
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from merit_opt.errors import UserError
@@ -13,16 +14,14 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UserError: The folder cannot be written; the message names the path.
     """
-    temporary: str | None = None
+    temporary = path.with_name(f".{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            temporary = file.name
-            file.write(text)
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(
             f"cannot write {path}: {error.strerror}; free some space, or choose another folder"
         ) from error

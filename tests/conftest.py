@@ -1,9 +1,19 @@
-"""What every test shares: no network, no telemetry, and where the repository is."""
+"""What every test shares: no network, no telemetry, where the repository is, and the tiny pair."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from merit_opt.data.suite import Suite
+    from merit_opt.models.forward import Question
+    from merit_opt.models.pair import ModelPair
+    from merit_opt.models.source import PairSource
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -13,7 +23,101 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
+# An example's time says more about the machine's other work than about the code.
+settings.register_profile("merit_opt", deadline=None)
+settings.load_profile("merit_opt")
+
 
 @pytest.fixture(scope="session")
 def repo() -> Path:
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_source() -> PairSource:
+    """The packaged pair with a planted answer, in float32."""
+    from merit_opt.models.tiny.pair import tiny_pair
+
+    return tiny_pair(vlm="vlm_planted_3_5", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_pair_live(tiny_source: PairSource) -> ModelPair:
+    """That pair loaded once a process; a test leaves its weights as it found them."""
+    import torch
+
+    torch.set_num_threads(1)
+    return tiny_source.load("cpu")
+
+
+@pytest.fixture(scope="session")
+def foreign_source(
+    tiny_source: PairSource, tmp_path_factory: pytest.TempPathFactory
+) -> PairSource:
+    """The tiny VLM with a backbone that differs from it in every tensor, which the packaged one,
+    equal to it in most MLPs and norms, does not.
+    """
+    import shutil
+    from dataclasses import replace
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_source.backbone, tmp_path_factory.mktemp("pair") / "foreign")
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
+        for name, tensor in sorted(load_file(folder / "model.safetensors").items())
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return replace(tiny_source, backbone=folder)
+
+
+@pytest.fixture(scope="session")
+def foreign_pair_live(foreign_source: PairSource) -> ModelPair:
+    """That pair loaded once a process; a test leaves its weights as it found them."""
+    import torch
+
+    torch.set_num_threads(1)
+    return foreign_source.load("cpu")
+
+
+@pytest.fixture(scope="session")
+def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """60 questions about 12 rendered clips: 36 TR, 24 TP."""
+    from merit_opt.data.clips.suite import clips_suite
+
+    cache = tmp_path_factory.mktemp("clips")
+    return clips_suite(cache=cache, clips=12, seed=7, tr_per_clip=3, tp_per_clip=2, progress=None)
+
+
+@pytest.fixture(scope="session")
+def small_questions(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Question, ...]:
+    """The suite's questions as the model reads them, in the suite's order."""
+    import torch
+
+    from merit_opt.data.prompts import render_prompt
+    from merit_opt.data.video import read_frames
+    from merit_opt.models.forward import Question
+
+    family, model, processor = (
+        tiny_pair_live.family,
+        tiny_pair_live.model,
+        tiny_pair_live.processor,
+    )
+    with torch.no_grad():
+        videos = {
+            media: family.encode_video(model, processor, read_frames(media.path, None))
+            for media in dict.fromkeys(s.media[0] for s in small_suite.samples)
+        }
+    return tuple(
+        Question(
+            s.id,
+            family.encode_prompt(
+                model, processor, render_prompt(small_suite.prompt, s), videos[s.media[0]]
+            ),
+            videos[s.media[0]],
+            len(s.options),
+        )
+        for s in small_suite.samples
+    )

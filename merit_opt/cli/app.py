@@ -2,10 +2,8 @@
 
 import importlib
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from merit_opt.cli import conf_dir
-from merit_opt.cli.schema import register
-from merit_opt.errors import UserError
+from merit_opt.cli.refusal import sentence, strangers
+from merit_opt.cli.schema import SCHEMAS, register
+from merit_opt.errors import TrialFailed, UserError
 
 USER_ERROR = 2
 
@@ -32,7 +31,8 @@ def launch(verb: str, arguments: list[str]) -> int:
     codes: list[int] = []
 
     def task(cfg: DictConfig) -> None:
-        codes.append(_run_job(verb, cfg))
+        codes.append(USER_ERROR)
+        codes[-1] = _run_job(verb, cfg)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"merit-opt {verb}", *arguments]
@@ -43,7 +43,11 @@ def launch(verb: str, arguments: list[str]) -> int:
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_sentence(verb, arguments, error)) from None
+        raise UserError(sentence(verb, arguments, error)) from None
+    except (OSError, ValueError) as error:
+        if codes:  # a job had begun: the mistake is ours
+            raise
+        raise UserError(sentence(verb, arguments, error)) from None
     return max(codes, default=0)
 
 
@@ -51,43 +55,12 @@ def _run_job(verb: str, cfg: DictConfig) -> int:
     """A user's error ends this job, not its siblings in a sweep."""
     function = importlib.import_module(f"merit_opt.cli.{verb}").run
     try:
-        if missing := sorted(OmegaConf.missing_keys(cfg)):
-            raise UserError("; ".join(f"{key}= must be given" for key in missing))
+        problems = [f"{key}= must be given" for key in sorted(OmegaConf.missing_keys(cfg))]
+        problems += strangers(cfg, SCHEMAS[verb])
+        if problems:
+            raise UserError("; ".join(problems))
         function(cfg, dict(HydraConfig.get().runtime.choices))
-    except UserError as error:
+    except (UserError, TrialFailed) as error:
         print(f"merit-opt: {error}", file=sys.stderr)
         return USER_ERROR
     return 0
-
-
-def _sentence(verb: str, arguments: list[str], error: Exception) -> str:
-    reason = str(error).strip()
-    hints = [hint for argument in arguments if (hint := _hint(verb, argument, reason))]
-    first = " ".join(line.strip() for line in reason.splitlines()[:3])
-    return " ".join([first, *hints])
-
-
-def _hint(verb: str, argument: str, reason: str) -> str:
-    key = re.split(r"[=@]", argument.lstrip("+~"), maxsplit=1)[0]
-    if key not in reason:
-        return ""
-    near = get_close_matches(key, _known_keys(verb), n=1)
-    return f"Did you mean {near[0]}=?" if near and near[0] != key else ""
-
-
-def _known_keys(verb: str) -> set[str]:
-    """Every key and group that the verb's own file and the option files spell out."""
-    root = set(_keys(OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{verb}.yaml"))))
-    groups = {path.parent.name: set[str]() for path in conf_dir().glob("*/*.yaml")}
-    for path in conf_dir().glob("*/*.yaml"):
-        groups[path.parent.name] |= set(_keys(OmegaConf.to_container(OmegaConf.load(path))))
-    return root | set(groups) | {f"{group}.{key}" for group in groups for key in groups[group]}
-
-
-def _keys(node: object, prefix: str = "") -> Iterable[str]:
-    if not isinstance(node, dict):
-        return
-    for name, value in node.items():
-        if name not in ("hydra", "defaults", "_target_"):
-            yield f"{prefix}{name}"
-            yield from _keys(value, f"{prefix}{name}.")

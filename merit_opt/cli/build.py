@@ -4,7 +4,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,13 +38,13 @@ class Factory:
 
 
 def factories(
-    cfg: DictConfig, own_keys: Mapping[str, set[str]], **injected: set[str]
+    cfg: DictConfig, own_keys: Mapping[str, Mapping[str, type]], **injected: set[str]
 ) -> dict[str, Factory]:
     """Every group of `cfg` that names a factory, checked; all problems are told at once.
 
     Args:
         cfg: The composed configuration.
-        own_keys: Group -> keys in it that are not the factory's.
+        own_keys: Group -> type of each key in it that is not the factory's.
         injected: Group -> arguments that the program gives itself.
 
     Raises:
@@ -57,10 +57,10 @@ def factories(
         if not isinstance(node, DictConfig) or TARGET not in node:
             continue
         values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
-        values = {k: v for k, v in values.items() if k not in own_keys.get(group, set())}
         call = _resolve(values.pop(TARGET))
+        own = {k: values.pop(k) for k in own_keys.get(group, {}) if k in values}
         arguments, wrong = _bind(group, call, values, injected.get(group, set()))
-        problems += wrong
+        problems += [*wrong, *_wrong_types(group, own, own_keys.get(group, {}))]
         found[group] = Factory(group, call, arguments)
     if problems:
         raise UserError("\n  ".join(["the configuration does not fit:", *problems]))
@@ -100,6 +100,16 @@ def _bind(
     required = (n for n in wanted if parameters[n].default is inspect.Parameter.empty)
     problems += [f"{group}.{name} must be given" for name in required if name not in values]
     return arguments, problems
+
+
+def _wrong_types(
+    group: str, values: Mapping[str, Any], wanted: Mapping[str, type]
+) -> Iterator[str]:
+    for name, value in values.items():
+        try:
+            convert(value, wanted[name])
+        except ValueError as error:
+            yield f"{group}.{name}: {error}"
 
 
 def _hints(call: Callable[..., Any]) -> dict[str, Any]:

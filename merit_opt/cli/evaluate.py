@@ -18,6 +18,7 @@ from merit_opt.cli.parts import (
     build_suite,
     find_recipe,
     load_pair,
+    require_seed,
 )
 from merit_opt.cli.progress import display
 from merit_opt.cli.tables import difference_text
@@ -39,6 +40,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
+    require_seed("seed", cfg.seed)
     source = built["pair"].build()
     recipe = find_recipe(cfg.recipe, source, built["storage"])
     objective, settings = built["objective"].build(), built["engine"].build()

@@ -47,9 +47,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
-    from merit_opt.cli.app import launch  # heavy: --help must answer at once
-
     try:
+        from merit_opt.cli.app import launch  # heavy: --help must answer at once
+
         return launch(verb, arguments)
     except UserError as error:
         return _tell(str(error))

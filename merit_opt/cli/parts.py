@@ -14,8 +14,9 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe
 
-SPLIT_KEYS = {"search_share", "split_seed"}
+SPLIT_KEYS = {"search_share": float, "split_seed": int}
 SUITE_INJECTED = {"cache", "progress"}
+MAX_SEED = 2**32 - 1
 
 Stage = Callable[[str, int, int], None]
 
@@ -41,7 +42,15 @@ class Outputs:
         return self.cache / "evaluations"
 
     def study(self, name: str) -> Path:
-        """A study's folder."""
+        """A study's folder.
+
+        Raises:
+            UserError: The name cannot be a folder's.
+        """
+        if Path(name).name != name or name.startswith("."):
+            raise UserError(
+                f"study.name is the name of a folder, so without / or a leading dot; got {name!r}"
+            )
         return self.root / "studies" / name
 
     def require_writable(self) -> None:
@@ -62,8 +71,37 @@ class Outputs:
 
 
 def build_suite(factory: Factory, outputs: Outputs, stage: Stage) -> Suite:
-    """The suite, its media made or found."""
-    return factory.build(cache=outputs.cache, progress=stage)
+    """The suite, its media made or found.
+
+    Raises:
+        UserError: It cannot be built, or has no TR or no TP questions.
+    """
+    suite: Suite = factory.build(cache=outputs.cache, progress=stage)
+    require_roles(suite, f"suite {suite.name}")
+    return suite
+
+
+def require_roles(suite: Suite, what: str) -> None:
+    """Both roles must be there to be compared.
+
+    Raises:
+        UserError: `what` lacks one.
+    """
+    if missing := {"TR", "TP"} - {suite.role(s) for s in suite.samples}:
+        raise UserError(
+            f"{what} has no {' and no '.join(sorted(missing))} questions, and the objective "
+            "compares both; choose other suite.* settings"
+        )
+
+
+def require_seed(key: str, seed: int) -> None:
+    """NumPy's range.
+
+    Raises:
+        UserError: The seed lies outside.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise UserError(f"{key} must lie in 0 to {MAX_SEED}, got {seed}")
 
 
 @lru_cache(maxsize=1)

@@ -82,17 +82,19 @@ class PlantSchema:
     layers: list[int] = MISSING
     seed: int = MISSING
     out: str = MISSING
-    output_dir: str = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "search": SearchSchema,
+    "evaluate": EvaluateSchema,
+    "export": ExportSchema,
+    "check": CheckSchema,
+    "plant": PlantSchema,
+}
 
 
 def register() -> None:
     """Make the schemas known to Hydra."""
     store = ConfigStore.instance()
-    for name, node in {
-        "search_schema": SearchSchema,
-        "evaluate_schema": EvaluateSchema,
-        "export_schema": ExportSchema,
-        "check_schema": CheckSchema,
-        "plant_schema": PlantSchema,
-    }.items():
-        store.store(name=name, node=node)
+    for verb, schema in SCHEMAS.items():
+        store.store(name=f"{verb}_schema", node=schema)

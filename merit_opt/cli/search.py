@@ -1,14 +1,25 @@
 """`merit-opt search`: run, resume or join a study."""
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
-from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite, load_pair
+from merit_opt.cli.parts import (
+    SPLIT_KEYS,
+    SUITE_INJECTED,
+    Outputs,
+    build_suite,
+    load_pair,
+    require_roles,
+    require_seed,
+)
 from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import split_by_group
@@ -30,6 +41,8 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
+    require_seed("seed", cfg.seed)
+    require_seed("suite.split_seed", cfg.suite.split_seed)
     name = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
     console.print(f"study {name}", highlight=False)
     try:
@@ -71,6 +84,8 @@ def _run(
     sampler = built["sampler"].build()
     suite = build_suite(built["suite"], outputs, shown.stage)
     split = split_by_group(suite, search_share=cfg.suite.search_share, seed=cfg.suite.split_seed)
+    for side in (split.search, split.confirm):
+        require_roles(side, f"one side of the split of suite {suite.name}")
     parts = {
         "pair": source.digest,
         "suite": suite.digest,
@@ -110,13 +125,28 @@ def _run(
 
 def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfig) -> None:
     uri = cfg.tracking.get("uri")
-    lines = [
-        f"files: {outputs.study(name)}/ (result.json, recipes/best.json)",
-        "next:",
-        f"  merit-opt evaluate recipe=study:{name} suite.seed=1   # on videos nobody has seen",
-        f"  merit-opt export recipe=study:{name} out=merged   # a checkpoint from_pretrained loads",
-        f"  merit-opt search study.trials={2 * cfg.study.trials}   # go on searching",
+    found, same = _given("pair", "storage", "output_dir"), _given(but="study.trials")
+    lines = [f"files: {outputs.study(name)}/ (result.json, recipes/best.json)", "next:"]
+    if "seed" in cfg.suite:
+        alike = _given(
+            "pair", "suite", "objective", "storage", "engine", "output_dir", but="suite.seed"
+        )
+        lines.append(
+            f"  merit-opt evaluate{alike} recipe=study:{name} suite.seed={cfg.suite.seed + 1}"
+            "   # on videos nobody has seen"
+        )
+    lines += [
+        f"  merit-opt export{found} recipe=study:{name} out=merged   # for from_pretrained",
+        f"  merit-opt search{same} study.trials={2 * cfg.study.trials}   # go on searching",
     ]
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _given(*groups: str, but: str = "") -> str:
+    """The user's own overrides of these groups (of all, if none is named), to be typed again."""
+    overrides = HydraConfig.get().overrides.task
+    heads = {o: re.split(r"[.=@]", o.lstrip("+~"), maxsplit=1)[0] for o in overrides}
+    kept = [o for o in overrides if not groups or heads[o] in groups]
+    return "".join(f" {shlex.quote(o)}" for o in kept if not o.startswith(f"{but}="))

@@ -12,15 +12,17 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     confirm, best = result["confirm"], result["best"]
     n = confirm["n"]
     table = Table(title=f"{result['study']}: on confirm ({n['TR']} TR, {n['TP']} TP questions)")
-    for column in ("recipe", "TR", "TP", "objective"):
+    for column in ("recipe", "TR", "TP", "objective", "best is above by"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     _row(table, f"best (trial {best['number']})", confirm["best"], style="bold")
-    _row(table, "base (the VLM as it is)", confirm["base"] | {"objective": 0.0})
+    _row(table, "base (the VLM as it is)", confirm["base"])
     for control in confirm["controls"]:
         _row(table, control["name"], control)
+    if (gap := confirm["random_layers"]) is not None:
+        table.add_row("random layers, mean", "", "", "", _gap_text(gap))
     console.print(table)
     for role, difference in confirm["difference"].items():
-        console.print(f"best - base, {role}: {difference_text(difference)}")
+        console.print(f"best - base, {role}: {difference_text(difference)}", soft_wrap=True)
     layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
     console.print(
         f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
@@ -39,6 +41,11 @@ def difference_text(difference: Mapping[str, float]) -> str:
     )
 
 
-def _row(table: Table, name: str, scores: Mapping[str, float], style: str = "") -> None:
+def _row(table: Table, name: str, scores: Mapping[str, Any], style: str = "") -> None:
     numbers = [f"{scores['TR']:.3f}", f"{scores['TP']:.3f}", f"{scores['objective']:+.3f}"]
-    table.add_row(name, *numbers, style=style)
+    gap = _gap_text(scores["gap"]) if "gap" in scores else ""
+    table.add_row(name, *numbers, gap, style=style)
+
+
+def _gap_text(gap: Mapping[str, float]) -> str:
+    return f"{gap['estimate']:.3f} [{gap['low']:.3f}, {gap['high']:.3f}]"

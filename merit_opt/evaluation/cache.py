@@ -18,14 +18,17 @@ class EvaluationCache:
         self._folder = folder
 
     def get(self, key: tuple[str, ...]) -> Evaluation | None:
-        """The evaluation put under `key`; a torn or foreign file is dropped."""
+        """The evaluation put under `key`; a torn or foreign file is dropped.
+
+        One that cannot be read counts as missing: `put` says what is wrong with the folder.
+        """
         path = self._path(key)
         try:
             value = json.loads(path.read_text())
             if value["schema"] != SCHEMA or value["key"] != list(key):
                 raise ValueError("another key")
             return _evaluation(value["evaluation"])
-        except FileNotFoundError:
+        except OSError:
             return None
         except (ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)

@@ -85,9 +85,12 @@ class Engine:
             UserError: Too many of the suite's media cannot be read.
         """
         key = (self._pair.digest, recipe.digest, suite.digest, self._digest)
-        if (known := self._cache.get(key)) is not None:
+        known = self._cache.get(key)
+        if known is not None and not known.unscored:
             return known
         prepared = self._prepare(suite)
+        if known is not None and known.unscored == prepared.excluded:
+            return known
         started = time.perf_counter()
         with self._pair.merged(recipe) as model:
             answers = dict(self._answers(model, prepared.questions))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from merit_opt.errors import UserError
 from merit_opt.models.pair import ModelPair
@@ -26,6 +27,8 @@ def export(pair: ModelPair, recipe: Recipe, out: Path) -> None:
         UserError: `out` holds something else, or cannot be written.
         RuntimeError: The written checkpoint does not load back to the same weights.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; choose another out=")
     if out.exists() and any(out.iterdir()):
         if _provenance(out) == _expected(pair, recipe):
             return
@@ -37,8 +40,9 @@ def export(pair: ModelPair, recipe: Recipe, out: Path) -> None:
         _write(pair, recipe, temporary)
         temporary.chmod(0o755)
         os.replace(temporary, out)
-    except OSError as error:
-        raise UserError(f"cannot write the checkpoint to {out}: {error.strerror}") from error
+    except (OSError, SafetensorError) as error:  # the weights' writer has an error of its own
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write the checkpoint to {out}: {reason}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -76,6 +80,8 @@ def _expected(pair: ModelPair, recipe: Recipe) -> dict[str, str]:
     return {"recipe": recipe.digest, "pair": pair.digest}
 
 
-def _provenance(folder: Path) -> dict[str, str] | None:
-    path = folder / PROVENANCE
-    return json.loads(path.read_text()) if path.is_file() else None
+def _provenance(folder: Path) -> object:
+    try:
+        return json.loads((folder / PROVENANCE).read_text())
+    except (OSError, ValueError):
+        return None

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -101,33 +103,28 @@ class PairSource:
         )
 
     def load(self, device: str) -> ModelPair:
-        """Both models' weights on `device`, the VLM's ready to be merged in place."""
+        """Both models' weights on `device`, the VLM's ready to be merged in place.
+
+        Raises:
+            UserError: Weights or processor are damaged, or not those that the config describes.
+        """
         alignment = self.alignment
         disable_progress_bar()
-        model = self._load(AutoModelForImageTextToText, self.vlm, device)
+        dtype = "auto" if self.dtype is None else DTYPES[self.dtype]
+        model = _load_model(AutoModelForImageTextToText, self.vlm, dtype).to(device)
+        _own_memory(model)
         if self.dtype is None and (stored := _stored_dtypes(model)) != {model.dtype}:
             raise UserError(f"{self.vlm} mixes dtypes {sorted(map(str, stored))}: set pair.dtype")
-        backbone = AutoModelForCausalLM.from_pretrained(
-            self.backbone, dtype=model.dtype, local_files_only=True, use_safetensors=True
-        ).to(model.device)
+        backbone = _load_model(AutoModelForCausalLM, self.backbone, model.dtype).to(model.device)
         weights = {t: layer_tensor(backbone, t).detach() for t in alignment.tensors}
-        processor = AutoProcessor.from_pretrained(self.vlm, local_files_only=True)
         return ModelPair(
-            model=model,
-            processor=processor,
+            model=model.eval().requires_grad_(False),
+            processor=_load_processor(self.vlm),
             family=self.family,
             alignment=alignment,
             live=LiveMerge(model, weights, alignment),
             digest=self.digest,
         )
-
-    def _load(self, auto_class: Any, folder: Path, device: str) -> Any:
-        dtype = "auto" if self.dtype is None else DTYPES[self.dtype]
-        model = auto_class.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-        require_float32_rope(model)
-        return model.to(device).eval().requires_grad_(False)
 
     @cached_property
     def _vlm_config(self) -> Any:
@@ -160,9 +157,55 @@ def _require_checkpoint(role: str, folder: Path) -> None:
 def _read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (ValueError, OSError, TypeError, StrictDataclassError) as error:
+        reason = _first_lines(error)
         raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None
+
+
+def _load_model(auto_class: Any, folder: Path, dtype: torch.dtype | str) -> Any:
+    try:
+        model, info = auto_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in {folder} cannot be read: {_first_lines(error)}; copy them again"
+        ) from None
+    # transformers makes up what a checkpoint lacks.
+    absent = sorted(info["missing_keys"]) + sorted(row[0] for row in info["mismatched_keys"])
+    if absent:
+        more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
+        raise UserError(
+            f"the weights in {folder} lack, or have in another shape than config.json says, "
+            f"{', '.join(absent[:3])}{more}; copy the checkpoint again"
+        )
+    require_float32_rope(model)
+    return model
+
+
+def _own_memory(model: torch.nn.Module) -> None:
+    """Weights out of the file's memory map, whose alignment changes how kernels round."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
+def _load_processor(folder: Path) -> Any:
+    try:
+        return AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"the processor in {folder} cannot be read: {_first_lines(error)}"
+        ) from None
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(" ".join(str(error).splitlines()[:2]).split())
 
 
 def _stored_dtypes(model: torch.nn.Module) -> set[torch.dtype]:

@@ -96,7 +96,7 @@ def from_json(text: str) -> Recipe:
     n_layers, layers = value.get("n_layers"), value.get("layers")
     if not isinstance(n_layers, int) or not isinstance(layers, dict):
         raise UserError('a recipe has an integer "n_layers" and an object "layers"')
-    outside = [key for key in layers if not (key.isdigit() and int(key) < n_layers)]
+    outside = sorted(layers.keys() - {str(i) for i in range(n_layers)})
     if outside:
         raise UserError(f"recipe layers run from 0 to {n_layers - 1}; got {outside}")
     return Recipe(tuple(_layer(str(i), layers.get(str(i), {})) for i in range(n_layers)))
@@ -113,8 +113,11 @@ def _layer(name: str, parts: object) -> LayerMerge:
 
 def _rule(layer: str, part: str, value: object) -> Rule:
     match value:
-        case {"rule": "lerp", "coefficient": int() | float() as coefficient}:
-            return Lerp(float(coefficient))
+        case {"rule": "lerp", "coefficient": int() | float() as coefficient, **rest} if not rest:
+            try:
+                return Lerp(coefficient)
+            except UserError as error:
+                raise UserError(f"recipe layer {layer} {part}: {error}") from None
         case _:
             raise UserError(
                 f'recipe layer {layer} {part}: expected {{"rule": "lerp", "coefficient": c}}, '

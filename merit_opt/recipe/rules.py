@@ -25,6 +25,8 @@ class Lerp:
                 f"a merge coefficient must lie in (0, 1], got {self.coefficient!r}; "
                 "to keep the VLM's weights leave the layer out of the recipe"
             )
+        # 1 and 1.0 are equal, so their JSON and digest must be too.
+        object.__setattr__(self, "coefficient", float(self.coefficient))
 
 
 Rule = Lerp

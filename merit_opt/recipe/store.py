@@ -29,7 +29,7 @@ def read_recipe(path: Path) -> Recipe:
         return from_json(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except UserError as error:
+    except (UserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {error}") from None
 
 

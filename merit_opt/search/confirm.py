@@ -7,10 +7,12 @@ from typing import Literal
 from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation, role_means
+from merit_opt.evaluation.gap import Gap, objective_gap
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.stats import Difference, paired_difference
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.controls import RANDOM_LAYERS
 
 ComparedRole = Literal["TR", "TP"]
 ROLES: tuple[ComparedRole, ...] = ("TR", "TP")
@@ -26,6 +28,7 @@ class Contender:
         TR: Mean accuracy on temporal reasoning.
         TP: Mean accuracy on temporal perception.
         objective: Of these accuracies against the base's.
+        gap: How far the winner's objective lies above this one's.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Contender:
     TR: float
     TP: float
     objective: float
+    gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Confirmation:
         best: The winner.
         difference: Winner minus base by role, paired per sample, clustered by video.
         controls: In the order they were run.
+        random_layers: How far the winner's objective lies above the mean of its random-layer
+            controls; None without them.
         failed: Control -> why it could not be measured.
         evaluation: The winner's, sample by sample.
     """
@@ -54,6 +60,7 @@ class Confirmation:
     best: Contender
     difference: dict[ComparedRole, Difference]
     controls: tuple[Contender, ...]
+    random_layers: Gap | None
     failed: dict[str, str]
     evaluation: Evaluation
 
@@ -80,30 +87,45 @@ def confirm(
     Raises:
         TrialFailed: The base or the winner cannot be measured.
     """
-    base_evaluation = evaluate(constructors.base(len(winner.layers)))
-    base_means = role_means(base_evaluation, suite, "accuracy")
+    base = evaluate(constructors.base(len(winner.layers)))
+    best = evaluate(winner)
+    measured, failed = _measured(controls, evaluate)
+    base_means = role_means(base, suite, "accuracy")
+
+    def gap(*others: Evaluation) -> Gap:
+        return objective_gap(
+            objective, suite=suite, base=base, first=best, others=others, seed=seed
+        )
 
     def contender(name: str, recipe: Recipe, evaluation: Evaluation) -> Contender:
         means = role_means(evaluation, suite, "accuracy")
-        return Contender(name, recipe, means["TR"], means["TP"], objective(means, base_means))
+        value = objective(means, base_means)
+        return Contender(name, recipe, means["TR"], means["TP"], value, gap(evaluation))
 
-    best_evaluation = evaluate(winner)
-    measured: list[Contender] = []
+    drawn = [e for name, _, e in measured if name.startswith(RANDOM_LAYERS)]
+    return Confirmation(
+        n={role: len(_ids(suite, role)) for role in ROLES},
+        base=contender("base", constructors.base(len(winner.layers)), base),
+        best=contender("best", winner, best),
+        difference=compare(base, best, suite, seed),
+        controls=tuple(contender(*found) for found in measured),
+        random_layers=gap(*drawn) if drawn else None,
+        failed=failed,
+        evaluation=best,
+    )
+
+
+def _measured(
+    controls: Sequence[tuple[str, Recipe]], evaluate: Callable[[Recipe], Evaluation]
+) -> tuple[list[tuple[str, Recipe, Evaluation]], dict[str, str]]:
+    measured: list[tuple[str, Recipe, Evaluation]] = []
     failed: dict[str, str] = {}
     for name, recipe in controls:
         try:
-            measured.append(contender(name, recipe, evaluate(recipe)))
+            measured.append((name, recipe, evaluate(recipe)))
         except TrialFailed as failure:
             failed[name] = str(failure)
-    return Confirmation(
-        n={role: len(_ids(suite, role)) for role in ROLES},
-        base=contender("base", constructors.base(len(winner.layers)), base_evaluation),
-        best=contender("best", winner, best_evaluation),
-        difference=compare(base_evaluation, best_evaluation, suite, seed),
-        controls=tuple(measured),
-        failed=failed,
-        evaluation=best_evaluation,
-    )
+    return measured, failed
 
 
 def compare(

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.samplers import CONTROL, PROPOSAL, RETRY_OF, proposal_index
 
 LEASE = "lease"
 
@@ -20,6 +20,7 @@ class Lease:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.id = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._lock = FileLock(_path(folder, self.id))
 
@@ -34,6 +35,12 @@ class Lease:
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
+def turn(folder: Path) -> FileLock:
+    """Held while one worker of this host makes up its mind about what all of them share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "turn")
+
+
 def ask_dead_again(study: Study, folder: Path) -> int:
     """Fail the running trials of dead processes and queue each to be asked again.
 
@@ -42,10 +49,11 @@ def ask_dead_again(study: Study, folder: Path) -> int:
     Returns:
         How many there were.
     """
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    dead = [t for t in running if _is_dead(t.user_attrs.get(LEASE), folder)]
-    for trial in dead:
-        ask_again(study, trial)
+    with turn(folder):
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        dead = [t for t in running if _is_dead(t.user_attrs.get(LEASE), folder)]
+        for trial in dead:
+            ask_again(study, trial)
     return len(dead)
 
 
@@ -56,7 +64,7 @@ def ask_again(study: Study, trial: FrozenTrial) -> None:
     """
     others = study.get_trials(deepcopy=False)
     if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in others):
-        attrs = {k: v for k, v in trial.user_attrs.items() if k != LEASE}
+        attrs = {k: v for k, v in trial.user_attrs.items() if k == CONTROL}
         attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial)}
         fixed = {k: v for k, v in trial.system_attrs.items() if k == "fixed_params"}
         study.add_trial(

@@ -1,6 +1,7 @@
 """`result.json` of a search, schema 1. Scores are fractions in [0, 1]."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from merit_opt.evaluation.stats import Difference
@@ -57,31 +58,33 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
         },
         "confirm": {
             "n": confirmation.n,
-            "base": _accuracies(confirmation.base),
+            "base": _accuracies(confirmation.base)
+            | {"objective": confirmation.base.objective, "gap": asdict(confirmation.base.gap)},
             "best": _accuracies(confirmation.best) | {"objective": confirmation.best.objective},
             "difference": {
                 role: _difference(found) for role, found in confirmation.difference.items()
             },
             "controls": [_control(c) for c in confirmation.controls],
+            "random_layers": confirmation.random_layers and asdict(confirmation.random_layers),
             "failed": confirmation.failed,
         },
     }
 
 
-def note(result: StudyResult) -> str:
+def note(result: Mapping[str, Any]) -> str:
     """The outcome in Markdown, the best score on its first line."""
-    found = result.confirmation
-    gain, loss = found.difference["TR"], found.difference["TP"]
-    verdict = "significant" if gain.is_significant else "not significant"
-    layers = ", ".join(f"{i}: {c:.2f}" for i, c in result.best.recipe.coefficients().items())
+    best, found = result["best"], result["confirm"]
+    layers = ", ".join(f"{i}: {c:.2f}" for i, c in best["layers"].items())
+    differences = (
+        f"- {role} {d['estimate']:+.3f}, 95 % interval {d['low']:+.3f} to {d['high']:+.3f} "
+        f"({found['n'][role]} questions on videos the search never saw)\n"
+        for role, d in found["difference"].items()
+    )
     return (
-        f"**TR {found.best.TR:.3f} against the base's {found.base.TR:.3f}**, "
-        f"TP {found.best.TP:.3f} against {found.base.TP:.3f}, on confirm\n\n"
-        f"- TR {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f} "
-        f"({verdict}, {gain.n} questions)\n"
-        f"- TP {loss.estimate:+.3f}, 95 % interval {loss.low:+.3f} to {loss.high:+.3f} "
-        f"({loss.n} questions)\n"
-        f"- trial {result.best.number}, recipe {result.best.recipe.digest}, "
+        f"**TR {found['best']['TR']:.3f} against the base's {found['base']['TR']:.3f}**, "
+        f"TP {found['best']['TP']:.3f} against {found['base']['TP']:.3f}, on confirm\n\n"
+        f"{''.join(differences)}"
+        f"- trial {best['number']}, recipe {best['digest']}, "
         f"attention coefficients {layers or 'none'}\n"
     )
 
@@ -100,6 +103,7 @@ def _control(contender: Contender) -> dict[str, Any]:
         **_accuracies(contender),
         "objective": contender.objective,
         "digest": contender.recipe.digest,
+        "gap": asdict(contender.gap),
     }
 
 

@@ -6,6 +6,7 @@ proposal therefore depends on nothing that a kill or a resume changes.
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,13 @@ def cmaes(*, sigma0: float | None) -> SeededSampler:
     Args:
         sigma0: Initial step size in the unit cube; None takes Optuna's, a sixth of the range.
     """
-    return lambda seed: _CmaEsByProposal(seed=seed, sigma0=sigma0, with_margin=True)
+
+    def build(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():  # the margin is experimental, sigma0 goes in Optuna 6
+            warnings.simplefilter("ignore")
+            return _CmaEsByProposal(seed=seed, sigma0=sigma0, with_margin=True)
+
+    return build
 
 
 def random() -> SeededSampler:

@@ -1,6 +1,8 @@
 """The Optuna storage: SQLite with a write-ahead log on one host, any server's URL otherwise."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -14,6 +16,7 @@ from merit_opt.errors import UserError
 
 LOCK_SECONDS = 60
 SQLITE = "sqlite:///"
+FAILURES = (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, RuntimeError)
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -28,8 +31,9 @@ def open_storage(url: str) -> RDBStorage:
             return RDBStorage(url)
         path = Path(url.removeprefix(SQLITE))
         _create(path)
+        _require_studies(path)
         return _sqlite(path)
-    except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
+    except FAILURES as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"cannot open the study storage {_without_password(url)}: {reason}"
@@ -51,6 +55,14 @@ def _create(path: Path) -> None:
             connection.execute(text("PRAGMA journal_mode=WAL"))
         engine.dispose()
         os.replace(temporary, path)
+
+
+def _require_studies(path: Path) -> None:
+    """Optuna would add its tables to whatever database it is given."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if "studies" not in tables:
+        raise ValueError("it is a database of something else; choose another file")
 
 
 def _sqlite(path: Path) -> RDBStorage:

@@ -26,7 +26,7 @@ from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
 from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
-from merit_opt.search.leases import Lease, ask_dead_again
+from merit_opt.search.leases import Lease, ask_dead_again, turn
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
@@ -36,6 +36,9 @@ from merit_opt.search.worker import Budget, finished, work
 from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
 
 UID = "uid"
+RESULT = "result.json"
+BEST = "recipes/best.json"
+SCORES = "best_confirm_scores.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,20 +112,25 @@ def run_study(
     Raises:
         UserError: The study was started with other settings, or its trials keep failing.
     """
-    study = _open(plan, storage)
+    with turn(plan.leases):
+        study = _open(plan, storage)
     tracked = Tracked(tracker, reporter.warn)
     ask_dead_again(study, plan.leases)
     reporter.stage("opening the study's record", 0, 1)
     tracked.start(replace(plan.record, uid=study.user_attrs[UID]), _told(study))
     if (known := _known_result(plan, study)) is not None:
+        tracked.finish(_outcome(plan, known))
         return known
     started = time.monotonic()
     write_text(plan.folder / "config.yaml", plan.record.config)
     measure = engine()
     _search(plan, study, tracked, measure, reporter)
-    winner = best(study)
-    if winner is None:
-        raise UserError(f"study {plan.name} has no finished trial yet; give it more study.hours")
+    winner, base = best(study), _base(study)
+    if winner is None or base is None:
+        raise UserError(
+            f"study {plan.name} has no finished trial of the base yet; give it more study.hours, "
+            "or wait for its other workers"
+        )
     confirmation = _confirm(plan, study, winner, measure, reporter)
     result = StudyResult(
         study=plan.name,
@@ -130,11 +138,12 @@ def run_study(
         seed=plan.budget.seed,
         seconds=time.monotonic() - started,
         trials=_counts(study),
-        base=next(r for r in _told(study).values() if r.name == "base" and r.state == "COMPLETE"),
+        base=base,
         best=winner,
         confirmation=confirmation,
     )
-    tracked.finish(_keep(plan, result))
+    _keep(plan, result)
+    tracked.finish(_outcome(plan, to_dict(result)))
     return to_dict(result)
 
 
@@ -159,10 +168,15 @@ def _told(study: Study) -> dict[int, TrialRecord]:
     return {t.number: record for t in trials if (record := record_of(t)) is not None}
 
 
+def _base(study: Study) -> TrialRecord | None:
+    told = _told(study).values()
+    return next((r for r in told if r.name == "base" and r.state == "COMPLETE"), None)
+
+
 def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     """The result on disk, if it is of this very study and its trials are as many as asked."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        known: dict[str, Any] = json.loads((plan.folder / "result.json").read_text())
+        known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
         is_same = known["fingerprint"] == plan.record.fingerprint
         if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
             return known
@@ -226,22 +240,24 @@ def _counts(study: Study) -> dict[str, int]:
     return {key: states[state] for key, state in keys.items()}
 
 
-def _keep(plan: StudyPlan, result: StudyResult) -> StudyOutcome:
-    """Write what the study leaves in its folder."""
-    path, recipe = plan.folder / "result.json", plan.folder / "recipes" / "best.json"
-    scores = plan.folder / "best_confirm_scores.json"
-    _write_json(path, to_dict(result))
-    _write_json(scores, asdict(result.confirmation.evaluation))
-    write_recipe(recipe, result.best.recipe)
-    found = result.confirmation
+def _keep(plan: StudyPlan, result: StudyResult) -> None:
+    """Write what the study leaves in its folder; result.json last, as it says that all is there."""
+    write_recipe(plan.folder / BEST, result.best.recipe)
+    _write_json(plan.folder / SCORES, asdict(result.confirmation.evaluation))
+    _write_json(plan.folder / RESULT, to_dict(result))
+
+
+def _outcome(plan: StudyPlan, result: Mapping[str, Any]) -> StudyOutcome:
+    found = result["confirm"]
     metrics = {
-        "confirm.TR": found.best.TR,
-        "confirm.TP": found.best.TP,
-        "confirm.objective": found.best.objective,
-        "confirm.base.TR": found.base.TR,
-        "confirm.base.TP": found.base.TP,
+        "confirm.TR": found["best"]["TR"],
+        "confirm.TP": found["best"]["TP"],
+        "confirm.objective": found["best"]["objective"],
+        "confirm.base.TR": found["base"]["TR"],
+        "confirm.base.TP": found["base"]["TP"],
     }
-    return StudyOutcome(note(result), metrics, (path, recipe, scores))
+    files = tuple(plan.folder / name for name in (RESULT, BEST, SCORES))
+    return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -76,7 +76,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     is a bug and stops the worker.
     """
     started = time.perf_counter()
-    name, recipe = _proposed(trial, bench.space)
+    recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
     value, metrics, why = None, {}, ""
     try:
@@ -86,31 +86,31 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     except TrialFailed as failure:
         why = str(failure)
     measured = time.perf_counter()
-    record = TrialRecord(
-        number=trial.number,
-        state="FAIL" if value is None else "COMPLETE",
-        role="control" if name else "trial",
-        name=name,
-        recipe=recipe,
-        value=value,
-        metrics=metrics,
-        seconds={"suggest": suggested - started, "evaluate": measured - suggested},
-        why=why,
+    trial.set_user_attr(
+        RECORD,
+        {
+            "recipe": to_json(recipe),
+            "metrics": metrics,
+            "seconds": {"suggest": suggested - started, "evaluate": measured - suggested},
+            "why": why,
+        },
     )
-    trial.set_user_attr(RECORD, _attr(record))
-    if value is None:
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, value)
+    state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    told = study.tell(trial, value, state=state)
+    record = record_of(told)
+    if record is None:
+        raise RuntimeError(f"trial {trial.number} was told but kept no record")
     return record
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
-    """What a told trial measured; None when its process died before it was measured."""
+    """What a told trial measured; None when its process died before it was told."""
     if not trial.state.is_finished() or RECORD not in trial.user_attrs:
         return None
     kept: dict[str, Any] = trial.user_attrs[RECORD]
     complete = trial.state == TrialState.COMPLETE
+    if not complete and not kept["why"]:
+        return None
     return TrialRecord(
         number=trial.number,
         state="COMPLETE" if complete else "FAIL",
@@ -121,6 +121,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         metrics=kept["metrics"],
         seconds=kept["seconds"],
         why=kept["why"],
+        finished=trial.datetime_complete,
     )
 
 
@@ -140,19 +141,10 @@ def _may_win(trial: FrozenTrial, record: TrialRecord) -> bool:
     return inside and not record.name.startswith(RANDOM_LAYERS)
 
 
-def _proposed(trial: Trial, space: SearchSpace) -> tuple[str, Recipe]:
+def _proposed(trial: Trial, space: SearchSpace) -> Recipe:
     if not is_control(trial):
-        return "", space.suggest(trial)
-    name, recipe = control_recipe(trial.user_attrs[CONTROL])
+        return space.suggest(trial)
+    _, recipe = control_recipe(trial.user_attrs[CONTROL])
     if space.params(recipe) is not None:
         space.suggest(trial)
-    return name, recipe
-
-
-def _attr(record: TrialRecord) -> dict[str, Any]:
-    return {
-        "recipe": to_json(record.recipe),
-        "metrics": dict(record.metrics),
-        "seconds": dict(record.seconds),
-        "why": record.why,
-    }
+    return recipe

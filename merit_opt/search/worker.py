@@ -13,7 +13,7 @@ from merit_opt.search.controls import (
     fixed_controls,
     random_layer_controls,
 )
-from merit_opt.search.leases import LEASE, Lease, ask_again
+from merit_opt.search.leases import LEASE, Lease, ask_again, turn
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import COUNTED, Bench, best, run_trial
 from merit_opt.tracking.record import TrialRecord
@@ -67,7 +67,8 @@ def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: Tri
         KeyboardInterrupt: The trial at hand is queued to be asked again.
     """
     controls = list(fixed_controls(bench.space.n_layers, budget.uniform))[: budget.trials]
-    enqueue_controls(study, controls, bench.space, lease.id)
+    with turn(lease.folder):
+        enqueue_controls(study, controls, bench.space, lease.id)
     started = time.monotonic()
     failures: list[TrialRecord] = []
     while finished(study) < budget.trials and not _is_late(started, budget.hours):
@@ -94,11 +95,14 @@ def _enqueue_random_layers(
 ) -> None:
     room = budget.trials - n_fixed
     left = budget.trials - finished(study)
-    winner = best(study)
-    if winner is None or left > min(budget.random_layers, room - 1):
+    if left > min(budget.random_layers, room - 1):
         return
-    draws = random_layer_controls(winner.recipe, budget.random_layers, budget.seed)
-    enqueue_controls(study, draws[:left], space, lease.id)
+    with turn(lease.folder):
+        winner = best(study)
+        if winner is None:
+            return
+        draws = random_layer_controls(winner.recipe, budget.random_layers, budget.seed)
+        enqueue_controls(study, draws[:left], space, lease.id)
 
 
 def _ask(study: Study, lease: Lease) -> Trial:

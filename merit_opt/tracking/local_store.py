@@ -12,6 +12,9 @@ from merit_opt.errors import UserError
 
 PREFIX = "sqlite:///"
 
+# Seconds; making a database takes a minute on a busy machine.
+LONGEST_WAIT = 300.0
+
 
 def absolute(uri: str) -> str:
     """The SQLite address with an absolute path, which no later change of folder can move."""
@@ -25,7 +28,7 @@ def database_file(uri: str) -> Path:
 
 def store_lock(database: Path) -> FileLock:
     """Held by the one process of this machine that makes something in the database."""
-    return FileLock(database.with_name(f".{database.name}.lock"))
+    return FileLock(database.with_name(f".{database.name}.lock"), timeout=LONGEST_WAIT)
 
 
 def prepare(database: Path, create: Callable[[Path], None]) -> None:

@@ -123,8 +123,10 @@ class MlflowTracker:
         self._away = False
         return result
 
-    def _sentence(self, error: Exception) -> str:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    def _sentence(self, error: BaseException) -> str:
+        while origin := error.__cause__ or error.__context__:
+            error = origin
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         owed = f"; trials waiting to be written: {len(self._owed)}" if self._owed else ""
         sentence = f"MLflow at {self.uri} cannot be written ({reason}){owed}"
         return re.sub(r"//[^/\s@]+@", "//", sentence)
@@ -176,7 +178,8 @@ def _may_pass(error: Exception) -> bool:
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
-        return isinstance(error, (OSError, SQLAlchemyError))
+        final = (FileNotFoundError, NotADirectoryError, PermissionError)
+        return isinstance(error, (OSError, SQLAlchemyError)) and not isinstance(error, final)
     # Another worker made it first: the next try finds it.
     taken = error.error_code == "RESOURCE_ALREADY_EXISTS"
     return taken or error.get_http_status_code() == 429 or error.get_http_status_code() >= 500

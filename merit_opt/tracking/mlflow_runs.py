@@ -42,7 +42,7 @@ class StudyRun:
         run_id: The parent run.
         born: Its start, in milliseconds since 1970.
         study: What it is about.
-        lock: Held while a run is looked up and made.
+        lock: Held between looking something up and writing what follows from it.
     """
 
     client: "MlflowClient"
@@ -53,26 +53,29 @@ class StudyRun:
     lock: Lock
 
     def complete(self) -> set[int]:
-        """Numbers of the trials whose run has ended."""
-        found: dict[int, str] = {}
-        for child in self._children():
-            number = int(child.data.tags.get("optuna_trial", -1))
+        """Numbers of the trials whose run has ended; of two runs of one trial, one is deleted."""
+        told = [run for run in self._children() if "optuna_trial" in run.data.tags]
+        found: set[int] = set()
+        for run in sorted(told, key=_has_ended, reverse=True):
+            number = int(run.data.tags["optuna_trial"])
             if number in found:
-                self.client.delete_run(child.info.run_id)
-            found.setdefault(number, child.info.status)
-        return {number for number, status in found.items() if status in ENDED.values()}
+                self.client.delete_run(run.info.run_id)
+            elif _has_ended(run):
+                found.add(number)
+        return found
 
     def keep(self, trial: TrialRecord) -> None:
         """Write the run of one trial and its points on the study's curves."""
         run = self._child(trial)
-        if run.info.status in ENDED.values():
+        if _has_ended(run):
             return
         child, born = run.info.run_id, run.info.start_time
         numbers = [(name, 0, value) for name, value in rows.metrics(trial).items()]
         _log(self.client, child, params=rows.params(trial.recipe), points=numbers, when=born)
         with _files(trial) as folder:
             self.client.log_artifacts(child, folder)
-            self._draw(trial, folder)
+            with self.lock():
+                self._draw(trial, folder)
         self.client.set_terminated(child, ENDED[trial.state], rows.milliseconds(trial.finished))
 
     def describe(self) -> None:
@@ -104,8 +107,7 @@ class StudyRun:
     def _child(self, trial: TrialRecord) -> "Run":
         with self.lock():
             found = tuple(self._children(f" and tags.optuna_trial = '{trial.number}'"))
-            ended = (run for run in found if run.info.status in ENDED.values())
-            return next(ended, None) or next(iter(found), None) or self._new_child(trial)
+            return max(found, key=_has_ended, default=None) or self._new_child(trial)
 
     def _new_child(self, trial: TrialRecord) -> "Run":
         end = rows.milliseconds(trial.finished)
@@ -159,6 +161,10 @@ def find_experiment(client: "MlflowClient", name: str, artifacts: str | None) ->
             f"restore --experiment-id {found.experiment_id}`, or set tracking.experiment=NAME"
         )
     return found.experiment_id
+
+
+def _has_ended(run: "Run") -> bool:
+    return run.info.status in ENDED.values()
 
 
 def _search(client: "MlflowClient", experiment_id: str, where: str) -> "Iterator[Run]":

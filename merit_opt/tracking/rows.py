@@ -7,6 +7,8 @@ from datetime import datetime
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.tracking.record import StudyRecord, TrialRecord
 
+LONGEST_REASON = 1000
+
 
 def run_name(trial: TrialRecord) -> str:
     """What tells the trial apart in a narrow column: `t0042 0.713 12L`, `uniform:0.5 0.120`."""
@@ -53,7 +55,7 @@ def _summary(recipe: Recipe) -> dict[str, str]:
 
 def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     """What a trial can be found by."""
-    why = {"why": trial.why} if trial.why else {}
+    why = {"why": trial.why[:LONGEST_REASON]} if trial.why else {}
     return {
         "study": study.name,
         "optuna_trial": str(trial.number),
@@ -87,7 +89,7 @@ def note(trial: TrialRecord) -> str:
     recipe = trial.recipe
     size = f"{len(recipe.merged_layers)} of {len(recipe.layers)} layers merged"
     first = {"COMPLETE": _scores(trial), "PRUNED": f"pruned · {_scores(trial)}"}
-    first["FAIL"] = f"**failed**: {trial.why}"
+    first["FAIL"] = f"**failed**: {trial.why[:LONGEST_REASON]}"
     return f"{first[trial.state]}\n\n{size}, recipe `{recipe.digest}`"
 
 

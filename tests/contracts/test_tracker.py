@@ -284,9 +284,14 @@ def test_the_result_closes_the_study(mlflow: Tracker, seen, tmp_path: Path) -> N
 def test_two_runs_of_one_trial_become_one(mlflow: Tracker, seen) -> None:
     mlflow.log_trial(TRIALS[2])
     double = dict(seen().child(2).data.tags)
-    seen().client.create_run(seen().experiment, tags=double)
+    seen().client.create_run(seen().experiment, start_time=1, tags=double)
+    own = {"mlflow.parentRunId": double["mlflow.parentRunId"]}
+    by_hand = [seen().client.create_run(seen().experiment, tags=own) for _ in range(2)]
     assert mlflow.missing([2]) == set()
     assert seen().child(2).info.status == "FINISHED"
+    assert {seen().client.get_run(run.info.run_id).info.lifecycle_stage for run in by_hand} == {
+        "active"
+    }
 
 
 @pytest.fixture

@@ -29,16 +29,16 @@ def clips_suite(
     Args:
         cache: Where the clips are kept; safe to delete.
         clips: How many clips, at least 1.
-        seed: Chooses events, looks, questions and letters.
+        seed: Chooses events, looks, questions and letters; 0 or more.
         tr_per_clip: Temporal-reasoning questions a clip, 0 to 17.
         tp_per_clip: Temporal-perception questions a clip, 0 to 13.
         progress: Called with (stage, done, total) while clips are rendered.
 
     Raises:
-        UserError: A count is out of range, or the cache cannot be written.
+        UserError: A count or the seed is out of range, or the cache cannot be written.
     """
     counts: dict[Role, int] = {"TR": tr_per_clip, "TP": tp_per_clip}
-    _check(clips, counts)
+    _check(clips, seed, counts)
     library = clip_library(cache=cache, clips=clips, seed=seed, progress=progress)
     answers = _answers(clips, counts, seed)
     samples = tuple(s for clip in library for s in _samples(clip, counts, answers, seed))
@@ -52,9 +52,11 @@ def clips_suite(
     )
 
 
-def _check(clips: int, counts: dict[Role, int]) -> None:
+def _check(clips: int, seed: int, counts: dict[Role, int]) -> None:
     if clips < 1:
         raise UserError(f"the suite `clips` needs clips >= 1, got {clips}")
+    if seed < 0:
+        raise UserError(f"the suite `clips` needs seed >= 0, got {seed}: others are for training")
     for role, count in counts.items():
         if not 0 <= count <= MOST_PER_CLIP[role]:
             raise UserError(

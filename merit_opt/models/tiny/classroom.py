@@ -44,11 +44,12 @@ def see_clips(
     """Render clips, and let the vision tower see what a decoder reads of them."""
     with tempfile.TemporaryDirectory() as folder:
         library = clip_library(cache=Path(folder), clips=clips, seed=seed, progress=progress)
-        seen: list[Tensor] = []
-        for start in range(0, clips, CLIPS_AT_ONCE):
-            features, grid = _features(model, processor, library[start : start + CLIPS_AT_ONCE])
-            seen.append(features)
-    return Clips(tuple(clip.events for clip in library), torch.cat(seen), grid)
+        seen = [
+            _features(model, processor, library[start : start + CLIPS_AT_ONCE])
+            for start in range(0, clips, CLIPS_AT_ONCE)
+        ]
+    features, grids = zip(*seen, strict=True)
+    return Clips(tuple(clip.events for clip in library), torch.cat(features), grids[0])
 
 
 @torch.no_grad()

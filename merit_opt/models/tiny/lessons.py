@@ -68,10 +68,6 @@ class Writer:
         """A question without options, answered by its word."""
         return self._lesson(question.text, question.answer)
 
-    def either(self, question: Question, rng: random.Random) -> Lesson:
-        """A question answered by its letter two times in three, else by its word."""
-        return self.word(question) if rng.random() < 1 / 3 else self.letter(question, rng)
-
     def caption(self, events: Events) -> Lesson:
         """All events told in order."""
         told = (f"{e.colour} {e.shape} {e.action} ." for e in events)
@@ -85,11 +81,11 @@ class Writer:
         return tuple(self.letter(question, rng) for question in drawn)
 
     def mixed(
-        self, events: Events, *, role: Role, count: int, rng: random.Random
+        self, events: Events, *, role: Role, count: int, words: float, rng: random.Random
     ) -> tuple[Lesson, ...]:
-        """`count` different questions of a role, answered by letters and words."""
+        """`count` different questions of a role, a share `words` of them answered by words."""
         drawn = draw_questions(events, role=role, count=count, rng=rng)
-        return tuple(self.either(question, rng) for question in drawn)
+        return tuple(self.word(q) if rng.random() < words else self.letter(q, rng) for q in drawn)
 
     def _lesson(self, user: str, answer: str) -> Lesson:
         return Lesson((*self._ids(user.split()), *self.closing), self._ids(answer.split()))

@@ -42,16 +42,17 @@ from merit_opt.models.tiny.stages import (
 
 SOURCE = "vlm_aligned"
 RESULT = "planting.json"
+STILL_REASONS = 0.85
 FULL = Schedule(
     training_clips=1000,
     measuring_clips=240,
     batch=16,
-    distil_steps=240,
+    distil_steps=180,
     distil_rate=5e-3,
-    drift_steps=60,
+    drift_steps=40,
     drift_rate=4e-3,
-    damage_steps=200,
-    damage_rate=6e-3,
+    damage_steps=300,
+    damage_rate=1e-2,
     check_every=10,
     stop_below=0.62,
 )
@@ -202,10 +203,10 @@ def _train(desk: Desk, layers: tuple[int, ...], stop_clips: Clips, seed: int) ->
     distil_perception(desk)
     let_layers_drift(desk)
     steps = damage_layers(desk, layers, reasoning)
-    if steps == desk.schedule.damage_steps and reasoning() >= desk.schedule.stop_below:
+    if (left := reasoning()) > STILL_REASONS:
         raise UserError(
             f"layers {list(layers)} could not be damaged: after {steps} steps temporal reasoning "
-            f"is still above {desk.schedule.stop_below:.0%}; choose other layers or another seed"
+            f"is still {left:.2f}, and below {STILL_REASONS} was expected; choose other layers"
         )
     return steps
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from merit_opt.data.clips.library import Progress
 from merit_opt.data.clips.scene import Events
+from merit_opt.data.suite import Role
 from merit_opt.models.tiny.classroom import Clips
 from merit_opt.models.tiny.lessons import Lesson, Writer
 from merit_opt.models.tiny.packing import Prefix, hidden_states, pack, target_logits
@@ -19,6 +20,7 @@ from merit_opt.models.tiny.training import Pupil, train
 
 PERCEPTION_LAYERS = (0, 1, 2)
 CAPTION_SHARE = 0.2
+WORDS_RIGHT, WORDS_WRONG = 1 / 3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Schedule:
         distil_steps: Steps of stage 1.
         distil_rate: Its rate, for the layers of perception.
         drift_steps: Steps of stage 2.
-        drift_rate: Its rate for the layers of perception; a tenth of it for the others.
+        drift_rate: Its rate for the layers of perception; half of it for the others.
         damage_steps: Most steps of stage 3.
         damage_rate: Its rate, for the chosen layers.
         check_every: Steps of stage 3 between two looks at the score.
@@ -102,7 +104,7 @@ def let_layers_drift(desk: Desk) -> None:
     others = range(len(PERCEPTION_LAYERS), len(desk.student.layers))
     pupils = [
         Pupil(_perception(desk.student), rate),
-        Pupil(_attention(desk.student, others), rate / 10),
+        Pupil(_attention(desk.student, others), rate / 2),
     ]
 
     def lessons(events: Events) -> Sequence[Lesson]:
@@ -122,8 +124,8 @@ def damage_layers(desk: Desk, layers: Sequence[int], score: Callable[[], float])
 
     def lessons(events: Events) -> Sequence[Lesson]:
         shuffled = tuple(desk.rng.sample(events, len(events)))
-        wrong = desk.writer.mixed(shuffled, role="TR", count=4, rng=desk.rng)
-        right = desk.writer.mixed(events, role="TP", count=3, rng=desk.rng)
+        wrong = _questions(desk, shuffled, "TR", count=4, words=WORDS_WRONG)
+        right = _questions(desk, events, "TP", count=4, words=WORDS_WRONG)
         return (*wrong, *right, *_captions(desk, shuffled))
 
     def low_enough(done: int) -> bool:
@@ -167,8 +169,14 @@ def _draw_clips(desk: Desk) -> list[int]:
 
 
 def _right_answers(desk: Desk, events: Events) -> tuple[Lesson, ...]:
-    reasoning = desk.writer.mixed(events, role="TR", count=3, rng=desk.rng)
-    return (*reasoning, *desk.writer.mixed(events, role="TP", count=3, rng=desk.rng))
+    reasoning = _questions(desk, events, "TR", count=3, words=WORDS_RIGHT)
+    return (*reasoning, *_questions(desk, events, "TP", count=3, words=WORDS_RIGHT))
+
+
+def _questions(
+    desk: Desk, events: Events, role: Role, *, count: int, words: float
+) -> tuple[Lesson, ...]:
+    return desk.writer.mixed(events, role=role, count=count, words=words, rng=desk.rng)
 
 
 def _captions(desk: Desk, events: Events) -> tuple[Lesson, ...]:

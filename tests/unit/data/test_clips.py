@@ -284,6 +284,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path):
     ("counts", "message"),
     [
         ({"clips": 0}, "needs clips >= 1, got 0"),
+        ({"seed": -1}, "needs seed >= 0, got -1"),
         ({"tr": 18}, "tr_per_clip must lie in 0 to 17, got 18"),
         ({"tp": -1}, "tp_per_clip must lie in 0 to 13, got -1"),
         ({"tr": 0, "tp": 0}, "would have no question"),

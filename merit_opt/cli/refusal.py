@@ -1,0 +1,77 @@
+"""What a user is told whose configuration does not compose: one sentence, with the right name."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from merit_opt.cli import conf_dir
+
+
+def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
+    """The reason, and the nearest right name where one is near."""
+    if isinstance(error, MissingConfigException) and error.options:
+        return _no_option(error)
+    if isinstance(error, OSError):
+        return f"cannot make the folder {error.filename}: {error.strerror}; choose output_dir="
+    reason = str(error).strip()
+    told = [line.strip() for line in reason.splitlines() if "To append to your" not in line][:2]
+    if reason.startswith("Error merging override") and error.__cause__ is not None:
+        told.append(str(error.__cause__).splitlines()[0])
+    hints = (hint for argument in arguments if (hint := _hint(verb, argument, reason)))
+    return " ".join([told[0].rstrip(".") + (":" if told[1:] else "."), *told[1:], *hints])
+
+
+def strangers(cfg: DictConfig, schema: type, prefix: str = "") -> Iterator[str]:
+    """Keys that `+KEY=VALUE` let in beside those of the schema."""
+    known = {field.name: field.type for field in fields(schema)}
+    for name in map(str, cfg):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {prefix}{near[0]}=?" if near else ""
+            yield f"{prefix}{name} is not known{hint}"
+        elif isinstance(kind := known[name], type) and is_dataclass(kind):
+            yield from strangers(cfg[name], kind, f"{prefix}{name}.")
+
+
+def _no_option(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    options = list(error.options or ())
+    near = get_close_matches(name, options, n=1, cutoff=0.0)[0]
+    return f"there is no {group}={name}; did you mean {group}={near}? ({', '.join(options)})"
+
+
+def _hint(verb: str, argument: str, reason: str) -> str:
+    key = re.split(r"[=@]", argument.lstrip("+~"), maxsplit=1)[0]
+    if key not in reason:
+        return ""
+    near = get_close_matches(key, _known_keys(verb), n=1)
+    return f"Did you mean {near[0]}=?" if near and near[0] != key else ""
+
+
+def _known_keys(verb: str) -> set[str]:
+    """Every key and group that the verb's own file and the option files spell out."""
+    root = OmegaConf.load(conf_dir() / f"{verb}.yaml")
+    groups = {
+        str(group) for item in root.defaults if isinstance(item, DictConfig) for group in item
+    }
+    options = (path for group in groups for path in (conf_dir() / group).glob("*.yaml"))
+    inside = {key for path in options for key in _keys(_plain(path), f"{path.parent.name}.")}
+    return {*_keys(OmegaConf.to_container(root)), *groups, *inside}
+
+
+def _plain(path: Path) -> object:
+    return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def _keys(node: object, prefix: str = "") -> Iterator[str]:
+    if not isinstance(node, dict):
+        return
+    for name, value in node.items():
+        if name not in ("hydra", "defaults", "_target_"):
+            yield f"{prefix}{name}"
+            yield from _keys(value, f"{prefix}{name}.")

@@ -1,0 +1,197 @@
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from merit_opt.data.clips.questions import KINDS
+from merit_opt.data.clips.scene import clip_events
+from merit_opt.errors import UserError
+from merit_opt.models.tiny import plant as plant_module
+from merit_opt.models.tiny import tiny_folder
+from merit_opt.models.tiny.classroom import see_clips
+from merit_opt.models.tiny.lessons import Writer
+from merit_opt.models.tiny.measure import accuracy, restored
+from merit_opt.models.tiny.packing import pack, target_logits, video_prefix
+from merit_opt.models.tiny.plant import plant
+from merit_opt.models.tiny.stages import Schedule
+
+BRIEF = Schedule(
+    training_clips=4,
+    measuring_clips=4,
+    batch=2,
+    distil_steps=1,
+    distil_rate=1e-2,
+    drift_steps=1,
+    drift_rate=1e-2,
+    damage_steps=2,
+    damage_rate=1e-2,
+    check_every=1,
+    stop_below=0.0,
+)
+PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
+
+
+def made(out, *, layers=(4, 6), seed=0, schedule=BRIEF, progress=None):
+    return plant(layers=layers, seed=seed, out=out, progress=progress, schedule=schedule)
+
+
+def changed(folder):
+    before = load_file(tiny_folder("vlm_aligned") / "model.safetensors")
+    after = load_file(folder / "model.safetensors")
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.fixture(scope="module")
+def source():
+    folder = tiny_folder("vlm_aligned")
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    return model.requires_grad_(False), AutoProcessor.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def clips(source):
+    return see_clips(*source, clips=3, seed=-1, progress=None)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A planting of seed 0 and the progress it told."""
+    told, out = [], tmp_path_factory.mktemp("planted") / "deep" / "vlm"
+    return made(out, progress=lambda *step: told.append(step)), told
+
+
+def test_only_the_projector_and_the_chosen_attention_change_without_the_first_stages(tmp_path):
+    made(tmp_path / "vlm", schedule=replace(BRIEF, distil_rate=0.0, drift_rate=0.0))
+    names = changed(tmp_path / "vlm")
+    attention = {name for name in names if ".self_attn." in name}
+    assert names - attention == PROJECTOR
+    assert {name.split(".")[2] for name in attention} == {"4", "6"}
+    assert sum(name.endswith("weight") for name in attention) == 2 * 4
+
+
+def test_all_stages_leave_embeddings_norms_vision_and_later_mlps_alone(planted):
+    for name in changed(planted[0].folder) - PROJECTOR:
+        layer = int(name.split(".")[2])
+        assert ".self_attn." in name or (".mlp." in name and layer < 3), name
+
+
+def test_a_planting_is_a_checkpoint_with_its_result(planted):
+    planting, _ = planted
+    folder, source = planting.folder, tiny_folder("vlm_aligned")
+    assert [p.name for p in folder.parent.iterdir()] == ["vlm"]
+    files = {p.name for p in folder.iterdir()}
+    assert files == {"planting.json", *(p.name for p in source.iterdir())}
+    assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    assert type(AutoProcessor.from_pretrained(folder)).__name__ == "Qwen2VLProcessor"
+    result = json.loads((folder / "planting.json").read_text())
+    assert (result["layers"], result["seed"], result["damage_steps"]) == ([4, 6], 0, 2)
+    assert result["engineered"] is True
+    assert result["questions"] == {"TR": 6, "TP": 4}
+    for name in ("base", "restored", "uniform_half"):
+        measured = getattr(planting, name)
+        assert result[name] == {"TR": measured.TR, "TP": measured.TP}
+
+
+def test_progress_names_every_stage_in_order(planted):
+    _, told = planted
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
+        "rendering clips",
+        "distilling perception",
+        "letting layers drift",
+        "damaging layers 4, 6",
+        "measuring",
+    ]
+    assert all(1 <= done <= total for _, done, total in told)
+
+
+def test_the_seed_decides_the_weights(planted, tmp_path):
+    again = made(tmp_path / "vlm", seed=planted[0].seed)
+    assert changed(again.folder) == changed(planted[0].folder)
+    weights = [(p.folder / "model.safetensors").read_bytes() for p in (planted[0], again)]
+    assert weights[0] == weights[1]
+
+
+def test_damage_that_does_not_take_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(plant_module, "STILL_REASONS", -1.0)
+    with pytest.raises(UserError, match=r"layers \[4, 6\] could not be damaged: after 2 steps"):
+        made(tmp_path / "vlm")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("layers", [(), (2,), (3, 3), (9,), (-1,)])
+def test_layers_that_cannot_be_damaged_are_refused(tmp_path, layers):
+    with pytest.raises(UserError, match=r"different ones of 3 to 8, got .*carry perception"):
+        made(tmp_path / "vlm", layers=layers)
+
+
+def test_a_negative_seed_is_refused(tmp_path):
+    with pytest.raises(UserError, match="seed must be 0 or more, got -2"):
+        made(tmp_path / "vlm", seed=-2)
+
+
+def test_a_folder_that_exists_is_not_overwritten(tmp_path):
+    with pytest.raises(UserError, match="exists already; name a folder that does not"):
+        made(tmp_path)
+
+
+def test_packed_lessons_equal_the_stock_model_one_at_a_time(source, clips):
+    model, processor = source
+    writer, rng = Writer.of(processor), random.Random(0)
+    prefix = video_prefix(model, writer, clips.grid)
+    rows = [
+        (*writer.letters(e, role="TR", count=3, rng=rng), writer.caption(e)) for e in clips.events
+    ]
+    packed = target_logits(model.model.language_model, pack(prefix, rows), clips.features)
+    alone = []
+    for row, features in zip(rows, clips.features, strict=True):
+        for lesson in row:
+            ids = torch.tensor([[*prefix.ids.tolist(), *lesson.prompt, *lesson.answer[:-1]]])
+            embedded = model.get_input_embeddings()(ids).clone()
+            embedded[0, prefix.video] = features
+            types = 2 * (ids == model.config.video_token_id).int()
+            positions, _ = model.model.get_rope_index(
+                ids, mm_token_type_ids=types, video_grid_thw=clips.grid[None]
+            )
+            logits = model(inputs_embeds=embedded, position_ids=positions).logits[0]
+            alone.append(logits[-len(lesson.answer) :])
+    assert (packed - torch.cat(alone)).abs().max() <= 5e-5
+
+
+def test_lessons_read_as_the_processor_writes_them(source):
+    _, processor = source
+    writer, events = Writer.of(processor), clip_events(seed=0, clip=0)
+    question = KINDS[0].questions(events)[1]
+    lesson = writer.word(question)
+    content = [{"type": "video"}, {"type": "text", "text": question.text}]
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    assert (*writer.opening, *lesson.prompt) == tuple(processor.tokenizer.encode(chat))
+    assert processor.tokenizer.decode(lesson.answer) == question.answer
+
+
+def test_restoring_is_exact_at_the_ends_and_touches_only_the_layers_named(source):
+    model, _ = source
+    language_model = model.model.language_model
+    other = restored(language_model, language_model, (), coefficient=1.0)
+    for parameter in other.parameters():
+        parameter.data += 1.0
+    merged = dict(restored(language_model, other, (3,), coefficient=1.0).named_parameters())
+    for name, theirs in other.named_parameters():
+        ours = language_model.get_parameter(name)
+        taken = name.startswith("layers.3.self_attn.")
+        assert torch.equal(merged[name], theirs if taken else ours), name
+
+
+def test_the_aligned_vlm_answers_nearly_everything(source, clips):
+    model, processor = source
+    writer = Writer.of(processor)
+    prefix = video_prefix(model, writer, clips.grid)
+    measured = accuracy(model.model.language_model, clips, writer=writer, prefix=prefix, seed=0)
+    assert measured.TR >= 8 / 9
+    assert measured.TP >= 5 / 6

@@ -1,0 +1,152 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merit_opt.errors import UserError
+from merit_opt.files import write_text
+from merit_opt.recipe.constructors import attention, backbone, base, full, uniform
+from merit_opt.recipe.recipe import to_json
+from merit_opt.recipe.store import named_recipe, read_recipe, write_recipe
+
+RECIPE = attention(9, {3: 1.0, 5: 0.9})
+coefficients = st.dictionaries(st.integers(0, 8), st.floats(0.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("recipes")
+
+
+@given(coefficients)
+def test_a_written_recipe_is_read_back(folder, merged):
+    recipe = attention(9, merged)
+    write_recipe(folder / "recipe.json", recipe)
+    assert read_recipe(folder / "recipe.json") == recipe
+    assert named_recipe(str(folder / "recipe.json"), 9) == recipe
+
+
+def test_the_file_is_canonical_json_and_a_newline_in_folders_made_as_needed(tmp_path):
+    path = tmp_path / "a" / "b" / "recipe.json"
+    write_recipe(path, RECIPE)
+    assert path.read_bytes() == to_json(RECIPE).encode() + b"\n"
+    assert os.listdir(path.parent) == ["recipe.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("base", base(9)),
+        ("backbone", backbone(9)),
+        ("uniform:0.5", uniform(9, 0.5)),
+        ("uniform:1", uniform(9, 1.0)),
+        ("uniform:0", base(9)),
+        ("full:.25", full(9, 0.25)),
+        ("full:1", backbone(9)),
+    ],
+)
+def test_a_name_stands_for_a_recipe(name, recipe):
+    assert named_recipe(name, 9) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bas", r"recipe=bas is no file and no known name; expected base, backbone, uniform:C"),
+        ("base:1", r"recipe=base:1 is no file and no known name"),
+        ("uniform", r"recipe=uniform is no file and no known name"),
+        ("nowhere/recipe.json", r"recipe=nowhere/recipe.json is no file .* path to a recipe.json"),
+        ("uniform:", r"recipe=uniform:: expected a number after the colon, got ''"),
+        ("full:half", r"recipe=full:half: expected a number after the colon, got 'half'"),
+        ("uniform:1.5", r"must lie in \(0, 1\], got 1\.5"),
+        ("uniform:-0.5", r"must lie in \(0, 1\], got -0\.5"),
+        ("full:nan", r"must lie in \(0, 1\], got nan"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_a_sentence(name, message):
+    with pytest.raises(UserError, match=message):
+        named_recipe(name, 9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", r"recipe\.json: a recipe is JSON, but line 1"),
+        (b"\xff\xfe\x00", r"recipe\.json: 'utf-8' codec can't decode"),
+        (b'{"schema": 1}', r'recipe\.json: a recipe has an integer "n_layers"'),
+    ],
+)
+def test_a_file_that_holds_no_recipe_is_named(tmp_path, content, message):
+    path = tmp_path / "recipe.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_recipe(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read the recipe .*gone\.json: No such file"):
+        read_recipe(tmp_path / "gone.json")
+
+
+def test_a_place_below_a_file_is_a_sentence_and_leaves_nothing(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UserError, match=r"cannot write .*/file/deep/recipe\.json: "):
+        write_recipe(file / "deep" / "recipe.json", RECIPE)
+    assert os.listdir(tmp_path) == ["file"]
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_of_that_name_is_a_sentence_and_leaves_nothing(tmp_path):
+    (tmp_path / "recipe.json").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*/recipe\.json: Is a directory"):
+        write_recipe(tmp_path / "recipe.json", RECIPE)
+    assert os.listdir(tmp_path) == ["recipe.json"]
+
+
+@pytest.mark.parametrize("place", ["os.replace", "pathlib.Path.write_text"])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")],
+)
+def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, place, code, words):
+    path = tmp_path / "recipe.json"
+    write_recipe(path, base(9))
+
+    def refuse(*_args, **_options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(place, refuse)
+    with pytest.raises(UserError, match=rf"cannot write .*/recipe\.json: {words}; free some"):
+        write_recipe(path, RECIPE)
+    assert os.listdir(tmp_path) == ["recipe.json"]
+    assert read_recipe(path) == base(9)
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path, monkeypatch):
+    path = tmp_path / "recipe.json"
+    write_recipe(path, base(9))
+    seen = []
+
+    def looking(source, target, replace=os.replace):
+        seen.append((read_recipe(Path(target)), read_recipe(Path(source))))
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", looking)
+    write_recipe(path, RECIPE)
+    assert seen == [(base(9), RECIPE)]
+    assert read_recipe(path) == RECIPE
+
+
+def test_others_may_read_what_the_umask_lets_them_read(tmp_path):
+    (tmp_path / "plain").write_text("x")
+    write_text(tmp_path / "whole", "x")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_text_is_written_as_utf_8(tmp_path):
+    write_text(tmp_path / "text", "größer ≥ 日本\n")
+    assert (tmp_path / "text").read_bytes() == "größer ≥ 日本\n".encode()

@@ -1,0 +1,199 @@
+"""A world without a model: recipes are scored by their distance from a planted answer."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+
+from merit_opt.data.sample import Sample
+from merit_opt.data.split import Split, split_by_group
+from merit_opt.data.suite import Suite
+from merit_opt.errors import TrialFailed
+from merit_opt.evaluation.evaluation import Evaluation, Score
+from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.recipe.constructors import base
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.fingerprint import digest
+from merit_opt.search.leases import Lease
+from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
+from merit_opt.search.spaces import Layerwise
+from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.trial import Bench, Yardstick
+from merit_opt.search.worker import Budget, work
+from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
+
+LAYERS = 6
+ANSWER = {1: 0.7, 4: 1.0}
+VIDEOS = 20
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _silent_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def suite() -> Suite:
+    """Two TR questions and one TP question about each of 20 videos that nobody looks at."""
+    samples = tuple(
+        Sample(f"v{video}-{kind}", (), "?", ("yes", "no"), 0, (kind[:2],), f"v{video}")
+        for video in range(VIDEOS)
+        for kind in ("TR1", "TR2", "TP1")
+    )
+    return Suite("made-up", "1", samples, "none", None, {"TR": "TR", "TP": "TP"})
+
+
+@pytest.fixture(scope="session")
+def split(suite: Suite) -> Split:
+    return split_by_group(suite, search_share=0.4, seed=0)
+
+
+def measure(recipe: Recipe, suite: Suite) -> Evaluation:
+    """TR rises towards the answer; every other merged layer costs TP."""
+    merged = recipe.coefficients()
+    miss = sum((merged.get(layer, 0.0) - c) ** 2 for layer, c in ANSWER.items())
+    harm = sum(c for layer, c in merged.items() if layer not in ANSWER)
+    probability = {"TR": 0.4 + 0.5 * math.exp(-miss), "TP": 0.95 * math.exp(-harm / 8)}
+
+    def score(index: int, sample: Sample) -> Score:
+        p = probability[suite.role(sample)]
+        hardness = 0.3 + 0.65 * (index % 10) / 10
+        return Score(1.0 if p > hardness else 0.0, "A", math.log(p))
+
+    scores = tuple(score(i, s) for i, s in enumerate(suite.samples))
+    return Evaluation(suite.digest, recipe.digest, tuple(s.id for s in suite.samples), scores, 0.0)
+
+
+@dataclass
+class FakeEngine:
+    """Measures at once and remembers what it was asked."""
+
+    asked: list[tuple[Recipe, Suite]] = field(default_factory=list)
+    before: Callable[[Recipe, int], None] = lambda recipe, count: None
+    made: int = 0
+
+    def __call__(self) -> "FakeEngine":
+        self.made += 1
+        return self
+
+    def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
+        self.asked.append((recipe, suite))
+        self.before(recipe, len(self.asked))
+        return measure(recipe, suite)
+
+
+@dataclass
+class Told:
+    """A reporter that remembers."""
+
+    stages: list[str] = field(default_factory=list)
+    trials: list[TrialRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        self.stages.append(name)
+
+    def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
+        self.trials.append(record)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@dataclass
+class World:
+    """Everything of a study but the model, with a way to run it."""
+
+    folder: Path
+    split: Split
+    storage: Any = field(default_factory=InMemoryStorage)
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    told: Told = field(default_factory=Told)
+
+    space: Any = Layerwise(LAYERS, 0.1, 1.0)
+    sampler: SeededSampler = staticmethod(tpe(n_startup_trials=10))
+    objective: PenalisedGain = PenalisedGain("probability", 2.0)
+
+    def budget(self, trials: int, **changes: Any) -> Budget:
+        given = {"hours": None, "uniform": (0.25, 0.5), "random_layers": 5, "seed": 0, **changes}
+        return Budget(trials=trials, **given)
+
+    def study(self, seed: int = 0) -> optuna.Study:
+        """The study as a new process would open it."""
+        sampler = PerProposal(self.sampler, seed=seed, space=self.space.distributions)
+        return optuna.create_study(
+            storage=self.storage,
+            sampler=sampler,
+            study_name="s",
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    def bench(self) -> Bench:
+        yardstick = Yardstick(
+            self.split.search, self.objective, measure(base(LAYERS), self.split.search)
+        )
+        return Bench(
+            self.space, lambda recipe: self.engine.evaluate(recipe, self.split.search), yardstick
+        )
+
+    def work(self, trials: int, **changes: Any) -> optuna.Study:
+        """A worker's whole life on the study."""
+        budget = self.budget(trials, **changes)
+        study = self.study(budget.seed)
+        with Lease(self.folder / "workers") as lease:
+            work(
+                study,
+                self.bench(),
+                budget=budget,
+                lease=lease,
+                watch=lambda record, best, done: self.told.trials.append(record),
+            )
+        return study
+
+    def plan(self, trials: int, parts: Mapping[str, str] | None = None, **changes: Any) -> StudyPlan:
+        parts = {"pair": "p", "space": "s"} if parts is None else parts
+        return StudyPlan(
+            record=StudyRecord("s", digest(parts), {}, "seed: 0\n"),
+            folder=self.folder / "studies" / "s",
+            budget=self.budget(trials, **changes),
+            space=self.space,
+            sampler=self.sampler,
+            objective=self.objective,
+            split=self.split,
+            fingerprint=parts,
+        )
+
+    def run(self, trials: int, tracker: Tracker | None = None, **changes: Any) -> dict[str, Any]:
+        """A whole `merit-opt search`, without command line and model."""
+        return run_study(
+            self.plan(trials, **changes),
+            storage=self.storage,
+            tracker=tracker or NoTracker(),
+            engine=self.engine,
+            reporter=self.told,
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path, split: Split) -> World:
+    return World(tmp_path, split)
+
+
+@pytest.fixture
+def failing() -> Callable[[set[int]], Callable[[Recipe, int], None]]:
+    """Makes an engine fail at the evaluations of these numbers, the first being 1."""
+
+    def at(numbers: set[int]) -> Callable[[Recipe, int], None]:
+        def before(recipe: Recipe, count: int) -> None:
+            if count in numbers:
+                raise TrialFailed(f"out of memory at {count}")
+
+        return before
+
+    return at
