@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from merit_opt.cli import conf_dir
 from merit_opt.cli.refusal import sentence, strangers
@@ -45,7 +46,7 @@ def launch(verb: str, arguments: list[str]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(sentence(verb, arguments, error)) from None
     except (OSError, ValueError) as error:
-        if codes:  # a job had begun: the mistake is ours
+        if codes or isinstance(error, BrokenPipeError):  # a job had begun, or nobody reads on
             raise
         raise UserError(sentence(verb, arguments, error)) from None
     return max(codes, default=0)
@@ -53,7 +54,8 @@ def launch(verb: str, arguments: list[str]) -> int:
 
 def _run_job(verb: str, cfg: DictConfig) -> int:
     """A user's error ends this job, not its siblings in a sweep."""
-    function = importlib.import_module(f"merit_opt.cli.{verb}").run
+    with Console(stderr=True).status("loading libraries"):
+        function = importlib.import_module(f"merit_opt.cli.{verb}").run
     try:
         problems = [f"{key}= must be given" for key in sorted(OmegaConf.missing_keys(cfg))]
         problems += strangers(cfg, SCHEMAS[verb])

@@ -40,12 +40,10 @@ class Display:
 
     def _show(self, name: str, text: str, done: int, total: int) -> None:
         if name not in self._tasks:
-            for other in self._tasks.values():
-                self._progress.update(other, visible=False)
             self._tasks[name] = self._progress.add_task(text, total=total)
-        self._progress.update(
-            self._tasks[name], description=text, completed=done, total=total, visible=True
-        )
+        for other, task in self._tasks.items():
+            self._progress.update(task, visible=other == name)
+        self._progress.update(self._tasks[name], description=text, completed=done, total=total)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
     """The reason, and the nearest right name where one is near."""
     if isinstance(error, MissingConfigException) and error.options:
         return _no_option(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is not None:
         return f"cannot make the folder {error.filename}: {error.strerror}; choose output_dir="
     reason = str(error).strip()
     told = [line.strip() for line in reason.splitlines() if "To append to your" not in line][:2]

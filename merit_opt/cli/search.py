@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from merit_opt.cli.parts import (
 )
 from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
-from merit_opt.data.split import split_by_group
+from merit_opt.data.split import Split, split_by_group
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.engine import Engine
 from merit_opt.models.device import resolve_device
@@ -47,7 +48,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console.print(f"study {name}", highlight=False)
     try:
         with display(console) as shown:
-            result = _run(cfg, choices, built, outputs, name, shown)
+            result = _run(_Request(cfg, choices, built, outputs, name), shown)
     except KeyboardInterrupt:
         console.print(
             f"stopped; nothing measured is lost. To go on, give the same command again "
@@ -59,60 +60,30 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     _say_what_next(console, outputs, name, cfg)
 
 
-def _run(
-    cfg: DictConfig,
-    choices: Mapping[str, str],
-    built: Mapping[str, Factory],
-    outputs: Outputs,
-    name: str,
-    shown: Display,
-) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class _Request:
+    """What the user asked for: the configuration, its choices, and the factories it names."""
+
+    cfg: DictConfig
+    choices: Mapping[str, str]
+    built: Mapping[str, Factory]
+    outputs: Outputs
+    name: str
+
+
+def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
+    built = request.built
     settings = built["engine"].build()
-    device = resolve_device(cfg.device)
+    device = resolve_device(request.cfg.device)
     shown.stage("comparing the pair's architectures", 0, 1)
     source: PairSource = built["pair"].build()
-    n_layers = source.alignment.n_layers
-    space = built["space"].build(n_layers=n_layers)
-    objective = built["objective"].build()
-    budget = Budget(
-        trials=cfg.study.trials,
-        hours=cfg.study.hours,
-        uniform=tuple(cfg.study.uniform),
-        random_layers=cfg.study.random_layers,
-        seed=cfg.seed,
-    )
-    sampler = built["sampler"].build()
-    suite = build_suite(built["suite"], outputs, shown.stage)
-    split = split_by_group(suite, search_share=cfg.suite.search_share, seed=cfg.suite.split_seed)
-    for side in (split.search, split.confirm):
-        require_roles(side, f"one side of the split of suite {suite.name}")
-    parts = {
-        "pair": source.digest,
-        "suite": suite.digest,
-        "search samples": split.search.digest,
-        "space": repr(space),
-        "objective": repr(objective),
-        "engine": settings.digest(device.partition(":")[0]),
-    }
-    facts = {key: choices[key] for key in NAMED_BY} | {
-        "seed": str(cfg.seed),
-        "trials": str(budget.trials),
-    }
-    plan = StudyPlan(
-        folder=outputs.study(name),
-        budget=budget,
-        space=space,
-        sampler=sampler,
-        objective=objective,
-        split=split,
-        fingerprint=parts,
-        record=StudyRecord(name, digest(parts), facts, OmegaConf.to_yaml(cfg, resolve=True)),
-    )
+    identity = {"pair": source.digest, "engine": settings.digest(device.partition(":")[0])}
+    plan = _plan(request, source.alignment.n_layers, identity, shown)
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
         pair = load_pair(source, device)
-        return Engine(pair, settings, EvaluationCache(outputs.evaluations), shown.stage)
+        return Engine(pair, settings, EvaluationCache(request.outputs.evaluations), shown.stage)
 
     return run_study(
         plan,
@@ -121,6 +92,54 @@ def _run(
         engine=engine,
         reporter=shown,
     )
+
+
+def _plan(
+    request: _Request, n_layers: int, identity: Mapping[str, str], shown: Display
+) -> StudyPlan:
+    cfg, built = request.cfg, request.built
+    space, objective = built["space"].build(n_layers=n_layers), built["objective"].build()
+    budget, sampler = _budget(cfg), built["sampler"].build()
+    split = _split(request, shown)
+    parts = {
+        **identity,
+        "search samples": split.search.digest,
+        "confirm samples": split.confirm.digest,
+        "space": repr(space),
+        "objective": repr(objective),
+    }
+    facts = {key: request.choices[key] for key in NAMED_BY}
+    facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
+    config = OmegaConf.to_yaml(cfg, resolve=True)
+    return StudyPlan(
+        record=StudyRecord(request.name, digest(parts), facts, config),
+        folder=request.outputs.study(request.name),
+        budget=budget,
+        space=space,
+        sampler=sampler,
+        objective=objective,
+        split=split,
+        fingerprint=parts,
+    )
+
+
+def _budget(cfg: DictConfig) -> Budget:
+    return Budget(
+        trials=cfg.study.trials,
+        hours=cfg.study.hours,
+        uniform=tuple(cfg.study.uniform),
+        random_layers=cfg.study.random_layers,
+        seed=cfg.seed,
+    )
+
+
+def _split(request: _Request, shown: Display) -> Split:
+    suite = build_suite(request.built["suite"], request.outputs, shown.stage)
+    chosen = request.cfg.suite
+    split = split_by_group(suite, search_share=chosen.search_share, seed=chosen.split_seed)
+    for side in (split.search, split.confirm):
+        require_roles(side, f"one side of the split of suite {suite.name}")
+    return split
 
 
 def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfig) -> None:

@@ -92,8 +92,7 @@ class Engine:
         if known is not None and known.unscored == prepared.excluded:
             return known
         started = time.perf_counter()
-        with self._pair.merged(recipe) as model:
-            answers = dict(self._answers(model, prepared.questions))
+        answers = self._answers(recipe, prepared.questions)
         scores = tuple(_score(s, answers, prepared.excluded) for s in suite.samples)
         ids = tuple(s.id for s in suite.samples)
         evaluation = Evaluation(
@@ -150,12 +149,16 @@ class Engine:
                 f"{self._settings.max_unscored}:\n  {reasons}"
             )
 
-    def _answers(
-        self, model: Any, questions: Sequence[Question]
-    ) -> Iterable[tuple[str, list[float]]]:
-        for batch in _batches(questions, self._settings.batch):
-            rows = _within_memory(self._pair, model, batch)
-            yield from zip((q.id for q in batch), rows, strict=True)
+    def _answers(self, recipe: Recipe, questions: Sequence[Question]) -> dict[str, list[float]]:
+        answers: dict[str, list[float]] = {}
+        try:
+            with self._pair.merged(recipe) as model:
+                for batch in _batches(questions, self._settings.batch):
+                    rows = _within_memory(self._pair, model, batch)
+                    answers.update(zip((q.id for q in batch), rows, strict=True))
+        except torch.OutOfMemoryError as error:
+            raise TrialFailed(f"out of memory, one question at a time too: {error}") from error
+        return answers
 
 
 def _batches(questions: Sequence[Question], size: int) -> Iterable[list[Question]]:
@@ -172,10 +175,7 @@ def _within_memory(pair: ModelPair, model: Any, batch: Sequence[Question]) -> li
         return letter_log_probabilities(pair, model, batch)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
-    try:
-        return [row for q in batch for row in letter_log_probabilities(pair, model, [q])]
-    except torch.OutOfMemoryError as error:
-        raise TrialFailed(f"out of memory, one question at a time too: {error}") from error
+    return [row for q in batch for row in letter_log_probabilities(pair, model, [q])]
 
 
 def _score(sample: Sample, answers: dict[str, list[float]], excluded: dict[str, str]) -> Score:

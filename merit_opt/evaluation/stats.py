@@ -102,6 +102,8 @@ def _interval(
 
 
 def _sign_flip_p(sums: NDArray[np.float64], seed: int) -> float:
+    if len(sums) < 2:
+        return 1.0
     result = stats.permutation_test(
         (sums,),
         lambda s, axis: s.sum(axis=axis),

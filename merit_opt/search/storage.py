@@ -1,6 +1,7 @@
 """The Optuna storage: SQLite with a write-ahead log on one host, any server's URL otherwise."""
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +35,7 @@ def open_storage(url: str) -> RDBStorage:
         _require_studies(path)
         return _sqlite(path)
     except FAILURES as error:
-        reason = str(error).splitlines()[0]
+        reason = re.sub(r"\S+@", "…@", str(error).splitlines()[0])
         raise UserError(
             f"cannot open the study storage {_without_password(url)}: {reason}"
         ) from None

@@ -175,7 +175,7 @@ def _base(study: Study) -> TrialRecord | None:
 
 def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     """The result on disk, if it is of this very study and its trials are as many as asked."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
         is_same = known["fingerprint"] == plan.record.fingerprint
         if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:

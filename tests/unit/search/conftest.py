@@ -21,7 +21,7 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
-from merit_opt.search.spaces import Layerwise
+from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.trial import Bench, Yardstick
 from merit_opt.search.worker import Budget, work
@@ -35,6 +35,13 @@ VIDEOS = 20
 @pytest.fixture(autouse=True, scope="session")
 def _silent_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are not what these tests are about, and half of a study's time."""
+    for module in ("stats", "gap"):
+        monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
 
 @pytest.fixture(scope="session")
@@ -115,9 +122,9 @@ class World:
     engine: FakeEngine = field(default_factory=FakeEngine)
     told: Told = field(default_factory=Told)
 
-    space: Any = Layerwise(LAYERS, 0.1, 1.0)
-    sampler: SeededSampler = staticmethod(tpe(n_startup_trials=10))
-    objective: PenalisedGain = PenalisedGain("probability", 2.0)
+    space: SearchSpace = field(default_factory=lambda: Layerwise(LAYERS, 0.1, 1.0))
+    sampler: SeededSampler = field(default_factory=lambda: tpe(n_startup_trials=10))
+    objective: PenalisedGain = field(default_factory=lambda: PenalisedGain("probability", 2.0))
 
     def budget(self, trials: int, **changes: Any) -> Budget:
         given = {"hours": None, "uniform": (0.25, 0.5), "random_layers": 5, "seed": 0, **changes}
@@ -156,7 +163,9 @@ class World:
             )
         return study
 
-    def plan(self, trials: int, parts: Mapping[str, str] | None = None, **changes: Any) -> StudyPlan:
+    def plan(
+        self, trials: int, parts: Mapping[str, str] | None = None, **changes: Any
+    ) -> StudyPlan:
         parts = {"pair": "p", "space": "s"} if parts is None else parts
         return StudyPlan(
             record=StudyRecord("s", digest(parts), {}, "seed: 0\n"),

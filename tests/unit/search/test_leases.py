@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
 
 from merit_opt.search.leases import LEASE, Lease, ask_again, ask_dead_again
 from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index

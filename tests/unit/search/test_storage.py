@@ -79,12 +79,12 @@ def test_processes_that_open_it_at_once_all_get_it(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for i in range(3)
+        for i in range(2)
     ]
     errors = [process.communicate("go\n", timeout=120)[1] for process in processes]
-    assert [(p.returncode, e) for p, e in zip(processes, errors, strict=True)] == [(0, "")] * 3
+    assert [(p.returncode, e) for p, e in zip(processes, errors, strict=True)] == [(0, "")] * 2
     storage = open_storage(url)
-    assert sorted(optuna.get_all_study_names(storage)) == ["study-0", "study-1", "study-2"]
+    assert sorted(optuna.get_all_study_names(storage)) == ["study-0", "study-1"]
     storage.engine.dispose()
 
 
@@ -123,6 +123,4 @@ def test_the_password_of_a_server_that_is_away_is_not_told():
     assert told.startswith(
         f"cannot open the study storage postgresql://…@127.0.0.1:{port}/studies: "
     )
-    assert "ss" not in told.replace("ssword", "") or "p%40ss" not in told
-    assert "word" not in told.removeprefix("cannot open the study storage")
-    assert "\n" not in told
+    assert not any(part in told for part in ("me:", "p%40ss", "p@ss", "word@", "\n"))

@@ -1,0 +1,103 @@
+"""Option files become objects of the right types, or are refused with every problem."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from merit_opt.cli.build import convert, factories
+from merit_opt.errors import UserError
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.lists(st.integers(), max_size=3)
+)
+KINDS = [str, Path, int, float, str | None, float | None, tuple[float, ...], Literal["a", "b"]]
+
+
+@given(values, st.sampled_from([str, Path, int, float]))
+def test_what_is_converted_has_the_type_asked_for_and_equals_what_was_given(value, wanted):
+    try:
+        found = convert(value, wanted)
+    except ValueError:
+        assert not isinstance(value, wanted) or isinstance(value, bool)
+        return
+    assert isinstance(found, wanted)
+    assert found == (Path(value) if wanted is Path else value)
+
+
+@given(values)
+def test_an_optional_value_may_be_missing_and_is_else_what_it_would_be(value):
+    if value is None:
+        assert convert(value, float | None) is None
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        assert convert(value, float | None) == float(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "expected"),
+    [
+        (True, int, "a whole number"),
+        (1.0, int, "a whole number"),
+        ("1", int, "a whole number"),
+        (False, float, "a number"),
+        (None, str, "a text"),
+        (3, str, "a text"),
+        (3, Path, "a path"),
+        (0.5, tuple[float, ...], "a list"),
+        (["a"], tuple[float, ...], "a number"),
+        ("c", Literal["a", "b"], "one of a, b"),
+    ],
+)
+def test_a_wrong_type_is_told_with_the_right_one(value, wanted, expected):
+    with pytest.raises(ValueError, match=f"^expected {expected}, got "):
+        convert(value, wanted)
+
+
+def test_a_list_becomes_a_tuple_of_its_type():
+    assert convert([1, 2], tuple[float, ...]) == (1.0, 2.0)
+    assert {type(item) for item in convert([1, 2], tuple[float, ...])} == {float}
+
+
+def layerwise(**changes):
+    target = {"_target_": "merit_opt.search.spaces.Layerwise", "low": 0.1, "high": 1.0}
+    return OmegaConf.create({"space": target | changes, "seed": 0, "study": {"trials": 3}})
+
+
+def test_a_factory_is_called_with_the_options_and_what_the_program_knows():
+    built = factories(layerwise(), {}, space={"n_layers"})
+    assert built.keys() == {"space"}
+    space = built["space"].build(n_layers=9)
+    assert (space.n_layers, space.low, space.high) == (9, 0.1, 1.0)
+
+
+def test_an_option_cannot_give_what_the_program_gives():
+    with pytest.raises(UserError, match=r"space\.n_layers is not known"):
+        factories(layerwise(n_layers=3), {}, space={"n_layers"})
+
+
+def test_keys_of_its_own_are_checked_and_kept_from_the_factory():
+    own = {"space": {"share": float}}
+    built = factories(layerwise(share=0.5), own, space={"n_layers"})
+    assert "share" not in built["space"].arguments
+    with pytest.raises(UserError, match=r"space\.share: expected a number, got 'most'"):
+        factories(layerwise(share="most"), own, space={"n_layers"})
+
+
+def test_every_problem_is_told_at_once():
+    cfg = layerwise(low="x", hihg=1.0)
+    del cfg.space.high
+    with pytest.raises(UserError) as refused:
+        factories(cfg, {}, space={"n_layers"})
+    assert str(refused.value).splitlines()[1:] == [
+        "  space.low: expected a number, got 'x'",
+        "  space.hihg is not known; did you mean space.high?",
+        "  space.high must be given",
+    ]

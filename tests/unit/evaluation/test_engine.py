@@ -1,0 +1,419 @@
+import json
+import re
+import shutil
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from merit_opt.data.sample import Media
+from merit_opt.errors import TrialFailed, UserError
+from merit_opt.evaluation import engine as engine_module
+from merit_opt.evaluation.cache import EvaluationCache
+from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.evaluation import role_means
+from merit_opt.models import live
+from merit_opt.models.alignment import decoder_layers
+from merit_opt.models.forward import letter_log_probabilities
+from merit_opt.recipe.constructors import attention, base, uniform
+
+RESTORED = attention(9, {3: 1.0, 5: 1.0})
+ROUNDING = 2e-5
+SETTINGS = EngineSettings(batch=8, threads=1, max_unscored=0.0)
+
+
+def silent(_stage, _done, _total):
+    pass
+
+
+@pytest.fixture
+def engine(tiny_pair_live, tmp_path):
+    def make(cache=None, **changes):
+        folder = tmp_path / (cache or f"cache{len(list(tmp_path.iterdir()))}")
+        folder.mkdir(exist_ok=True)
+        settings = replace(SETTINGS, **changes)
+        return Engine(tiny_pair_live, settings, EvaluationCache(folder), silent)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def few(small_suite):
+    """The questions about the first three clips."""
+    return small_suite.only(s.id for s in small_suite.samples[:15])
+
+
+@pytest.fixture(scope="module")
+def half(small_suite):
+    """The questions about the first six clips."""
+    return small_suite.only(s.id for s in small_suite.samples[:30])
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Sizes of the batches that reach the model."""
+    sizes = []
+
+    def counted(pair, model, questions):
+        sizes.append(len(questions))
+        return letter_log_probabilities(pair, model, questions)
+
+    monkeypatch.setattr(engine_module, "letter_log_probabilities", counted)
+    return sizes
+
+
+def furthest(one, other):
+    ours, theirs = (e.measured("log_probability") for e in (one, other))
+    shared = ours.keys() & theirs.keys()
+    assert shared
+    return max(abs(ours[i] - theirs[i]) for i in shared)
+
+
+def timeless(evaluation):
+    return replace(evaluation, seconds=0.0)
+
+
+def test_every_sample_is_scored_in_the_suite_s_order(engine, small_suite):
+    found = engine().evaluate(base(9), small_suite)
+    assert found.ids == tuple(s.id for s in small_suite.samples)
+    assert (found.suite, found.recipe) == (small_suite.digest, base(9).digest)
+    assert found.unscored == {}
+    for sample, score in zip(small_suite.samples, found.scores, strict=True):
+        assert score.value == float(score.answer == sample.letter)
+
+
+def test_scores_are_those_of_the_questions_asked_one_at_a_time(
+    engine, few, small_questions, tiny_pair_live
+):
+    found = engine(batch=1).evaluate(RESTORED, few).measured("log_probability")
+    with tiny_pair_live.merged(RESTORED) as model:
+        rows = {
+            q.id: letter_log_probabilities(tiny_pair_live, model, [q])[0]
+            for q in small_questions[: len(few.samples)]
+        }
+    assert found == {s.id: rows[s.id][s.answer] for s in few.samples}
+
+
+def test_the_planted_recipe_restores_reasoning(engine, small_suite):
+    asked = engine()
+    means = {
+        name: role_means(asked.evaluate(recipe, small_suite), small_suite, "accuracy")
+        for name, recipe in (("base", base(9)), ("best", RESTORED), ("all", uniform(9, 1.0)))
+    }
+    assert means["base"]["TR"] <= 0.65
+    assert means["best"]["TR"] >= 0.9
+    assert means["best"]["TP"] >= 0.85
+    assert means["all"]["TP"] <= 0.6
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_rerun_has_the_same_bits(engine, few, batch):
+    one, other = (engine(batch=batch).evaluate(RESTORED, few) for _ in range(2))
+    assert timeless(one) == timeless(other)
+
+
+def test_visiting_order_changes_no_bit_of_a_question_asked_alone(engine, few):
+    backwards = replace(few, samples=few.samples[::-1])
+    one, other = (engine(batch=1).evaluate(RESTORED, suite) for suite in (few, backwards))
+    assert one.measured("log_probability") == other.measured("log_probability")
+    assert one.ids == other.ids[::-1]
+
+
+def test_visiting_order_and_batch_mates_change_nothing_but_rounding(engine, half):
+    backwards = replace(half, samples=half.samples[::-1])
+    one = engine(batch=8).evaluate(RESTORED, half)
+    for batch, suite in ((8, backwards), (5, half)):
+        assert furthest(one, engine(batch=batch).evaluate(RESTORED, suite)) <= ROUNDING
+
+
+def test_an_earlier_recipe_or_suite_leaves_no_trace(engine, few, half):
+    used = engine()
+    for recipe in (uniform(9, 1.0), base(9)):
+        used.evaluate(recipe, half)
+    assert timeless(used.evaluate(RESTORED, few)) == timeless(engine().evaluate(RESTORED, few))
+
+
+def test_a_second_evaluation_comes_from_the_cache_whole(engine, few, forwards):
+    first = engine("cache").evaluate(RESTORED, few)
+    asked = len(forwards)
+    assert asked > 0
+    assert engine("cache").evaluate(RESTORED, few) == first
+    assert len(forwards) == asked
+
+
+def test_another_recipe_suite_pair_or_setting_is_measured_anew(
+    engine, few, forwards, tiny_pair_live, tmp_path
+):
+    engine("cache").evaluate(RESTORED, few)
+    fewer = few.only(s.id for s in few.samples[:10])
+    other_pair = replace(tiny_pair_live, digest="other")
+    cache = EvaluationCache(tmp_path / "cache")
+    runs = (
+        partial(engine("cache").evaluate, base(9), few),
+        partial(engine("cache").evaluate, RESTORED, fewer),
+        partial(engine("cache").evaluate, RESTORED, replace(few, roles={"nth": "TP"})),
+        partial(engine("cache", batch=7).evaluate, RESTORED, few),
+        partial(Engine(other_pair, SETTINGS, cache, silent).evaluate, RESTORED, few),
+    )
+    for run in runs:
+        before = len(forwards)
+        run()
+        assert len(forwards) > before
+    assert len(list((tmp_path / "cache").iterdir())) == 1 + len(runs)
+
+
+@pytest.mark.parametrize("damage", ["torn", "foreign"])
+def test_a_damaged_cache_file_is_dropped_and_rebuilt(engine, few, forwards, tmp_path, damage):
+    first = engine("cache").evaluate(RESTORED, few)
+    (path,) = (tmp_path / "cache").iterdir()
+    whole = json.loads(path.read_text())
+    torn = path.read_text()[:100]
+    foreign = json.dumps(whole | {"key": ["someone", "else"]})
+    path.write_text({"torn": torn, "foreign": foreign}[damage])
+    before = len(forwards)
+    again = engine("cache").evaluate(RESTORED, few)
+    assert len(forwards) == 2 * before
+    assert timeless(again) == timeless(first)
+    rebuilt = json.loads(path.read_text())
+    assert rebuilt["evaluation"].pop("seconds") == again.seconds
+    assert whole["evaluation"].pop("seconds") == first.seconds
+    assert rebuilt == whole
+
+
+@pytest.mark.parametrize("layer", [0, 4, 8])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_fail_the_trial_with_sample_and_layer(
+    engine, few, tiny_pair_live, tmp_path, layer, poison
+):
+    parameter = decoder_layers(tiny_pair_live.model)[layer].mlp.down_proj.weight
+    healthy = parameter.clone()
+    asked = engine("cache")
+    try:
+        parameter[3] = poison
+        with pytest.raises(TrialFailed, match=rf"logits are not finite, from layer {layer} on"):
+            asked.evaluate(base(9), few)
+        with pytest.raises(TrialFailed, match=rf"^sample {few.samples[4].id}: "):
+            asked.evaluate(base(9), few.only([few.samples[4].id]))
+    finally:
+        parameter.copy_(healthy)
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert asked.evaluate(base(9), few).unscored == {}
+
+
+@pytest.fixture
+def copied(half, tmp_path):
+    """Half of the suite about copies of its videos, which can be broken."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+
+    def copy(media):
+        return Media(Path(shutil.copy(media.path, folder)), media.digest)
+
+    copies = {media: copy(media) for media in dict.fromkeys(s.media[0] for s in half.samples)}
+    return replace(
+        half, samples=tuple(replace(s, media=(copies[s.media[0]],)) for s in half.samples)
+    )
+
+
+def asked_about(suite, name):
+    return [s for s in suite.samples if s.media[0].path.name == name]
+
+
+def truncate(suite, name):
+    path = asked_about(suite, name)[0].media[0].path
+    path.write_bytes(path.read_bytes()[:1000])
+    return path
+
+
+def test_a_corrupt_video_is_left_out_for_every_recipe_alike(engine, copied, half):
+    path = truncate(copied, "00003.mp4")
+    asked = engine(max_unscored=0.2)
+    lost = {s.id for s in asked_about(copied, path.name)}
+    assert len(lost) == 5
+    for recipe in (base(9), RESTORED, uniform(9, 0.5)):
+        found = asked.evaluate(recipe, copied)
+        assert found.unscored.keys() == lost
+        assert all(
+            why.startswith(f"{path}: not a readable video") for why in found.unscored.values()
+        )
+        assert found.ids == tuple(s.id for s in copied.samples)
+        assert len(found.measured("accuracy")) == 25
+    whole = engine().evaluate(uniform(9, 0.5), half)
+    assert furthest(found, whole) <= ROUNDING
+
+
+def test_left_out_samples_do_not_count_as_wrong(engine, copied, half):
+    truncate(copied, "00003.mp4")
+    left = [s.id for s in copied.samples if s.media[0].path.name != "00003.mp4"]
+    found = engine(max_unscored=0.2).evaluate(base(9), copied)
+    whole = engine().evaluate(base(9), half.only(left))
+    assert role_means(found, copied, "accuracy") == role_means(whole, half.only(left), "accuracy")
+
+
+def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, copied):
+    torn = truncate(copied, "00003.mp4")
+    gone = asked_about(copied, "00005.mp4")[0].media[0].path
+    gone.unlink()
+    with pytest.raises(UserError) as caught:
+        engine(max_unscored=0.2).evaluate(base(9), copied)
+    message = str(caught.value)
+    assert re.match(
+        r"suite clips: 10 of 30 samples have media that cannot be read, more than "
+        r"engine\.max_unscored=0\.2:\n",
+        message,
+    )
+    assert Counter(re.findall(r"\d{5}\.mp4", message)) == {torn.name: 1, gone.name: 1}
+    assert message.splitlines()[1:] == [
+        line for line in message.splitlines() if line.startswith("  ")
+    ]
+
+
+def test_the_limit_itself_is_allowed(engine, copied):
+    truncate(copied, "00003.mp4")
+    two = copied.only(s.id for s in copied.samples[10:20])
+    assert len(engine(max_unscored=0.5).evaluate(base(9), two).unscored) == 5
+    with pytest.raises(UserError, match="5 of 10 samples have media that cannot be read"):
+        engine(max_unscored=0.49).evaluate(base(9), two)
+
+
+def test_without_a_limit_above_zero_one_lost_sample_refuses_the_suite(engine, copied):
+    truncate(copied, "00003.mp4")
+    with pytest.raises(UserError, match=r"5 of 30 samples .* engine\.max_unscored=0\.0:"):
+        engine().evaluate(base(9), copied)
+
+
+def test_a_video_that_is_there_again_is_measured_again(engine, copied, half):
+    path = truncate(copied, "00003.mp4")
+    assert len(engine("cache", max_unscored=0.2).evaluate(base(9), copied).unscored) == 5
+    shutil.copy(asked_about(half, path.name)[0].media[0].path, path)
+    found = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
+    assert found.unscored == {}
+    assert engine("cache").evaluate(base(9), copied) == found
+
+
+def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, forwards):
+    truncate(copied, "00003.mp4")
+    known = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
+    asked = len(forwards)
+    assert engine("cache", max_unscored=0.3).evaluate(base(9), copied) == known
+    with pytest.raises(UserError, match="5 of 30 samples have media that cannot be read"):
+        engine("cache").evaluate(base(9), copied)
+    assert len(forwards) == asked
+
+
+@pytest.fixture
+def memory_for(monkeypatch):
+    """Let at most so many questions fit into memory at once."""
+
+    def limit(most):
+        sizes = []
+
+        def scarce(pair, model, questions):
+            sizes.append(len(questions))
+            if len(questions) > most:
+                raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+            return letter_log_probabilities(pair, model, questions)
+
+        monkeypatch.setattr(engine_module, "letter_log_probabilities", scarce)
+        return sizes
+
+    return limit
+
+
+def test_out_of_memory_asks_one_question_at_a_time(engine, few, memory_for):
+    alone = engine(batch=1).evaluate(RESTORED, few)
+    sizes = memory_for(1)
+    found = engine(batch=8).evaluate(RESTORED, few)
+    assert replace(timeless(found), scores=alone.scores) == timeless(found)
+    assert max(sizes) > 1
+    assert sum(size for size in sizes if size == 1) == len(few.samples)
+
+
+def test_out_of_memory_with_one_question_fails_the_trial(
+    engine, few, memory_for, tiny_pair_live, tmp_path
+):
+    memory_for(0)
+    asked = engine("cache")
+    before = {n: p.clone() for n, p in tiny_pair_live.model.named_parameters()}
+    message = "out of memory, one question at a time too: tried to allocate 2 GiB"
+    with pytest.raises(TrialFailed, match=message):
+        asked.evaluate(RESTORED, few)
+    assert all(torch.equal(p, before[n]) for n, p in tiny_pair_live.model.named_parameters())
+    assert list((tmp_path / "cache").iterdir()) == []
+    memory_for(8)
+    assert asked.evaluate(RESTORED, few).unscored == {}
+
+
+def test_out_of_memory_while_merging_fails_the_trial(engine, few, monkeypatch):
+    def merge(_rule, _vlm, _backbone):
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    asked = engine()
+    with monkeypatch.context() as patched:
+        patched.setattr(live, "merge_tensor", merge)
+        with pytest.raises(TrialFailed, match=r"out of memory.*: tried to allocate 2 GiB"):
+            asked.evaluate(RESTORED, few)
+    assert asked.evaluate(RESTORED, few).unscored == {}
+
+
+def test_each_video_is_read_once_a_process(engine, few, monkeypatch):
+    read = []
+
+    def counted(path, count):
+        read.append(path.name)
+        return original(path, count)
+
+    original = engine_module.read_frames
+    monkeypatch.setattr(engine_module, "read_frames", counted)
+    asked = engine()
+    for recipe in (base(9), RESTORED):
+        for suite in (few, few.only(s.id for s in few.samples[3:])):
+            asked.evaluate(recipe, suite)
+    assert Counter(read) == {"00000.mp4": 1, "00001.mp4": 1, "00002.mp4": 1}
+
+
+def test_progress_runs_through_the_suite(tiny_pair_live, few, tmp_path):
+    told = []
+    asked = Engine(
+        tiny_pair_live, SETTINGS, EvaluationCache(tmp_path), lambda *step: told.append(step)
+    )
+    asked.evaluate(base(9), few)
+    assert told[: len(few.samples)] == [("reading clips videos", i, 15) for i in range(15)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 0},
+        {"batch": -1},
+        {"threads": 0},
+        {"max_unscored": -0.01},
+        {"max_unscored": 1.0},
+        {"max_unscored": float("nan")},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(changes):
+    values = {"batch": 8, "threads": 1, "max_unscored": 0.0} | changes
+    told = f"got {values['batch']}, {values['threads']}, {values['max_unscored']}"
+    message = (
+        r"engine\.batch and engine\.threads are 1 or more and engine\.max_unscored lies in \["
+    )
+    with pytest.raises(UserError, match=f"{message}.*{told}$"):
+        EngineSettings(**values)
+
+
+def test_the_settings_digest_tells_numbers_apart(monkeypatch):
+    digests = [
+        SETTINGS.digest("cpu"),
+        SETTINGS.digest("cuda"),
+        replace(SETTINGS, batch=9).digest("cpu"),
+        replace(SETTINGS, threads=2).digest("cpu"),
+    ]
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    digests.append(SETTINGS.digest("cpu"))
+    assert len(set(digests)) == len(digests)
+    assert replace(SETTINGS, max_unscored=0.5).digest("cpu") == digests[-1]

@@ -1,0 +1,68 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merit_opt.errors import UserError
+from merit_opt.evaluation.objective import PenalisedGain
+
+shares = st.floats(0.0, 1.0)
+means = st.fixed_dictionaries({"TR": shares, "TP": shares})
+penalties = st.floats(0.0, 100.0)
+
+
+@given(penalties, means, shares)
+def test_the_base_has_the_value_zero(penalty, base, other):
+    assert PenalisedGain("accuracy", penalty)(base | {"other": other}, base) == 0.0
+
+
+@given(penalties, means, means)
+def test_it_is_the_gain_less_the_price_of_the_loss(penalty, mean, base):
+    value = PenalisedGain("accuracy", penalty)(mean, base)
+    gain = mean["TR"] - base["TR"]
+    if mean["TP"] >= base["TP"]:
+        assert value == gain
+    else:
+        assert value == pytest.approx(gain - penalty * (base["TP"] - mean["TP"]))
+
+
+@given(penalties, means, means, shares)
+def test_a_gain_in_perception_is_never_rewarded(penalty, mean, base, more):
+    objective = PenalisedGain("accuracy", penalty)
+    at_least = {"TR": mean["TR"], "TP": max(base["TP"], more)}
+    assert objective(at_least, base) == objective(at_least | {"TP": base["TP"]}, base)
+
+
+@given(penalties, means, means, means)
+def test_more_of_either_role_is_never_worse(penalty, one, other, base):
+    objective = PenalisedGain("accuracy", penalty)
+    better = {role: max(one[role], other[role]) for role in one}
+    assert objective(better, base) >= objective(one, base)
+
+
+@given(means, means, penalties, penalties)
+def test_a_higher_price_is_never_a_higher_value(mean, base, one, other):
+    cheap, dear = (PenalisedGain("accuracy", p) for p in sorted([one, other]))
+    assert dear(mean, base) <= cheap(mean, base)
+
+
+@given(means, means)
+def test_without_a_price_perception_does_not_count(mean, base):
+    value = PenalisedGain("probability", 0.0)(mean, base)
+    assert value == mean["TR"] - base["TR"]
+
+
+def test_the_default_objective_on_a_known_recipe():
+    value = PenalisedGain("accuracy", 2.0)({"TR": 0.75, "TP": 0.5}, {"TR": 0.5, "TP": 0.625})
+    assert value == 0.0
+
+
+@pytest.mark.parametrize("penalty", [-0.1, float("nan"), float("-inf")])
+def test_a_price_below_zero_is_refused(penalty):
+    with pytest.raises(UserError, match=rf"objective\.penalty must be 0 or more, got {penalty}"):
+        PenalisedGain("accuracy", penalty)
+
+
+def test_an_unknown_score_lists_the_known_ones():
+    message = r"objective\.score is one of accuracy, probability, log_probability; got 'f1'"
+    with pytest.raises(UserError, match=message):
+        PenalisedGain("f1", 2.0)
