@@ -4,7 +4,6 @@ python experiments/0001-planted-recovery/table.py outputs/studies
 """
 
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,22 +31,21 @@ def row(path: Path) -> dict[str, Any]:
     gain, loss = confirm["difference"]["TR"], confirm["difference"]["TP"]
     objective = confirm["best"]["objective"]
     uniform = max(c["objective"] for c in confirm["controls"] if is_uniform(c["name"]))
-    random = [c["objective"] for c in confirm["controls"] if c["name"].startswith("random")]
-    random_mean = statistics.mean(random) if random else None
+    random = confirm["random_layers"]
     return {
         "study": result["study"],
         "base TR/TP": f"{confirm['base']['TR']:.3f}/{confirm['base']['TP']:.3f}",
         "best TR/TP": f"{confirm['best']['TR']:.3f}/{confirm['best']['TP']:.3f}",
-        "TR difference": f"{gain['estimate']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
-        "TP difference": f"{loss['estimate']:+.3f} [{loss['low']:+.3f}, {loss['high']:+.3f}]",
+        "TR difference": interval(gain),
+        "TP difference": interval(loss),
         "objective": f"{objective:+.3f}",
         "best uniform": f"{uniform:+.3f}",
-        "random layers, mean (n)": "none" if not random else f"{random_mean:+.3f} ({len(random)})",
+        "above random layers by": interval(random) if random else "none drawn",
         "coefficients": ", ".join(f"{layer}: {c:.2f}" for layer, c in layers.items()),
         "TR +20?": yes(gain["estimate"] >= 0.20 and gain["low"] > 0),
         "TP -2 at most?": yes(loss["estimate"] >= -0.02),
         "above uniform?": yes(objective > uniform),
-        "above random?": yes(random_mean is not None and objective > random_mean),
+        "above random?": yes(random and random["estimate"] > 0),
         "planted at .5?": yes(all(layers.get(layer, 0.0) >= 0.5 for layer in planted)),
     }
 
@@ -57,10 +55,15 @@ def is_uniform(name: str) -> bool:
     return name.startswith(("uniform:", "full:"))
 
 
+def interval(found: dict[str, float]) -> str:
+    """Estimate and 95 % interval, as a cell."""
+    return f"{found['estimate']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+
+
 def yes(holds: object) -> str:
     """As a cell."""
     return "yes" if holds else "no"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "studies")

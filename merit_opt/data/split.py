@@ -1,5 +1,7 @@
 """Search and confirm: which samples the study sees, and which only the comparison sees."""
 
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,22 +30,28 @@ def split_by_group(suite: Suite, *, search_share: float, seed: int) -> Split:
     """Divide a suite by group (its videos), with the same mix of roles on both sides.
 
     Args:
-        suite: With at least two groups.
+        suite: With at least two groups and two samples of one role.
         search_share: Wanted share of the samples in `search`, in (0, 1); met to the nearest fold.
         seed: Of the split alone; not the study's.
 
     Raises:
-        UserError: The share is not in (0, 1), or the suite has fewer than two groups.
+        UserError: The share is not in (0, 1), or the suite is too small to be divided.
     """
     if not 0.0 < search_share < 1.0:
         raise UserError(f"suite.search_share must lie between 0 and 1, got {search_share}")
     groups = [s.group_id for s in suite.samples]
-    folds = min(MAX_FOLDS, len(set(groups)))
-    if folds < 2:
-        raise UserError(f"suite {suite.name} has {folds} videos; a split needs at least two")
     roles = [suite.role(s) for s in suite.samples]
+    videos, of_one_role = len(set(groups)), max(Counter(roles).values(), default=0)
+    folds = min(MAX_FOLDS, videos, of_one_role)
+    if folds < 2:
+        raise UserError(
+            f"suite {suite.name} has {videos} videos and at most {of_one_role} questions of one "
+            "role; a split needs at least two of each"
+        )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    parts = [test for _, test in splitter.split(np.zeros(len(roles)), roles, groups)]
+    with warnings.catch_warnings():  # a role with fewer samples than folds cannot be in each
+        warnings.simplefilter("ignore", UserWarning)
+        parts = [test for _, test in splitter.split(np.zeros(len(roles)), roles, groups)]
     n_search = min(folds - 1, max(1, round(search_share * folds)))
     chosen = {suite.samples[int(i)].id for part in parts[:n_search] for i in part}
     rest = [s.id for s in suite.samples if s.id not in chosen]

@@ -1,5 +1,6 @@
 """How far one recipe's objective lies above others', with an interval over videos."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,8 @@ def objective_gap(
 ) -> Gap:
     """The objective of `first` minus the mean objective of `others`.
 
-    Percentile bootstrap over whole videos (9999 resamples), every recipe on the same resample.
-    Only samples that all of them scored count.
+    Percentile bootstrap over whole videos (9999 resamples), every recipe on the same resample;
+    resamples without a video of one role are left out. Only samples that all of them scored count.
 
     Args:
         objective: Applied to accuracies.
@@ -59,27 +60,32 @@ def objective_gap(
 
     def gap(*resampled: Sums, axis: int = -1) -> Any:
         totals = np.stack([column.sum(axis=axis) for column in resampled])
-        means = [block[1:] / block[0] for block in np.split(totals, len(ROLES))]
+        with np.errstate(invalid="ignore"):  # a resample may hold no video of a role
+            means = [block[1:] / block[0] for block in np.split(totals, len(ROLES))]
         flat = np.stack(means, axis=1).reshape(len(evaluations), len(ROLES), -1)
         gaps = [_gap(objective, one) for one in np.moveaxis(flat, -1, 0).tolist()]
-        return np.array(gaps).reshape(totals.shape[1:])
+        missing = np.isnan(flat).any(axis=(0, 1))
+        return np.where(missing, np.nan, gaps).reshape(totals.shape[1:])
 
     estimate = float(gap(*sums))
     if len(sums[0]) < 2:
         return Gap(estimate, estimate, estimate)
-    result = stats.bootstrap(
-        sums,
-        gap,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=1000,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    interval = result.confidence_interval
-    return Gap(estimate, float(interval.low), float(interval.high))
+    with warnings.catch_warnings():  # scipy's own interval has none where a resample was left out
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            sums,
+            gap,
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            batch=1000,
+            confidence_level=LEVEL,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.nanquantile(result.bootstrap_distribution, (tail, 1.0 - tail)).tolist()
+    return Gap(estimate, low, high)
 
 
 def _columns(evaluations: Sequence[Evaluation], suite: Suite, role: Role) -> Iterator[Sums]:

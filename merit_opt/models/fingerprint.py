@@ -34,8 +34,8 @@ def _weights_sample(path: Path) -> Iterator[bytes]:
     size = path.stat().st_size
     yield str(size).encode()
     with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-        yield file.read(min(header, size))
+        header = min(int.from_bytes(file.read(8), "little"), size)
+        yield file.read(header)
         for i in range(SAMPLES):
             file.seek(8 + header + max(0, size - 8 - header - SAMPLE_BYTES) * i // (SAMPLES - 1))
             yield file.read(SAMPLE_BYTES)

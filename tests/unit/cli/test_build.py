@@ -19,7 +19,6 @@ values = (
     | st.text(max_size=5)
     | st.lists(st.integers(), max_size=3)
 )
-KINDS = [str, Path, int, float, str | None, float | None, tuple[float, ...], Literal["a", "b"]]
 
 
 @given(values, st.sampled_from([str, Path, int, float]))

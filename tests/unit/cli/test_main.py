@@ -55,7 +55,9 @@ def test_a_verb_s_help_lists_its_groups(merit_opt, verb):
 def test_an_unknown_verb_names_the_nearest(merit_opt, typed, meant):
     done = merit_opt(f"{typed} study.trials=3")
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"merit-opt: there is no verb {typed!r}; did you mean `merit-opt {meant}`?\n"
+    assert (
+        done.err == f"merit-opt: there is no verb {typed!r}; did you mean `merit-opt {meant}`?\n"
+    )
 
 
 def test_the_version_is_the_installed_one(merit_opt, monkeypatch):

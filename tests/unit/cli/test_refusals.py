@@ -10,71 +10,45 @@ TYPOS = {
     "search @small pair.vml=x": r"'pair\.vml'\. Did you mean pair\.vlm=\?",
     "search @small spacee=merit": r"'spacee'\. Did you mean space=\?",
     "search @small pair=tinny": r"there is no pair=tinny; did you mean pair=tiny\? \(custom, tiny",
-    "search @small experiment=merit_papr": r"did you mean experiment=merit_paper\?",
     "search @small +study.trails=3": r"study\.trails is not known; did you mean study\.trials=\?",
     "search @small +sed=3": r"sed is not known; did you mean seed=\?",
-    "search @small +space.lo=0.3": r"space\.lo is not known; did you mean space\.low\?",
     "evaluate recipe=base suite.clip=3": r"'suite\.clip'\. Did you mean suite\.clips=\?",
     "export recipe=base out=x sampler=tpe": r"'sampler'",
 }
 
 WRONG_TYPES = {
     "search @small study.trials=abc": r"study\.trials=abc: Value 'abc' of type 'str' could not",
-    "search @small study.trials=": r"Value '' of type 'str' could not be converted to Integer",
-    "search @small study.hours=[1]": r"Value '\[1\]' of type 'list' could not be converted to Fl",
     "search @small study.uniform=[a]": r"Value 'a' of type 'str' could not be converted to Float",
-    "search @small seed=one": r"seed=one: Value 'one' of type 'str' could not be converted to Int",
     "search @small space.low=abc": r"space\.low: expected a number, got 'abc'",
-    "search @small space.low=true": r"space\.low: expected a number, got True",
-    "search @small suite.clips=2.5": r"suite\.clips: expected a whole number, got 2\.5",
-    "search @small suite.search_share=most": r"suite\.search_share: expected a number, got 'most'",
-    "search @small suite.split_seed=x": r"suite\.split_seed: expected a whole number, got 'x'",
     "search @small pair.vlm={a:1}": r"pair\.vlm: expected a text, got \{'a': 1\}",
-    "search @small objective.score=acuracy": r"expected one of accuracy, probability, log_prob",
     "search @small pair=null": r"must be a string or a list",
     "search @small study.trials=${nope}": r"Interpolation key 'nope' not found",
 }
 
 OUT_OF_RANGE = {
     "search @small space.low=0.9 space.high=0.2": r"expected 0 <= space\.low < space\.high <= 1",
-    "search @small space=merit space.vlm_dominant=0.7": r"space\.vlm_dominant < 0\.5 < space\.",
     "search @small study.trials=0": r"study\.trials is 1 or more",
-    "search @small study.hours=0": r"study\.hours must be above 0 or null",
-    "search @small study.uniform=[2]": r"study\.uniform coefficients lie in \(0, 1\]",
     "search @small seed=-1": r"seed must lie in 0 to 4294967295, got -1",
-    "search @small seed=4294967296": r"seed must lie in 0 to 4294967295",
     "search @small suite.split_seed=-1": r"suite\.split_seed must lie in 0 to 4294967295, got -1",
     "evaluate recipe=base seed=-1": r"seed must lie in 0 to 4294967295, got -1",
-    "search @small suite.clips=0": r"clips >= 1, got 0",
     "search @small suite.clips=1": r"a split needs at least two",
-    "search @small suite.search_share=1": r"suite\.search_share must lie between 0 and 1",
     "search @small suite.tp_per_clip=0": r"suite clips has no TP questions",
     "evaluate recipe=base suite.clips=10 suite.tr_per_clip=0": r"suite clips has no TR questions",
     "search @small engine.batch=0": r"engine\.batch and engine\.threads are 1 or more",
-    "search @small objective.penalty=-1": r"objective\.penalty must be 0 or more",
     "search @small device=gpu": r"device is auto, cpu or cuda:N; got 'gpu'",
-    "search @small device=cuda:99": r"device=cuda:99: this machine has \d+ CUDA devices",
     "search @small pair.vlm=vlm_planted_35": r"did you mean 'vlm_planted_3_5'\?",
-    "search @small pair.dtype=float31": r"pair\.dtype is one of float32, bfloat16, float16",
     "search @small study.name=../x": r"study\.name is the name of a folder, so without /",
-    "search @small study.name=..": r"study\.name is the name of a folder",
 }
 
 MISSING = {
     "search @small pair=custom": r"pair\.backbone= must be given; pair\.vlm= must be given",
-    "search @small ~pair": r"pair= must be given",
-    "evaluate": r"recipe= must be given",
     "export": r"out= must be given; recipe= must be given",
-    "export recipe=base": r"^merit-opt: out= must be given$",
-    "plant": r"layers= must be given; out= must be given",
 }
 
 ELSEWHERE = {
-    "search @small storage.url=garbage": r"cannot open the study storage garbage: ",
     "search @small storage.url=sqlite:///a_file": r"sqlite:///a_file: file is not a database",
     "search @small output_dir=a_file": r"cannot write to output_dir=a_file: File exists; choose",
     "search @small output_dir=/proc/nope": r"cannot write to output_dir=/proc/nope: .*; choose",
-    "evaluate recipe=base output_dir=a_file": r"cannot write to output_dir=a_file",
     "check output_dir=a_file": r"output_dir: cannot write to output_dir=a_file",
     "search @small pair=custom pair.vlm=a pair.backbone=b": r"pair\.vlm: expected a checkpoint fo",
     "search @small pair._target_=os.system": r"_target_ must start with merit_opt\., got os\.sys",
@@ -116,9 +90,7 @@ def test_problems_of_all_groups_are_told_together(merit_opt):
 def test_a_mistake_in_one_job_of_a_sweep_ends_that_job_alone(merit_opt, tmp_path):
     done = merit_opt("search -m @small space.low=0.2,2 space.high=1 study.name=s${space.low}")
     assert done.code == 2
-    assert done.err == (
-        "merit-opt: expected 0 <= space.low < space.high <= 1, got 2.0 and 1.0\n"
-    )
+    assert done.err == ("merit-opt: expected 0 <= space.low < space.high <= 1, got 2.0 and 1.0\n")
     assert [p.name for p in (tmp_path / "outputs" / "studies").iterdir()] == ["s0.2"]
 
 

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,15 +31,12 @@ def clips(count, tr=3, tp=2):
     return suite([(f"v{i:03d}", c) for i in range(count) for c in ["after"] * tr + ["shown"] * tp])
 
 
-suites = (
-    st.lists(
-        st.tuples(st.sampled_from([f"v{i}" for i in range(12)]), st.sampled_from(CATEGORIES)),
-        min_size=2,
-        max_size=40,
-    )
-    .filter(lambda rows: len({group for group, _ in rows}) > 1)
-    .map(suite)
-)
+def is_divisible(rows):
+    return len({group for group, _ in rows}) > 1 and max(Counter(c for _, c in rows).values()) > 1
+
+
+rows = st.tuples(st.sampled_from([f"v{i}" for i in range(12)]), st.sampled_from(CATEGORIES))
+suites = st.lists(rows, min_size=2, max_size=40).filter(is_divisible).map(suite)
 seeds = st.integers(0, 2**31)
 inner = st.floats(0.01, 0.99)
 
@@ -56,7 +54,6 @@ def role_shares(part):
     return {role: roles.count(role) / len(roles) for role in ("TR", "TP")}
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning")
 @given(suites, inner, seeds)
 @settings(max_examples=50)
 def test_every_sample_is_on_one_side_and_no_group_on_both(whole, share, seed):
@@ -113,16 +110,15 @@ def test_the_seed_decides():
 
 
 def test_nothing_global_decides():
-    random.seed(1)  # noqa: TID251
+    random.seed(1)
     one = split_by_group(clips(40), search_share=0.5, seed=3)
-    random.seed(2)  # noqa: TID251
+    random.seed(2)
     assert split_by_group(clips(40), search_share=0.5, seed=3) == one
 
 
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=20)
-def test_the_order_of_samples_does_not_decide(rng):
-    whole = clips(20)
+@given(suites, st.randoms(use_true_random=False))
+@settings(max_examples=30)
+def test_the_order_of_samples_does_not_decide(whole, rng):
     shuffled = replace(whole, samples=tuple(rng.sample(whole.samples, len(whole.samples))))
     one, other = (split_by_group(s, search_share=0.5, seed=0) for s in (whole, shuffled))
     assert groups(one.search) == groups(other.search)
@@ -136,7 +132,19 @@ def test_a_share_outside_its_range_is_refused(share):
         split_by_group(clips(4), search_share=share, seed=0)
 
 
-@pytest.mark.parametrize(("whole", "videos"), [(clips(1), 1), (suite([]), 0)], ids=["one", "none"])
-def test_a_suite_without_two_videos_is_refused(whole, videos):
-    with pytest.raises(UserError, match=f"suite toy has {videos} videos; a split needs at least"):
+@pytest.mark.parametrize(
+    ("whole", "videos", "questions"),
+    [
+        (suite([]), 0, 0),
+        (clips(1), 1, 3),
+        (suite([("v0", "after"), ("v1", "shown"), ("v2", "counting")]), 3, 1),
+    ],
+    ids=["empty", "one video", "one question a role"],
+)
+def test_a_suite_too_small_to_divide_is_refused(whole, videos, questions):
+    message = (
+        f"suite toy has {videos} videos and at most {questions} questions of one role; "
+        "a split needs at least two of each"
+    )
+    with pytest.raises(UserError, match=message):
         split_by_group(whole, search_share=0.5, seed=0)

@@ -1,0 +1,172 @@
+"""Every option file fits its group and its factory, and every default has one home."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from merit_opt.cli import conf_dir
+from merit_opt.cli.build import ALLOWED, TARGET, factories
+from merit_opt.cli.main import VERBS
+from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED
+from merit_opt.cli.schema import SCHEMAS
+
+CONF = conf_dir()
+ROOTS = sorted(CONF.glob("*.yaml"))
+OPTIONS = sorted(path for path in CONF.rglob("*.yaml") if path not in ROOTS)
+EXPERIMENTS = [path for path in OPTIONS if path.parent.name == "experiment"]
+FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS]
+
+OWN = {"suite": SPLIT_KEYS}
+INJECTED = {"suite": SUITE_INJECTED, "space": {"n_layers"}}
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}={path.stem}"
+
+
+def defaults(root: Path) -> dict[str, Any]:
+    """Group -> option of a verb's defaults list."""
+    items = [item for item in OmegaConf.load(root).defaults if isinstance(item, DictConfig)]
+    return {
+        str(k): v
+        for item in items
+        for k, v in item.items()
+        if not str(k).startswith("override")
+    }
+
+
+def verbs_with(group: str) -> list[str]:
+    return [root.stem for root in ROOTS if group in defaults(root)]
+
+
+def options_of(path: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def parameters(target: str) -> Mapping[str, inspect.Parameter]:
+    import importlib
+
+    module, _, attribute = target.rpartition(".")
+    return inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+
+
+def test_every_yaml_is_seen_here():
+    assert len(ROOTS) + len(OPTIONS) == len(list(CONF.rglob("*.yaml")))
+    assert len(set(OPTIONS)) == len(EXPERIMENTS) + len(FACTORIES)
+    assert all(path.parent.parent == CONF for path in OPTIONS)
+
+
+def test_every_verb_has_a_root_and_a_schema_and_every_root_a_verb():
+    assert {path.stem for path in ROOTS} == set(VERBS) == set(SCHEMAS)
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda p: p.stem)
+def test_a_root_gives_every_key_of_its_schema_and_no_other(root):
+    given = set(options_of(root)) - {"defaults", "hydra"} | set(defaults(root)) - {"experiment"}
+    assert given == set(SCHEMAS[root.stem].__dataclass_fields__)
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda p: p.stem)
+def test_a_root_composes_as_it_is(composed, root):
+    assert OmegaConf.to_container(composed(root.stem))
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=name)
+def test_an_option_belongs_to_a_group_of_some_verb(path):
+    assert verbs_with(path.parent.name)
+
+
+@pytest.mark.parametrize("path", FACTORIES, ids=name)
+def test_an_option_composes_in_its_group_and_binds_to_its_factory(composed, path):
+    group = path.parent.name
+    missing = [f"{group}.{k}=given" for k, v in options_of(path).items() if v == "???"]
+    for verb in verbs_with(group):
+        cfg = composed(verb, [name(path), *missing])
+        alone = OmegaConf.create({group: cfg[group], "output_dir": cfg.output_dir})
+        built = factories(alone, OWN, **INJECTED)
+        given = set(options_of(path)) - {TARGET} - set(OWN.get(group, {}))
+        assert set(built[group].arguments) == given
+        inspect.signature(built[group].call).bind(
+            **built[group].arguments, **dict.fromkeys(INJECTED.get(group, ()))
+        )
+
+
+@pytest.mark.parametrize("path", FACTORIES, ids=name)
+def test_an_option_names_one_factory_of_ours_and_holds_only_values(path):
+    options = options_of(path)
+    assert options[TARGET].startswith(ALLOWED)
+    values = [v for k, v in options.items() if k != TARGET]
+    assert not any(isinstance(v, dict) for v in values)
+    assert not [k for k in options if k.startswith("_") and k != TARGET]
+
+
+TWO_HOMES = {"tracking=mlflow": "MlflowTracker repeats three defaults of its option file"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=pytest.mark.xfail(reason=TWO_HOMES[name(p)], strict=True))
+        if name(p) in TWO_HOMES
+        else p
+        for p in FACTORIES
+    ],
+    ids=name,
+)
+def test_a_default_has_its_one_home_in_the_yaml(path):
+    accepted = parameters(options_of(path)[TARGET])
+    empty = inspect.Parameter.empty
+    twice = [k for k in options_of(path) if k in accepted and accepted[k].default is not empty]
+    assert twice == []
+
+
+@pytest.mark.parametrize("path", FACTORIES, ids=name)
+def test_an_option_gives_everything_its_factory_wants(path):
+    group, options = path.parent.name, options_of(path)
+    wanted = set(parameters(options[TARGET])) - INJECTED.get(group, set())
+    assert set(options) - {TARGET} - set(OWN.get(group, {})) == wanted
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+@pytest.mark.parametrize("path", [*ROOTS, *OPTIONS], ids=name)
+def test_every_file_says_first_what_it_is_for(path):
+    first, *rest = path.read_text().splitlines()
+    assert first.startswith("# ")
+    if path in EXPERIMENTS:
+        assert first == "# @package _global_"
+        assert any("merit-opt search" in line for line in rest if line.startswith("#"))
+
+
+def test_interpolation_is_only_of_what_the_root_knows():
+    found = {
+        (name(path), value)
+        for path in OPTIONS
+        for _, value in leaves(options_of(path))
+        if isinstance(value, str) and "${" in value
+    }
+    assert {value for _, value in found if "${output_dir}" not in value} == set()
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_what_an_experiment_sets_takes_effect(composed, path):
+    changed = dict(leaves(OmegaConf.to_container(composed("search", [f"experiment={path.stem}"]))))
+    own = {k: v for k, v in leaves(options_of(path)) if not k.startswith("defaults")}
+    assert own
+    assert {k: changed[k] for k in own} == own
+
+
+def test_no_option_inherits_from_an_experiment():
+    for path in OPTIONS:
+        for item in options_of(path).get("defaults", []):
+            assert "experiment" not in str(item)

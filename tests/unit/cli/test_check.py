@@ -1,0 +1,94 @@
+"""`merit-opt check` says every problem at once and loads no weights."""
+
+import json
+import shutil
+
+import pytest
+import transformers
+
+
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch):
+    """Loading weights of any kind fails the test."""
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    for name in ("AutoModelForImageTextToText", "AutoModelForCausalLM", "PreTrainedModel"):
+        monkeypatch.setattr(getattr(transformers, name), "from_pretrained", loaded)
+    monkeypatch.setattr("safetensors.torch.load_file", loaded)
+
+
+def test_what_is_well_is_said(merit_opt):
+    done = merit_opt("check suite.clips=10")
+    assert (done.code, done.err) == (0, "")
+    subjects = [line.partition(":")[0] for line in done.out.splitlines()]
+    assert list(dict.fromkeys(subjects))[:-1] == [
+        "output_dir",
+        "device",
+        "pair",
+        "suite",
+        "storage",
+        "engine",
+    ]
+    assert "9 layers; tensors that can be merged: 63 attention, 27 mlp, 18 norm" in done.out
+    assert "clips, 50 samples on 10 videos" in done.out
+    assert done.out.endswith("all is well; next: merit-opt search\n")
+
+
+def test_every_problem_is_told_at_once(merit_opt, tmp_path):
+    (tmp_path / "a_file").touch()
+    done = merit_opt(
+        "check output_dir=a_file pair=custom pair.vlm=a pair.backbone=b suite.clips=0 "
+        "storage.url=garbage engine.batch=0 device=gpu"
+    )
+    assert done.code == 2
+    head, *problems = done.err.splitlines()
+    assert head == "merit-opt: 6 problem(s):"
+    assert [p.split(":")[0].strip() for p in problems] == [
+        "output_dir",
+        "device",
+        "pair",
+        "suite",
+        "storage",
+        "engine",
+    ]
+    assert "all is well" not in done.out
+
+
+def test_a_backbone_of_another_size_is_refused_with_both(merit_opt, tmp_path, tiny_source):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_source.backbone, other)
+    config = json.loads((other / "config.json").read_text())
+    config["num_hidden_layers"], config["intermediate_size"] = 7, 128
+    config["layer_types"] = config["layer_types"][:7] if config.get("layer_types") else None
+    (other / "config.json").write_text(json.dumps(config))
+    done = merit_opt(
+        f"check suite.clips=10 pair=custom pair.vlm={tiny_source.vlm} pair.backbone={other}"
+    )
+    assert done.code == 2
+    assert (
+        "pair: decoder layers: the VLM has 9, the backbone has 7; MLP width: the VLM has 256"
+        in (done.err)
+    )
+    assert f"Is {other} the model {tiny_source.vlm} was tuned from?" in done.err
+
+
+def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
+    from merit_opt.cli import check
+    from merit_opt.data.video import MediaError
+
+    read = check.read_frames
+
+    def broken(path, frames):
+        if path.stem in ("00003", "00007"):
+            raise MediaError(path, "moov atom not found")
+        return read(path, frames)
+
+    monkeypatch.setattr(check, "read_frames", broken)
+    done = merit_opt("check suite.clips=10")
+    assert done.code == 2
+    told = done.err.splitlines()[1]
+    assert told.startswith("  suite: 2 of 10 videos: ")
+    for video in ("00003.mp4", "00007.mp4"):
+        assert told.count(f"{video}: moov atom not found") == 1

@@ -1,0 +1,162 @@
+"""`recipe=` of evaluate and export: every form it takes, and what is refused."""
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+NAME = "tiny-clips-layerwise-tpe-s0"
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> Path:
+    """The folder for a study of 9 trials; made by the first test that needs it."""
+    return tmp_path_factory.mktemp("searched") / "outputs"
+
+
+@pytest.fixture
+def study(merit_opt, searched, tmp_path) -> dict:
+    """The result of a study of 9 trials in ./outputs."""
+    if not searched.exists():
+        assert merit_opt("search @small study.trials=9").code == 0
+        shutil.copytree(
+            tmp_path / "outputs", searched, ignore=shutil.ignore_patterns("cache", "*.lock")
+        )
+    shutil.copytree(searched, tmp_path / "outputs", dirs_exist_ok=True)
+    return json.loads((searched / "studies" / NAME / "result.json").read_text())
+
+
+def evaluated(done) -> dict:
+    (path,) = re.findall(r"files: (\S+/result\.json)", done.out)
+    return json.loads(Path(path).read_text())
+
+
+def test_an_evaluation_has_paired_differences_with_intervals(merit_opt):
+    done = merit_opt("evaluate recipe=uniform:0.5 suite.clips=10")
+    assert (done.code, done.err) == (0, "")
+    found = evaluated(done)
+    assert found["schema"] == 1
+    assert found["suite"]["name"] == "clips"
+    assert found["suite"]["n"] == {"TR": 30, "TP": 20}
+    assert found["unscored"] == {}
+    for role in ("TR", "TP"):
+        difference = found["difference"][role]
+        assert difference["n"] == found["suite"]["n"][role]
+        assert difference["low"] <= difference["estimate"] <= difference["high"]
+        assert 0.0 < difference["p"] <= 1.0
+        gain = found["scores"][role] - found["base"][role]
+        assert math.isclose(difference["estimate"], gain, abs_tol=1e-12)
+        assert f"{difference['estimate']:+.3f}" in done.out
+
+
+def test_the_base_differs_from_itself_by_nothing(merit_opt):
+    found = evaluated(merit_opt("evaluate recipe=base suite.clips=10"))
+    for role in ("TR", "TP"):
+        zero = {k: found["difference"][role][k] for k in ("estimate", "low", "high", "p")}
+        assert zero == {"estimate": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+    assert found["scores"]["objective"] == 0.0
+
+
+def test_a_study_s_name_is_its_best_recipe(merit_opt, study):
+    found = evaluated(merit_opt(f"evaluate recipe=study:{NAME} suite.clips=10"))
+    assert found["recipe"] == study["best"]["digest"]
+
+
+def test_all_names_of_one_recipe_give_one_evaluation(merit_opt, study):
+    number = study["best"]["number"]
+    names = (
+        f"study:{NAME}",
+        f"study:{NAME}/{number}",
+        f"outputs/studies/{NAME}/recipes/best.json",
+    )
+    found = [evaluated(merit_opt(f"evaluate recipe={n} suite.clips=10")) for n in names]
+    assert found[0] == found[1] == found[2]
+
+
+def test_another_suite_seed_is_other_videos(merit_opt):
+    one, other = (
+        evaluated(merit_opt(f"evaluate recipe=uniform:0.5 suite.clips=4 suite.seed={seed}"))
+        for seed in (0, 1)
+    )
+    assert one["suite"]["digest"] != other["suite"]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        (f"study:{NAME[:-1]}1", rf"there is no study .*; did you mean study:{NAME}\?"),
+        (f"study:{NAME}/99", rf"study {NAME} has no measured trial 99"),
+        ("unifrom:0.5", "recipe=unifrom:0.5 is no file and no known name; expected base, "),
+        ("uniform:half", "recipe=uniform:half: expected a number after the colon, got 'half'"),
+        ("uniform:2", r"must lie in \(0, 1\], got 2\.0"),
+        ("outputs/a_file", "outputs/a_file: a recipe is JSON"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_told(merit_opt, study, loads, reference, sentence):
+    Path("outputs/a_file").write_text("no recipe")
+    done = merit_opt(f"export recipe={reference} out=x")
+    assert done.code == 2
+    assert re.match(f"merit-opt: .*{sentence}", done.err), done.err
+    assert loads == []
+    assert not Path("x").exists()
+
+
+def test_a_recipe_of_another_pair_is_refused(merit_opt, study, loads):
+    done = merit_opt(f"export recipe=study:{NAME} out=x pair=tiny_3_6")
+    assert done.code == 2
+    assert re.match(
+        rf"merit-opt: study:{NAME} was found on pair \w{{12}}, but pair= gives \w{{12}}; give the",
+        done.err,
+    )
+    assert loads == []
+
+
+def test_a_recipe_of_another_depth_is_refused(merit_opt):
+    from merit_opt.recipe.constructors import uniform
+    from merit_opt.recipe.store import write_recipe
+
+    write_recipe(Path("deep.json"), uniform(28, 0.5))
+    done = merit_opt("export recipe=deep.json out=x")
+    assert done.code == 2
+    assert "recipe=deep.json is for 28 layers, this pair has 9" in done.err
+
+
+def test_evaluate_takes_and_refuses_the_same_recipes(merit_opt):
+    done = merit_opt("evaluate recipe=unifrom:0.5 suite.clips=10")
+    assert (done.code, "recipe=unifrom:0.5 is no file" in done.err) == (2, True)
+
+
+def test_an_empty_storage_says_so(merit_opt):
+    done = merit_opt("evaluate recipe=study:mine suite.clips=10")
+    assert (done.code, "it holds no study yet" in done.err) == (2, True)
+
+
+def test_an_export_loads_and_is_the_live_merge(merit_opt, study, tiny_pair_live):
+    from transformers import AutoModelForImageTextToText
+
+    from merit_opt.recipe.store import read_recipe
+
+    done = merit_opt(f"export recipe=study:{NAME} out=merged")
+    assert (done.code, done.err) == (0, "")
+    assert "from_pretrained('merged')" in done.out
+    recipe = read_recipe(Path("merged/recipe.json"))
+    assert recipe.digest == study["best"]["digest"]
+    exported = AutoModelForImageTextToText.from_pretrained("merged", dtype=torch.float32)
+    theirs = dict(exported.state_dict())
+    with tiny_pair_live.merged(recipe) as model:
+        ours = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_folder_of_something_else_is_never_written_over(merit_opt):
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    before = {p: p.stat().st_mtime_ns for p in Path("merged").iterdir()}
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    done = merit_opt("export recipe=base out=merged")
+    assert (done.code, "merged is not empty" in done.err) == (2, True)
+    assert {p: p.stat().st_mtime_ns for p in Path("merged").iterdir()} == before

@@ -1,0 +1,180 @@
+"""`merit-opt search` as a person types it: studies, sweeps, what is said and what comes next."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from merit_opt.evaluation.engine import Engine
+
+NAME = "tiny-clips-layerwise-tpe-s0"
+ANSI = re.compile(r"\x1b|\r|[█━]{3}.*ETA")
+
+
+@pytest.fixture
+def forwards(monkeypatch) -> list[str]:
+    """Digests of the recipes that the engine was asked for meanwhile."""
+    seen: list[str] = []
+    evaluate = Engine.evaluate
+
+    def spy(engine, recipe, suite):
+        seen.append(recipe.digest)
+        return evaluate(engine, recipe, suite)
+
+    monkeypatch.setattr(Engine, "evaluate", spy)
+    return seen
+
+
+def result(name: str = NAME) -> dict:
+    return json.loads((Path("outputs/studies") / name / "result.json").read_text())
+
+
+def next_commands(out: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in out.partition("\nnext:\n")[2].splitlines())
+    return [line for line in lines if line]
+
+
+def test_a_study_s_name_and_files_are_told_where_they_are(merit_opt):
+    done = merit_opt("search @small")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"study {NAME}\n")
+    assert f"files: outputs/studies/{NAME}/ (result.json, recipes/best.json)" in done.out
+    folder = Path("outputs/studies") / NAME
+    assert {p.name for p in folder.iterdir()} >= {"config.yaml", "result.json", "recipes"}
+    assert result()["trials"]["complete"] == 3
+
+
+def test_the_table_is_the_result(merit_opt):
+    done = merit_opt("search @small")
+    found = result()
+    for row in (found["confirm"]["best"], *found["confirm"]["controls"]):
+        numbers = f"{row['TR']:.3f} │ {row['TP']:.3f} │"
+        assert numbers in re.sub(" +", " ", done.out)
+    assert f"best (trial {found['best']['number']})" in done.out
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(merit_opt):
+    done = merit_opt("search @small seed=5")
+    assert not ANSI.search(done.out)
+    assert done.err == ""
+
+
+def test_what_comes_next_can_be_typed(merit_opt, tmp_path):
+    done = merit_opt("search @small space.low=0.3 study.uniform=[0.25]")
+    commands = next_commands(done.out)
+    assert [shlex.split(c)[:2] for c in commands] == [
+        ["merit-opt", "evaluate"],
+        ["merit-opt", "export"],
+        ["merit-opt", "search"],
+    ]
+    codes = {c: merit_opt(c.removeprefix("merit-opt ")).code for c in commands}
+    assert set(codes.values()) == {0}, codes
+    assert result()["trials"]["complete"] == 6
+    assert (tmp_path / "merged" / "config.json").is_file()
+
+
+def test_mlflow_is_named_only_where_it_was_used(merit_opt):
+    assert "mlflow" not in merit_opt("search @small").out
+
+
+def test_a_study_at_its_count_prints_its_table_and_measures_nothing(merit_opt, forwards, loads):
+    first = merit_opt("search @small")
+    measured, loaded = len(forwards), len(loads)
+    again = merit_opt("search @small")
+    assert (again.code, again.out) == (0, first.out)
+    assert (len(forwards), len(loads)) == (measured, loaded)
+
+
+def test_the_same_command_again_finds_everything_in_the_cache(merit_opt, monkeypatch):
+    merit_opt("search @small")
+    first = result()
+    (Path("outputs") / "merit.db").rename("elsewhere.db")
+
+    def forward(*_: object) -> None:
+        raise AssertionError("nothing should be measured")
+
+    monkeypatch.setattr("merit_opt.evaluation.engine.letter_log_probabilities", forward)
+    assert merit_opt("search @small").code == 0
+    assert result() | {"seconds": 0} == first | {"seconds": 0}
+
+
+def test_a_sweep_is_a_study_each_on_one_loaded_pair(merit_opt, loads):
+    done = merit_opt("search -m seed=0,1 sampler=tpe,random @small")
+    assert (done.code, done.err) == (0, "")
+    names = [f"tiny-clips-layerwise-{s}-s{n}" for n in (0, 1) for s in ("tpe", "random")]
+    assert re.findall(r"^study (\S+)$", done.out, re.MULTILINE) == names
+    assert sorted(p.name for p in Path("outputs/studies").iterdir()) == sorted(names)
+    assert [result(n)["trials"]["complete"] for n in names] == [3] * 4
+    assert loads == ["cpu"]
+
+
+def test_what_a_study_is_named_by_keeps_studies_apart(merit_opt):
+    merit_opt("search -m space=layerwise,merit sampler=tpe @small")
+    merit_opt("search @small pair=tiny_3_6")
+    names = {p.name for p in Path("outputs/studies").iterdir()}
+    assert names == {NAME, "tiny-clips-merit-tpe-s0", "tiny_3_6-clips-layerwise-tpe-s0"}
+    fingerprints = {result(name)["fingerprint"] for name in names}
+    assert len(fingerprints) == 3
+
+
+def test_other_settings_under_one_name_are_refused_with_the_difference(merit_opt):
+    assert merit_opt("search @small study.name=mine").code == 0
+    before = Path("outputs/studies/mine/result.json").read_bytes()
+    changes = {
+        "space.low=0.2": r"space: the study has .*low=0\.1.*, this run has .*low=0\.2",
+        "suite.seed=1": r"search samples: ",
+        "suite.split_seed=1": r"search samples: ",
+        "objective.penalty=3": r"objective: .*penalty=2\.0.*penalty=3\.0",
+        "engine.batch=4": r"engine: ",
+        "pair=tiny_3_6": r"pair: ",
+    }
+    for change, part in changes.items():
+        done = merit_opt(f"search @small study.name=mine {change}")
+        assert done.code == 2
+        assert "study mine was started with other settings" in done.err
+        assert re.search(rf"^  {part}", done.err, re.MULTILINE), done.err
+        assert "another study.name= to start anew" in done.err
+    assert Path("outputs/studies/mine/result.json").read_bytes() == before
+
+
+def test_what_does_not_shape_a_number_may_change(merit_opt):
+    assert merit_opt("search @small study.name=mine").code == 0
+    assert merit_opt("search @small study.name=mine study.trials=5 device=cpu").code == 0
+    assert result("mine")["trials"]["complete"] == 5
+
+
+def test_ctrl_c_says_how_to_go_on(merit_opt, monkeypatch):
+    evaluate = Engine.evaluate
+    calls: list[int] = []
+
+    def interrupted(engine, recipe, suite):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(engine, recipe, suite)
+
+    monkeypatch.setattr(Engine, "evaluate", interrupted)
+    done = merit_opt("search @small")
+    assert (done.code, done.err) == (130, "")
+    told = " ".join(done.out.split())
+    assert "nothing measured is lost. To go on, give the same command again" in told
+    assert f"(study {NAME} in outputs)" in told
+    assert merit_opt("search @small").code == 0
+    assert result()["trials"] == {"complete": 3, "pruned": 0, "failed": 1}
+
+
+def test_the_configuration_kept_with_a_study_is_the_one_composed(merit_opt):
+    from omegaconf import OmegaConf
+
+    merit_opt("search @small")
+    kept = OmegaConf.load(Path("outputs/studies") / NAME / "config.yaml")
+    assert (kept.study.trials, kept.suite.clips, kept.seed) == (3, 10, 0)
+    assert kept.storage.url == "sqlite:///outputs/merit.db"
+
+
+def test_nothing_is_written_outside_output_dir(merit_opt, tmp_path):
+    before = {p.name for p in tmp_path.iterdir()}
+    merit_opt("search -m seed=0,1 @small")
+    assert {p.name for p in tmp_path.iterdir()} == before
