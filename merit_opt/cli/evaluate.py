@@ -85,6 +85,8 @@ def _show(console: Console, name: str, suite: Suite, found: Confirmation) -> Non
         table.add_row(label, f"{row.TR:.3f}", f"{row.TP:.3f}", f"{row.objective:+.3f}")
     console.print(table)
     for role, difference in found.difference.items():
-        console.print(f"{name} - base, {role}: {difference_text(asdict(difference))}")
+        console.print(
+            f"{name} - base, {role}: {difference_text(asdict(difference))}", soft_wrap=True
+        )
     if found.evaluation.unscored:
         console.print(f"{len(found.evaluation.unscored)} samples could not be scored")

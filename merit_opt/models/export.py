@@ -39,6 +39,8 @@ def export(pair: ModelPair, recipe: Recipe, out: Path) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         _write(pair, recipe, temporary)
         temporary.chmod(0o755)
+        for path in temporary.iterdir():
+            path.chmod(0o644)
         os.replace(temporary, out)
     except (OSError, SafetensorError) as error:  # the weights' writer has an error of its own
         reason = getattr(error, "strerror", None) or error

@@ -91,7 +91,11 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
         {
             "recipe": to_json(recipe),
             "metrics": metrics,
-            "seconds": {"suggest": suggested - started, "evaluate": measured - suggested},
+            "seconds": {
+                "suggest": suggested - started,
+                "evaluate": measured - suggested,
+                "total": measured - started,
+            },
             "why": why,
         },
     )

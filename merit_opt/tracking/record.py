@@ -31,7 +31,7 @@ class TrialRecord:
         value: What the search optimises; None unless COMPLETE or PRUNED.
         metrics: Accuracies in [0, 1] and their differences from the base, by short name
             (`TR`, `TP`, `objective`); empty when the trial failed.
-        seconds: Wall time by step (`switch`, `forward`, `storage`, `total`).
+        seconds: Wall time by step (`suggest`, `evaluate`, and `total` of both).
         why: Why it failed; empty otherwise.
         finished: When it was told; None means now.
     """

@@ -84,14 +84,16 @@ def test_estimate_and_p_are_the_brute_force_ones(scores):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_interval_is_the_brute_force_one(seed):
+def test_the_interval_is_the_brute_force_one_with_groups_of_any_size(seed):
     rng = np.random.default_rng(seed)
-    scores = simulated(rng, groups=25, size=3, effect=0.1)
+    first, second, groups = simulated(rng, groups=25, size=8, effect=0.5)
+    sizes = dict(zip(dict.fromkeys(groups.values()), rng.integers(1, 9, 25), strict=True))
+    kept = [s for s, group in groups.items() if int(s[1:]) % 8 < sizes[group]]
+    scores = [{s: side[s] for s in kept} for side in (first, second, groups)]
     found = paired_difference(*scores, seed=seed)
     low, high = bootstrap(by_group(*scores), 4000, rng)
-    width = high - low
-    assert found.low == pytest.approx(low, abs=0.06 * width)
-    assert found.high == pytest.approx(high, abs=0.06 * width)
+    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
 
 
 def test_many_groups_have_the_p_of_a_normal_test():

@@ -224,6 +224,18 @@ def test_rope_frequencies_are_float32_in_every_compute_dtype():
         require_float32_rope(model.to(torch.bfloat16))
 
 
+def test_a_model_that_comes_cast_is_never_used(copies, monkeypatch):
+    load = AutoModelForImageTextToText.from_pretrained
+
+    def cast(folder, **options):
+        model, info = load(folder, **options)
+        return model.to(torch.bfloat16), info
+
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", cast)
+    with pytest.raises(RuntimeError, match=r"inv_freq is torch\.bfloat16, expected float32"):
+        PairSource(*copies, "bfloat16").load("cpu")
+
+
 LOST = "model.layers.3.self_attn.q_proj.weight"
 
 
