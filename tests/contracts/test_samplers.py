@@ -188,14 +188,15 @@ def test_a_study_killed_in_the_middle_of_trials_equals_an_uninterrupted_one(
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
 
 
+@pytest.mark.parametrize("name", MODELLING)
 def test_an_sqlite_file_opened_anew_equals_memory(name, uninterrupted, tmp_path):
     url = f"sqlite:///{tmp_path}/merit.db"
-    for trials in (11, 18):
+    for trials in (9, 13):
         storage = open_storage(url)
         study = live(name, storage, tmp_path / "workers", trials=trials)
         found = sequence(study)
         storage.engine.dispose()
-    assert found == {i: uninterrupted[name][i] for i in range(18)}
+    assert found == {i: uninterrupted[name][i] for i in range(13)}
 
 
 def test_the_joint_space_is_the_declared_one_whatever_controls_there_are(name, tmp_path):

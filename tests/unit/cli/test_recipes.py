@@ -54,7 +54,7 @@ def test_an_evaluation_has_paired_differences_with_intervals(merit_opt):
 
 
 def test_the_base_differs_from_itself_by_nothing(merit_opt):
-    found = evaluated(merit_opt("evaluate recipe=base suite.clips=10"))
+    found = evaluated(merit_opt("evaluate recipe=base suite.clips=4"))
     for role in ("TR", "TP"):
         zero = {k: found["difference"][role][k] for k in ("estimate", "low", "high", "p")}
         assert zero == {"estimate": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
@@ -62,7 +62,7 @@ def test_the_base_differs_from_itself_by_nothing(merit_opt):
 
 
 def test_a_study_s_name_is_its_best_recipe(merit_opt, study):
-    found = evaluated(merit_opt(f"evaluate recipe=study:{NAME} suite.clips=10"))
+    found = evaluated(merit_opt(f"evaluate recipe=study:{NAME} suite.clips=4"))
     assert found["recipe"] == study["best"]["digest"]
 
 
@@ -73,7 +73,7 @@ def test_all_names_of_one_recipe_give_one_evaluation(merit_opt, study):
         f"study:{NAME}/{number}",
         f"outputs/studies/{NAME}/recipes/best.json",
     )
-    found = [evaluated(merit_opt(f"evaluate recipe={n} suite.clips=10")) for n in names]
+    found = [evaluated(merit_opt(f"evaluate recipe={n} suite.clips=4")) for n in names]
     assert found[0] == found[1] == found[2]
 
 

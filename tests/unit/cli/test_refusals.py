@@ -11,30 +11,23 @@ TYPOS = {
     "search @small spacee=merit": r"'spacee'\. Did you mean space=\?",
     "search @small pair=tinny": r"there is no pair=tinny; did you mean pair=tiny\? \(custom, tiny",
     "search @small +study.trails=3": r"study\.trails is not known; did you mean study\.trials=\?",
-    "search @small +sed=3": r"sed is not known; did you mean seed=\?",
-    "evaluate recipe=base suite.clip=3": r"'suite\.clip'\. Did you mean suite\.clips=\?",
-    "export recipe=base out=x sampler=tpe": r"'sampler'",
 }
 
 WRONG_TYPES = {
     "search @small study.trials=abc": r"study\.trials=abc: Value 'abc' of type 'str' could not",
-    "search @small study.uniform=[a]": r"Value 'a' of type 'str' could not be converted to Float",
     "search @small space.low=abc": r"space\.low: expected a number, got 'abc'",
-    "search @small pair.vlm={a:1}": r"pair\.vlm: expected a text, got \{'a': 1\}",
     "search @small pair=null": r"must be a string or a list",
     "search @small study.trials=${nope}": r"Interpolation key 'nope' not found",
 }
 
 OUT_OF_RANGE = {
     "search @small space.low=0.9 space.high=0.2": r"expected 0 <= space\.low < space\.high <= 1",
-    "search @small study.trials=0": r"study\.trials is 1 or more",
     "search @small seed=-1": r"seed must lie in 0 to 4294967295, got -1",
     "search @small suite.split_seed=-1": r"suite\.split_seed must lie in 0 to 4294967295, got -1",
     "evaluate recipe=base seed=-1": r"seed must lie in 0 to 4294967295, got -1",
     "search @small suite.clips=1": r"a split needs at least two",
     "search @small suite.tp_per_clip=0": r"suite clips has no TP questions",
     "evaluate recipe=base suite.clips=10 suite.tr_per_clip=0": r"suite clips has no TR questions",
-    "search @small engine.batch=0": r"engine\.batch and engine\.threads are 1 or more",
     "search @small device=gpu": r"device is auto, cpu or cuda:N; got 'gpu'",
     "search @small pair.vlm=vlm_planted_35": r"did you mean 'vlm_planted_3_5'\?",
     "search @small study.name=../x": r"study\.name is the name of a folder, so without /",
@@ -48,11 +41,7 @@ MISSING = {
 ELSEWHERE = {
     "search @small storage.url=sqlite:///a_file": r"sqlite:///a_file: file is not a database",
     "search @small output_dir=a_file": r"cannot write to output_dir=a_file: File exists; choose",
-    "search @small output_dir=/proc/nope": r"cannot write to output_dir=/proc/nope: .*; choose",
-    "check output_dir=a_file": r"output_dir: cannot write to output_dir=a_file",
-    "search @small pair=custom pair.vlm=a pair.backbone=b": r"pair\.vlm: expected a checkpoint fo",
     "search @small pair._target_=os.system": r"_target_ must start with merit_opt\., got os\.sys",
-    "search @small pair._target_=merit_opt.nope.f": r"_target_ merit_opt\.nope\.f cannot be found",
     "search @small foo": r"Error parsing override 'foo'",
 }
 

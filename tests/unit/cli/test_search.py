@@ -3,9 +3,11 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from merit_opt.evaluation.engine import Engine
 
@@ -36,29 +38,57 @@ def next_commands(out: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_a_study_s_name_and_files_are_told_where_they_are(merit_opt):
-    done = merit_opt("search @small")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"study {NAME}\n")
-    assert f"files: outputs/studies/{NAME}/ (result.json, recipes/best.json)" in done.out
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> dict:
+    """A finished `search @small`: what it said, and its folder before and after."""
+    return {"folder": tmp_path_factory.mktemp("kept") / "typed"}
+
+
+@pytest.fixture
+def searched(merit_opt, kept, tmp_path, monkeypatch):
+    """What `search @small` said, with its folder as the working one."""
+    if "done" not in kept:
+        before = {path.name for path in tmp_path.iterdir()}
+        kept["done"] = merit_opt("search @small")
+        kept["new"] = {path.name for path in tmp_path.iterdir()} - before
+        shutil.copytree(tmp_path, kept["folder"], ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(kept["folder"])
+    return kept["done"]
+
+
+def test_a_study_s_name_and_files_are_told_where_they_are(searched):
+    assert (searched.code, searched.err) == (0, "")
+    assert searched.out.startswith(f"study {NAME}\n")
+    assert f"files: outputs/studies/{NAME}/ (result.json, recipes/best.json)" in searched.out
     folder = Path("outputs/studies") / NAME
     assert {p.name for p in folder.iterdir()} >= {"config.yaml", "result.json", "recipes"}
     assert result()["trials"]["complete"] == 3
 
 
-def test_the_table_is_the_result(merit_opt):
-    done = merit_opt("search @small")
+def test_the_table_is_the_result(searched):
     found = result()
     for row in (found["confirm"]["best"], *found["confirm"]["controls"]):
         numbers = f"{row['TR']:.3f} │ {row['TP']:.3f} │"
-        assert numbers in re.sub(" +", " ", done.out)
-    assert f"best (trial {found['best']['number']})" in done.out
+        assert numbers in re.sub(" +", " ", searched.out)
+    assert f"best (trial {found['best']['number']})" in searched.out
 
 
-def test_nothing_is_drawn_where_there_is_no_terminal(merit_opt):
-    done = merit_opt("search @small seed=5")
-    assert not ANSI.search(done.out)
-    assert done.err == ""
+def test_nothing_is_drawn_where_there_is_no_terminal(searched):
+    assert not ANSI.search(searched.out)
+
+
+def test_nothing_is_written_outside_output_dir(searched, kept):
+    assert kept["new"] == set()
+
+
+def test_the_configuration_kept_with_a_study_is_the_one_composed(searched):
+    cfg = OmegaConf.load(Path("outputs/studies") / NAME / "config.yaml")
+    assert (cfg.study.trials, cfg.suite.clips, cfg.seed) == (3, 10, 0)
+    assert cfg.storage.url == "sqlite:///outputs/merit.db"
+
+
+def test_mlflow_is_named_only_where_it_was_used(searched):
+    assert "mlflow" not in searched.out
 
 
 def test_what_comes_next_can_be_typed(merit_opt, tmp_path):
@@ -73,10 +103,6 @@ def test_what_comes_next_can_be_typed(merit_opt, tmp_path):
     assert set(codes.values()) == {0}, codes
     assert result()["trials"]["complete"] == 6
     assert (tmp_path / "merged" / "config.json").is_file()
-
-
-def test_mlflow_is_named_only_where_it_was_used(merit_opt):
-    assert "mlflow" not in merit_opt("search @small").out
 
 
 def test_a_study_at_its_count_prints_its_table_and_measures_nothing(merit_opt, forwards, loads):
@@ -100,7 +126,7 @@ def test_the_same_command_again_finds_everything_in_the_cache(merit_opt, monkeyp
     assert result() | {"seconds": 0} == first | {"seconds": 0}
 
 
-def test_a_sweep_is_a_study_each_on_one_loaded_pair(merit_opt, loads):
+def test_a_sweep_is_a_study_each_on_one_loaded_pair(merit_opt, loads, tmp_path):
     done = merit_opt("search -m seed=0,1 sampler=tpe,random @small")
     assert (done.code, done.err) == (0, "")
     names = [f"tiny-clips-layerwise-{s}-s{n}" for n in (0, 1) for s in ("tpe", "random")]
@@ -108,15 +134,7 @@ def test_a_sweep_is_a_study_each_on_one_loaded_pair(merit_opt, loads):
     assert sorted(p.name for p in Path("outputs/studies").iterdir()) == sorted(names)
     assert [result(n)["trials"]["complete"] for n in names] == [3] * 4
     assert loads == ["cpu"]
-
-
-def test_what_a_study_is_named_by_keeps_studies_apart(merit_opt):
-    merit_opt("search -m space=layerwise,merit sampler=tpe @small")
-    merit_opt("search @small pair=tiny_3_6")
-    names = {p.name for p in Path("outputs/studies").iterdir()}
-    assert names == {NAME, "tiny-clips-merit-tpe-s0", "tiny_3_6-clips-layerwise-tpe-s0"}
-    fingerprints = {result(name)["fingerprint"] for name in names}
-    assert len(fingerprints) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"outputs"}
 
 
 def test_other_settings_under_one_name_are_refused_with_the_difference(merit_opt):
@@ -163,18 +181,3 @@ def test_ctrl_c_says_how_to_go_on(merit_opt, monkeypatch):
     assert f"(study {NAME} in outputs)" in told
     assert merit_opt("search @small").code == 0
     assert result()["trials"] == {"complete": 3, "pruned": 0, "failed": 1}
-
-
-def test_the_configuration_kept_with_a_study_is_the_one_composed(merit_opt):
-    from omegaconf import OmegaConf
-
-    merit_opt("search @small")
-    kept = OmegaConf.load(Path("outputs/studies") / NAME / "config.yaml")
-    assert (kept.study.trials, kept.suite.clips, kept.seed) == (3, 10, 0)
-    assert kept.storage.url == "sqlite:///outputs/merit.db"
-
-
-def test_nothing_is_written_outside_output_dir(merit_opt, tmp_path):
-    before = {p.name for p in tmp_path.iterdir()}
-    merit_opt("search -m seed=0,1 @small")
-    assert {p.name for p in tmp_path.iterdir()} == before

@@ -1,15 +1,11 @@
 import json
-import re
-import shutil
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
-from merit_opt.data.sample import Media
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation import engine as engine_module
 from merit_opt.evaluation.cache import EvaluationCache
@@ -23,46 +19,6 @@ from merit_opt.recipe.constructors import attention, base, uniform
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
 ROUNDING = 2e-5
 SETTINGS = EngineSettings(batch=8, threads=1, max_unscored=0.0)
-
-
-def silent(_stage, _done, _total):
-    pass
-
-
-@pytest.fixture
-def engine(tiny_pair_live, tmp_path):
-    def make(cache=None, **changes):
-        folder = tmp_path / (cache or f"cache{len(list(tmp_path.iterdir()))}")
-        folder.mkdir(exist_ok=True)
-        settings = replace(SETTINGS, **changes)
-        return Engine(tiny_pair_live, settings, EvaluationCache(folder), silent)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def few(small_suite):
-    """The questions about the first three clips."""
-    return small_suite.only(s.id for s in small_suite.samples[:15])
-
-
-@pytest.fixture(scope="module")
-def half(small_suite):
-    """The questions about the first six clips."""
-    return small_suite.only(s.id for s in small_suite.samples[:30])
-
-
-@pytest.fixture
-def forwards(monkeypatch):
-    """Sizes of the batches that reach the model."""
-    sizes = []
-
-    def counted(pair, model, questions):
-        sizes.append(len(questions))
-        return letter_log_probabilities(pair, model, questions)
-
-    monkeypatch.setattr(engine_module, "letter_log_probabilities", counted)
-    return sizes
 
 
 def furthest(one, other):
@@ -149,14 +105,13 @@ def test_another_recipe_suite_pair_or_setting_is_measured_anew(
 ):
     engine("cache").evaluate(RESTORED, few)
     fewer = few.only(s.id for s in few.samples[:10])
-    other_pair = replace(tiny_pair_live, digest="other")
-    cache = EvaluationCache(tmp_path / "cache")
+    other = replace(tiny_pair_live, digest="other")
     runs = (
         partial(engine("cache").evaluate, base(9), few),
         partial(engine("cache").evaluate, RESTORED, fewer),
         partial(engine("cache").evaluate, RESTORED, replace(few, roles={"nth": "TP"})),
         partial(engine("cache", batch=7).evaluate, RESTORED, few),
-        partial(Engine(other_pair, SETTINGS, cache, silent).evaluate, RESTORED, few),
+        partial(engine("cache", pair=other).evaluate, RESTORED, few),
     )
     for run in runs:
         before = len(forwards)
@@ -201,107 +156,6 @@ def test_numbers_that_are_not_finite_fail_the_trial_with_sample_and_layer(
         parameter.copy_(healthy)
     assert list((tmp_path / "cache").iterdir()) == []
     assert asked.evaluate(base(9), few).unscored == {}
-
-
-@pytest.fixture
-def copied(half, tmp_path):
-    """Half of the suite about copies of its videos, which can be broken."""
-    folder = tmp_path / "videos"
-    folder.mkdir()
-
-    def copy(media):
-        return Media(Path(shutil.copy(media.path, folder)), media.digest)
-
-    copies = {media: copy(media) for media in dict.fromkeys(s.media[0] for s in half.samples)}
-    return replace(
-        half, samples=tuple(replace(s, media=(copies[s.media[0]],)) for s in half.samples)
-    )
-
-
-def asked_about(suite, name):
-    return [s for s in suite.samples if s.media[0].path.name == name]
-
-
-def truncate(suite, name):
-    path = asked_about(suite, name)[0].media[0].path
-    path.write_bytes(path.read_bytes()[:1000])
-    return path
-
-
-def test_a_corrupt_video_is_left_out_for_every_recipe_alike(engine, copied, half):
-    path = truncate(copied, "00003.mp4")
-    asked = engine(max_unscored=0.2)
-    lost = {s.id for s in asked_about(copied, path.name)}
-    assert len(lost) == 5
-    for recipe in (base(9), RESTORED, uniform(9, 0.5)):
-        found = asked.evaluate(recipe, copied)
-        assert found.unscored.keys() == lost
-        assert all(
-            why.startswith(f"{path}: not a readable video") for why in found.unscored.values()
-        )
-        assert found.ids == tuple(s.id for s in copied.samples)
-        assert len(found.measured("accuracy")) == 25
-    whole = engine().evaluate(uniform(9, 0.5), half)
-    assert furthest(found, whole) <= ROUNDING
-
-
-def test_left_out_samples_do_not_count_as_wrong(engine, copied, half):
-    truncate(copied, "00003.mp4")
-    left = [s.id for s in copied.samples if s.media[0].path.name != "00003.mp4"]
-    found = engine(max_unscored=0.2).evaluate(base(9), copied)
-    whole = engine().evaluate(base(9), half.only(left))
-    assert role_means(found, copied, "accuracy") == role_means(whole, half.only(left), "accuracy")
-
-
-def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, copied):
-    torn = truncate(copied, "00003.mp4")
-    gone = asked_about(copied, "00005.mp4")[0].media[0].path
-    gone.unlink()
-    with pytest.raises(UserError) as caught:
-        engine(max_unscored=0.2).evaluate(base(9), copied)
-    message = str(caught.value)
-    assert re.match(
-        r"suite clips: 10 of 30 samples have media that cannot be read, more than "
-        r"engine\.max_unscored=0\.2:\n",
-        message,
-    )
-    assert Counter(re.findall(r"\d{5}\.mp4", message)) == {torn.name: 1, gone.name: 1}
-    assert message.splitlines()[1:] == [
-        line for line in message.splitlines() if line.startswith("  ")
-    ]
-
-
-def test_the_limit_itself_is_allowed(engine, copied):
-    truncate(copied, "00003.mp4")
-    two = copied.only(s.id for s in copied.samples[10:20])
-    assert len(engine(max_unscored=0.5).evaluate(base(9), two).unscored) == 5
-    with pytest.raises(UserError, match="5 of 10 samples have media that cannot be read"):
-        engine(max_unscored=0.49).evaluate(base(9), two)
-
-
-def test_without_a_limit_above_zero_one_lost_sample_refuses_the_suite(engine, copied):
-    truncate(copied, "00003.mp4")
-    with pytest.raises(UserError, match=r"5 of 30 samples .* engine\.max_unscored=0\.0:"):
-        engine().evaluate(base(9), copied)
-
-
-def test_a_video_that_is_there_again_is_measured_again(engine, copied, half):
-    path = truncate(copied, "00003.mp4")
-    assert len(engine("cache", max_unscored=0.2).evaluate(base(9), copied).unscored) == 5
-    shutil.copy(asked_about(half, path.name)[0].media[0].path, path)
-    found = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
-    assert found.unscored == {}
-    assert engine("cache").evaluate(base(9), copied) == found
-
-
-def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, forwards):
-    truncate(copied, "00003.mp4")
-    known = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
-    asked = len(forwards)
-    assert engine("cache", max_unscored=0.3).evaluate(base(9), copied) == known
-    with pytest.raises(UserError, match="5 of 30 samples have media that cannot be read"):
-        engine("cache").evaluate(base(9), copied)
-    assert len(forwards) == asked
 
 
 @pytest.fixture
