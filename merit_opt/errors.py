@@ -3,6 +3,15 @@
 Every message says what was expected, what came, where, and what to do.
 """
 
+import re
+
+_CREDENTIALS = re.compile(r"//[^\s'\"]+@")
+
+
+def without_credentials(text: str) -> str:
+    """`text` with `USER:PASSWORD` of every address in it taken out."""
+    return _CREDENTIALS.sub("//…@", text)
+
 
 class UserError(Exception):
     """Something the user gave does not fit; told in one sentence, without a traceback."""

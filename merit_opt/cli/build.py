@@ -137,9 +137,16 @@ def convert(value: Any, wanted: Any) -> Any:
     return make(value)
 
 
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # it has no home of such a user
+        raise ValueError(f"expected a path, got {text!r}: there is no such user") from None
+
+
 _SCALARS: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     str: ("a text", str, str),
-    Path: ("a path", str, Path),
+    Path: ("a path", str, _path),
     int: ("a whole number", int, int),
     float: ("a number", int | float, float),
 }

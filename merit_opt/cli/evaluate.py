@@ -58,16 +58,21 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     folder = (
         outputs.root
         / "evaluations"
-        / f"{choices['pair']}-{choices['suite']}-{suite.digest}-{recipe.digest}"
+        / f"{choices['pair']}-{source.digest}-{choices['suite']}-{suite.digest}-{recipe.digest}"
     )
-    write_text(folder / "result.json", json.dumps(_result(found, suite), indent=1) + "\n")
+    write_text(
+        folder / "result.json",
+        json.dumps(_result(found, suite, source.digest, cfg.seed), indent=1) + "\n",
+    )
     _show(console, cfg.recipe, suite, found)
     console.print(f"files: {folder}/result.json", highlight=False, soft_wrap=True)
 
 
-def _result(found: Confirmation, suite: Suite) -> dict[str, Any]:
+def _result(found: Confirmation, suite: Suite, pair: str, seed: int) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
+        "pair": pair,
+        "seed": seed,
         "suite": {"name": suite.name, "digest": suite.digest, "n": found.n},
         "recipe": found.best.recipe.digest,
         "base": {"TR": found.base.TR, "TP": found.base.TP},

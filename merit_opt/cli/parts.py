@@ -63,7 +63,7 @@ class Outputs:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / ".writable"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"cannot write to output_dir={self.root}: {error.strerror}; choose another"

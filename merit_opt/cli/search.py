@@ -24,6 +24,7 @@ from merit_opt.cli.parts import (
 from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
+from merit_opt.errors import without_credentials
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.engine import Engine
 from merit_opt.models.device import resolve_device
@@ -77,7 +78,7 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     device = resolve_device(request.cfg.device)
     shown.stage("comparing the pair's architectures", 0, 1)
     source: PairSource = built["pair"].build()
-    identity = {"pair": source.digest, "engine": settings.digest(device.partition(":")[0])}
+    identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
     plan = _plan(request, source.alignment.n_layers, identity, shown)
 
     def engine() -> Engine:
@@ -107,10 +108,13 @@ def _plan(
         "confirm samples": split.confirm.digest,
         "space": repr(space),
         "objective": repr(objective),
+        "suite": repr(dict(built["suite"].arguments)),
+        "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "seed": str(cfg.seed),
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
-    config = OmegaConf.to_yaml(cfg, resolve=True)
+    config = without_credentials(OmegaConf.to_yaml(cfg))
     return StudyPlan(
         record=StudyRecord(request.name, digest(parts), facts, config),
         folder=request.outputs.study(request.name),
@@ -155,12 +159,12 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
             "   # on videos nobody has seen"
         )
     lines += [
-        f"  merit-opt export{found} recipe=study:{name} out=merged   # for from_pretrained",
+        f"  merit-opt export{found} recipe=study:{name} out=merged-{name}   # for from_pretrained",
         f"  merit-opt search{same} study.trials={2 * cfg.study.trials}   # go on searching",
     ]
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
-    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    console.print(without_credentials("\n".join(lines)), highlight=False, soft_wrap=True)
 
 
 def _given(*groups: str, but: str = "") -> str:

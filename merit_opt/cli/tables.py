@@ -27,6 +27,12 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     console.print(
         f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
     )
+    if confirm["random_layers"] is None:
+        console.print(
+            "no random-layer controls: the time was up, none were asked for, or the winner's "
+            "layers all have one coefficient",
+            soft_wrap=True,
+        )
     for name, why in confirm["failed"].items():
         console.print(f"{name} could not be measured: {why}")
 

@@ -1,14 +1,16 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from merit_opt.data.prompts import render_prompt
 from merit_opt.data.sample import Sample
@@ -22,6 +24,8 @@ from merit_opt.models.families.family import VideoFeatures
 from merit_opt.models.forward import Question, letter_log_probabilities
 from merit_opt.models.pair import ModelPair
 from merit_opt.recipe.recipe import Recipe
+
+LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,9 +55,16 @@ class EngineSettings:
             )
 
     def digest(self, device_type: str) -> str:
-        """12 hex digits over scorer, batching, threads, device type and torch version."""
-        value = [LETTER_SCORER, self.batch, self.threads, device_type, torch.__version__]
-        return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+        """12 hex digits over `identity`."""
+        return hashlib.sha256(self.identity(device_type).encode()).hexdigest()[:12]
+
+    def identity(self, device_type: str) -> str:
+        """Scorer, batching, threads, device type and libraries: what can move a score, to read."""
+        libraries = " ".join(f"{name} {_version(name)}" for name in LIBRARIES)
+        return (
+            f"{LETTER_SCORER}, batch {self.batch}, threads {self.threads}, {device_type}, "
+            f"{libraries}"
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,7 +83,7 @@ class Engine:
         self._settings = settings
         self._cache = cache
         self._progress = progress
-        self._features: dict[tuple[str, int | None], VideoFeatures | MediaError] = {}
+        self._unread: dict[tuple[str, int | None], MediaError] = {}
         self._prepared: dict[str, _Prepared] = {}
         self._digest = settings.digest(pair.device.type)
         torch.set_num_threads(settings.threads)
@@ -128,17 +139,25 @@ class Engine:
     def _video(self, sample: Sample, frames: int | None) -> VideoFeatures | MediaError:
         (media,) = sample.media
         key = (media.digest, frames)
-        if key not in self._features:
+        if key in self._unread:
+            return self._unread[key]
+        if key not in self._pair.videos:
             try:
                 pixels = read_frames(media.path, frames)
             except MediaError as error:
-                self._features[key] = error
-            else:
-                with torch.no_grad():
-                    self._features[key] = self._pair.family.encode_video(
-                        self._pair.model, self._pair.processor, pixels
-                    )
-        return self._features[key]
+                self._unread[key] = error
+                return error
+            self._pair.videos[key] = self._encode_video(pixels)
+        return self._pair.videos[key]
+
+    @torch.no_grad()
+    def _encode_video(self, pixels: NDArray[np.uint8]) -> VideoFeatures:
+        try:
+            return self._pair.family.encode_video(self._pair.model, self._pair.processor, pixels)
+        except torch.OutOfMemoryError as error:
+            raise TrialFailed(
+                f"out of memory for a video of {len(pixels)} frames; ask for fewer frames: {error}"
+            ) from error
 
     def _refuse_if_too_many(self, suite: Suite, excluded: dict[str, str]) -> None:
         if len(excluded) > self._settings.max_unscored * len(suite.samples):
@@ -159,6 +178,13 @@ class Engine:
         except torch.OutOfMemoryError as error:
             raise TrialFailed(f"out of memory, one question at a time too: {error}") from error
         return answers
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _batches(questions: Sequence[Question], size: int) -> Iterable[list[Question]]:

@@ -24,7 +24,7 @@ class Gap:
 
     Attributes:
         estimate: First minus the mean of the others.
-        low: Lower end of the 95 % interval; equal to the estimate where one video is all.
+        low: Lower end of the 95 % interval; the widest there can be where one video is all.
         high: Upper end.
     """
 
@@ -69,7 +69,8 @@ def objective_gap(
 
     estimate = float(gap(*sums))
     if len(sums[0]) < 2:
-        return Gap(estimate, estimate, estimate)
+        widest = 2.0 + objective.penalty
+        return Gap(estimate, -widest, widest)
     with warnings.catch_warnings():  # scipy's own interval has none where a resample was left out
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(

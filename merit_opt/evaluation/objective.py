@@ -1,5 +1,6 @@
 """What the search maximises: arithmetic on role means, nothing else."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -31,8 +32,8 @@ class PenalisedGain:
             raise UserError(
                 f"objective.score is one of {', '.join(get_args(Measure))}; got {self.score!r}"
             )
-        if not self.penalty >= 0.0:
-            raise UserError(f"objective.penalty must be 0 or more, got {self.penalty}")
+        if not 0.0 <= self.penalty < math.inf:
+            raise UserError(f"objective.penalty must be 0 or more and finite, got {self.penalty}")
 
     def __call__(self, means: Mapping[Role, float], base: Mapping[Role, float]) -> float:
         """The objective of role means against the base's on the same samples."""

@@ -31,6 +31,7 @@ def export(pair: ModelPair, recipe: Recipe, out: Path) -> None:
         raise UserError(f"{out} is a file; choose another out=")
     if out.exists() and any(out.iterdir()):
         if _provenance(out) == _expected(pair, recipe):
+            _require_whole(pair, recipe, out)
             return
         raise UserError(f"{out} is not empty and holds another checkpoint; choose another out=")
     temporary: Path | None = None
@@ -48,6 +49,16 @@ def export(pair: ModelPair, recipe: Recipe, out: Path) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_whole(pair: ModelPair, recipe: Recipe, out: Path) -> None:
+    try:
+        with pair.merged(recipe) as model:
+            _verify(model, out)
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise UserError(
+            f"{out} holds this export, but damaged; remove it or choose another out= ({error})"
+        ) from error
 
 
 def _write(pair: ModelPair, recipe: Recipe, folder: Path) -> None:

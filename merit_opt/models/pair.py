@@ -1,13 +1,13 @@
 """A VLM and its backbone, loaded: the model that every recipe is tried on."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from merit_opt.models.alignment import Alignment
-from merit_opt.models.families.family import Family
+from merit_opt.models.families.family import Family, VideoFeatures
 from merit_opt.models.live import LiveMerge
 from merit_opt.recipe.recipe import Recipe
 
@@ -23,6 +23,8 @@ class ModelPair:
         alignment: Which tensors correspond.
         live: The one way to change the weights.
         digest: Identity of both checkpoints and the compute dtype.
+        videos: Features of the videos seen so far, by content digest and frame count: no recipe
+            changes them, so every study on this pair shares them.
     """
 
     model: Any
@@ -31,6 +33,7 @@ class ModelPair:
     alignment: Alignment
     live: LiveMerge
     digest: str
+    videos: dict[tuple[str, int | None], VideoFeatures] = field(default_factory=dict)
 
     @property
     def n_layers(self) -> int:

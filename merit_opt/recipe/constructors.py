@@ -38,16 +38,22 @@ def attention(n_layers: int, coefficients: Mapping[int, float]) -> Recipe:
 
 
 def random_layers(recipe: Recipe, rng: random.Random) -> Recipe:
-    """The attention coefficients of `recipe` dealt to another random set of as many layers.
+    """The attention coefficients of `recipe` dealt to the layers anew, at random.
+
+    They fall on another set of as many layers; where `recipe` merges every layer, on the same set
+    in another order.
 
     Raises:
-        UserError: `recipe` merges no layer or all of them, so that no other set exists.
+        UserError: All layers have one coefficient, so that there is no other deal.
     """
     n_layers = len(recipe.layers)
     own = recipe.coefficients()
-    if not 0 < len(own) < n_layers:
-        raise UserError(f"no other set of {len(own)} among {n_layers} layers exists")
-    while (layers := sorted(rng.sample(range(n_layers), len(own)))) == sorted(own):
-        pass
-    values = rng.sample(list(own.values()), len(own))
-    return attention(n_layers, dict(zip(layers, values, strict=True)))
+    dealt = [own.get(layer, 0.0) for layer in range(n_layers)]
+    if len(set(dealt)) == 1:
+        raise UserError(f"all {n_layers} layers have one coefficient: there is no other deal")
+    is_full = len(own) == n_layers
+    while True:
+        values = rng.sample(dealt, n_layers)
+        layers = {i for i, value in enumerate(values) if value}
+        if (values != dealt) if is_full else (layers != own.keys()):
+            return attention(n_layers, dict(enumerate(values)))

@@ -30,7 +30,8 @@ def fixed_controls(n_layers: int, coefficients: Sequence[float]) -> Iterator[tup
 def random_layer_controls(winner: Recipe, count: int, seed: int) -> list[tuple[str, Recipe]]:
     """Distinct recipes of the winner's size and coefficients on other layers.
 
-    Fewer than `count` where fewer exist; none when the winner merges no layer or every layer.
+    Fewer than `count` where fewer exist; none when all of the winner's layers have one
+    coefficient. A winner that merges every layer has its coefficients dealt out in another order.
     """
     rng = random.Random(f"{RANDOM_LAYERS}/{seed}/{winner.digest}")
     found: dict[str, Recipe] = {}
@@ -58,6 +59,7 @@ def enqueue_controls(
     for name, recipe in controls:
         if name in known:
             continue
+        known.add(name)
         params = space.params(recipe)
         study.add_trial(
             create_trial(

@@ -36,5 +36,6 @@ def require_same(study: Study, parts: Mapping[str, str]) -> None:
             f"study {study.study_name} was started with other settings, so its trials do not "
             "compare with this run's:\n"
             + "\n".join(differences)
-            + "\nGive the old settings to resume it, or another study.name= to start anew."
+            + "\nGive the old settings (config.yaml in the study's folder) to resume it, or another "
+            "study.name= to start anew."
         )

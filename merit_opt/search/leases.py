@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from merit_opt.errors import UserError
 from merit_opt.search.samplers import CONTROL, PROPOSAL, RETRY_OF, proposal_index
 
 LEASE = "lease"
@@ -19,7 +20,7 @@ class Lease:
     """One worker's sign of life: a locked file in the study's folder."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         self.folder = folder
         self.id = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._lock = FileLock(_path(folder, self.id))
@@ -37,14 +38,14 @@ class Lease:
 
 def turn(folder: Path) -> FileLock:
     """Held while one worker of this host makes up its mind about what all of them share."""
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     return FileLock(folder / "turn")
 
 
 def ask_dead_again(study: Study, folder: Path) -> int:
     """Fail the running trials of dead processes and queue each to be asked again.
 
-    A trial of another host is left alone: its lock cannot be seen from here.
+    A trial of another host whose lock is not in this folder is left alone.
 
     Returns:
         How many there were.
@@ -76,13 +77,23 @@ def ask_again(study: Study, trial: FrozenTrial) -> None:
 def _is_dead(lease: str | None, folder: Path) -> bool:
     if lease is None:
         return True
-    if lease.split("/", 1)[0] != socket.gethostname():
-        return False
+    path = _path(folder, lease)
+    if not path.exists():
+        return lease.split("/", 1)[0] == socket.gethostname()
     try:
-        with FileLock(_path(folder, lease), timeout=0):
+        with FileLock(path, timeout=0):
             return True
     except Timeout:
         return False
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another output_dir="
+        ) from error
 
 
 def _path(folder: Path, lease: str) -> Path:

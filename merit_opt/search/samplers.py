@@ -15,6 +15,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from merit_opt.errors import UserError
+
 CONTROL = "control"
 RETRY_OF = "retry_of"
 PROPOSAL = "proposal"
@@ -23,7 +25,13 @@ SeededSampler = Callable[[int], BaseSampler]
 
 
 def tpe(*, n_startup_trials: int) -> SeededSampler:
-    """Multivariate TPE; the first `n_startup_trials` finished trials are followed by random ones."""
+    """Multivariate TPE, random until `n_startup_trials` trials are finished.
+
+    Raises:
+        UserError: `n_startup_trials` is negative.
+    """
+    if n_startup_trials < 0:
+        raise UserError(f"sampler.n_startup_trials must be 0 or more, got {n_startup_trials}")
     return lambda seed: TPESampler(seed=seed, n_startup_trials=n_startup_trials)
 
 
@@ -31,8 +39,14 @@ def cmaes(*, sigma0: float | None) -> SeededSampler:
     """CMA-ES with margin for the integer masks (the paper's optimiser; settings ours).
 
     Args:
-        sigma0: Initial step size in the unit cube; None takes Optuna's, a sixth of the range.
+        sigma0: Initial step size in the unit cube, above 0; None takes Optuna's, a sixth of the
+            range.
+
+    Raises:
+        UserError: `sigma0` is not above 0.
     """
+    if sigma0 is not None and not sigma0 > 0:
+        raise UserError(f"sampler.sigma0 must be above 0 or null, got {sigma0}")
 
     def build(seed: int) -> BaseSampler:
         with warnings.catch_warnings():  # the margin is experimental, sigma0 goes in Optuna 6

@@ -3,17 +3,19 @@
 import os
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, without_credentials
 
 LOCK_SECONDS = 60
 SQLITE = "sqlite:///"
@@ -37,8 +39,25 @@ def open_storage(url: str) -> RDBStorage:
     except FAILURES as error:
         reason = re.sub(r"\S+@", "…@", str(error).splitlines()[0])
         raise UserError(
-            f"cannot open the study storage {_without_password(url)}: {reason}"
+            f"cannot open the study storage {without_credentials(url)}: {reason}"
         ) from None
+
+
+@contextmanager
+def failures_told(storage: RDBStorage) -> Generator[None]:
+    """A storage that fails while it is used is a sentence, too.
+
+    Raises:
+        UserError: It cannot be read or written any more.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = without_credentials(str(error.__cause__ or error).splitlines()[0])
+        raise UserError(
+            f"the study storage {without_credentials(storage.url)} failed: {reason}; every told "
+            "trial is kept: give the same command again once it can be written"
+        ) from error
 
 
 def _create(path: Path) -> None:
@@ -84,9 +103,3 @@ def _fewer_syncs(engine: Engine) -> None:
 
     event.listen(engine, "connect", on_connect)
     engine.dispose()
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    _, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}…@{host}" if at else url

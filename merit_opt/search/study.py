@@ -30,6 +30,7 @@ from merit_opt.search.leases import Lease, ask_dead_again, turn
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.storage import failures_told
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import Bench, Yardstick, best, record_of
 from merit_opt.search.worker import Budget, finished, work
@@ -112,6 +113,17 @@ def run_study(
     Raises:
         UserError: The study was started with other settings, or its trials keep failing.
     """
+    with failures_told(storage):
+        return _run(plan, storage, tracker, engine, reporter)
+
+
+def _run(
+    plan: StudyPlan,
+    storage: RDBStorage,
+    tracker: Tracker,
+    engine: Callable[[], Engine],
+    reporter: Reporter,
+) -> dict[str, Any]:
     with turn(plan.leases):
         study = _open(plan, storage)
     tracked = Tracked(tracker, reporter.warn)
@@ -210,7 +222,7 @@ def _confirm(
         reporter.stage("confirming winner, base and controls", next(done), total)
         return engine.evaluate(recipe, plan.split.confirm)
 
-    return confirm(
+    found = confirm(
         winner.recipe,
         controls,
         suite=plan.split.confirm,
@@ -218,6 +230,12 @@ def _confirm(
         evaluate=evaluate,
         seed=plan.budget.seed,
     )
+    return replace(found, failed=_failed_controls(study) | found.failed)
+
+
+def _failed_controls(study: Study) -> dict[str, str]:
+    told = [r for r in _told(study).values() if r.name]
+    return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
 
 
 def _compared(

@@ -72,7 +72,8 @@ def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: Tri
     started = time.monotonic()
     failures: list[TrialRecord] = []
     while finished(study) < budget.trials and not _is_late(started, budget.hours):
-        _enqueue_random_layers(study, budget, len(controls), bench.space, lease)
+        if _is_time_for_random_layers(study, budget, len(controls)):
+            _enqueue_random_layers(study, budget, bench.space, lease)
         trial = _ask(study, lease)
         try:
             record = run_trial(study, trial, bench)
@@ -90,27 +91,28 @@ def finished(study: Study) -> int:
     return len(study.get_trials(deepcopy=False, states=COUNTED))
 
 
-def _enqueue_random_layers(
-    study: Study, budget: Budget, n_fixed: int, space: SearchSpace, lease: Lease
-) -> None:
+def _is_time_for_random_layers(study: Study, budget: Budget, n_fixed: int) -> bool:
     room = budget.trials - n_fixed
-    left = budget.trials - finished(study)
-    if left > min(budget.random_layers, room - 1):
-        return
+    return budget.trials - finished(study) <= min(budget.random_layers, room - 1)
+
+
+def _enqueue_random_layers(study: Study, budget: Budget, space: SearchSpace, lease: Lease) -> None:
     with turn(lease.folder):
         winner = best(study)
         if winner is None:
             return
+        left = budget.trials - finished(study)
         draws = random_layer_controls(winner.recipe, budget.random_layers, budget.seed)
         enqueue_controls(study, draws[:left], space, lease.id)
 
 
 def _ask(study: Study, lease: Lease) -> Trial:
-    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.add_trial(create_trial(state=TrialState.WAITING, user_attrs={LEASE: lease.id}))
-    trial = study.ask()
-    if trial.user_attrs.get(LEASE) != lease.id:
-        trial.set_user_attr(LEASE, lease.id)
+    with turn(lease.folder):
+        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            study.add_trial(create_trial(state=TrialState.WAITING, user_attrs={LEASE: lease.id}))
+        trial = study.ask()
+        if trial.user_attrs.get(LEASE) != lease.id:
+            trial.set_user_attr(LEASE, lease.id)
     return trial
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, without_credentials
 from merit_opt.tracking import local_store
 from merit_opt.tracking.mlflow_runs import StudyRun, find_experiment, open_study
 from merit_opt.tracking.patience import patiently
@@ -129,7 +128,7 @@ class MlflowTracker:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         owed = f"; trials waiting to be written: {len(self._owed)}" if self._owed else ""
         sentence = f"MLflow at {self.uri} cannot be written ({reason}){owed}"
-        return re.sub(r"//[^/\s@]+@", "//", sentence)
+        return without_credentials(sentence)
 
 
 def create_database(file: Path) -> None:

@@ -118,7 +118,7 @@ class StudyRun:
 
     def _draw(self, trial: TrialRecord, folder: str) -> None:
         """Put the trial on the study's curves, and in front when it is the best so far."""
-        history = self.client.get_metric_history(self.run_id, "objective")
+        history = self.client.get_metric_history(self.run_id, "value")
         before = [(point.step, point.value) for point in history]
         is_best = rows.is_best(trial, before)
         if is_best:

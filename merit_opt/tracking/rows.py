@@ -115,7 +115,7 @@ def points(
 ) -> tuple[tuple[str, int, float], ...]:
     """What a told trial adds to its study's curves, as (name, step, value).
 
-    Steps are trial numbers. `best_objective` never falls: a trial told after later ones moves it
+    Steps are trial numbers. `best_value` never falls: a trial told after later ones moves it
     only by being better, and then at the last step. Controls have a curve of their own.
 
     Args:
@@ -126,12 +126,12 @@ def points(
     if value is None or trial.number in known:
         return ()
     if trial.role == "control":
-        return (("control_objective", trial.number, value),)
-    own = ("objective", trial.number, value)
+        return (("control_value", trial.number, value),)
+    own = ("value", trial.number, value)
     last, best = max(known, default=-1), max(known.values(), default=-math.inf)
     if trial.number < last and value <= best:
         return (own,)
-    return own, ("best_objective", max(trial.number, last), max(value, best))
+    return own, ("best_value", max(trial.number, last), max(value, best))
 
 
 def is_best(trial: TrialRecord, before: Iterable[tuple[int, float]]) -> bool:

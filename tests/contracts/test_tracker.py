@@ -158,7 +158,7 @@ def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> Non
     assert tags <= set(run.data.tags)
     assert run.info.end_time == int(TOLD_AT.timestamp() * 1000)
     assert run.info.end_time - run.info.start_time == 1500
-    assert seen().curve("objective") == [(4, 0.47)]
+    assert seen().curve("value") == [(4, 0.47)]
 
 
 def test_a_trial_leaves_its_recipe_and_picture(mlflow: Tracker, seen) -> None:
@@ -222,8 +222,8 @@ def test_a_trial_that_a_kill_left_running_is_completed(
         "FINISHED",
         "FINISHED",
     ]
-    assert seen().curve("objective") == [(2, 0.31), (4, 0.47)]
-    assert seen().curve("best_objective") == [(2, 0.31), (4, 0.47)]
+    assert seen().curve("value") == [(2, 0.31), (4, 0.47)]
+    assert seen().curve("best_value") == [(2, 0.31), (4, 0.47)]
     assert all(seen().file(seen().child(n), "layers.png").exists() for n in numbers)
     assert len(seen().client.get_metric_history(seen().child(4).info.run_id, "TR")) == 1
 
@@ -240,9 +240,9 @@ def test_trials_may_come_in_any_order(mlflow: Tracker, seen) -> None:
         "t0004 0.470 1L",
         "t0005 PRUNED",
     ]
-    assert sorted(seen().curve("objective")) == [(2, 0.31), (4, 0.47)]
-    assert sorted(seen().curve("control_objective")) == [(0, 0.0), (1, 0.2)]
-    assert seen().parent().data.metrics["best_objective"] == 0.47
+    assert sorted(seen().curve("value")) == [(2, 0.31), (4, 0.47)]
+    assert sorted(seen().curve("control_value")) == [(0, 0.0), (1, 0.2)]
+    assert seen().parent().data.metrics["best_value"] == 0.47
     best = seen().file(seen().parent(), "best/recipe.json")
     assert from_json(best.read_text()) == TRIALS[4].recipe
 

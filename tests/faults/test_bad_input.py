@@ -114,8 +114,10 @@ def test_a_vlm_with_nan_is_told_in_a_sentence(merit_opt, tiny_source, tmp_path):
 @pytest.fixture
 def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     """Makes the decoder fail on videos of these names."""
+    from merit_opt.cli.parts import load_pair
     from merit_opt.evaluation import engine
 
+    load_pair.cache_clear()
     read = engine.read_frames
 
     def make(names: set[str]) -> None:

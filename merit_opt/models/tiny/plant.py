@@ -147,6 +147,12 @@ def _checked(layers: Sequence[int], n_layers: int, seed: int, out: Path) -> tupl
         raise UserError(f"seed must be 0 or more, got {seed}")
     if out.exists():
         raise UserError(f"{out} exists already; name a folder that does not, or remove it")
+    try:
+        probe = _beside(out)
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise UserError(f"cannot write beside {out}: {error.strerror}; choose another") from error
     return chosen
 
 

@@ -102,7 +102,7 @@ def test_what_comes_next_can_be_typed(merit_opt, tmp_path):
     codes = {c: merit_opt(c.removeprefix("merit-opt ")).code for c in commands}
     assert set(codes.values()) == {0}, codes
     assert result()["trials"]["complete"] == 6
-    assert (tmp_path / "merged" / "config.json").is_file()
+    assert len(list(tmp_path.glob("merged-*/config.json"))) == 1
 
 
 def test_a_study_at_its_count_prints_its_table_and_measures_nothing(merit_opt, forwards, loads):

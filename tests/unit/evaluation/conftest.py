@@ -16,7 +16,8 @@ def silent(_stage, _done, _total):
 
 @pytest.fixture
 def engine(tiny_pair_live, tmp_path):
-    def make(cache=None, pair=tiny_pair_live, **changes):
+    def make(cache=None, pair=None, **changes):
+        pair = pair or replace(tiny_pair_live, videos={})
         folder = tmp_path / (cache or f"cache{len(list(tmp_path.iterdir()))}")
         folder.mkdir(exist_ok=True)
         settings = replace(SETTINGS, **changes)

@@ -58,7 +58,9 @@ def test_the_default_objective_on_a_known_recipe():
 
 @pytest.mark.parametrize("penalty", [-0.1, float("nan"), float("-inf")])
 def test_a_price_below_zero_is_refused(penalty):
-    with pytest.raises(UserError, match=rf"objective\.penalty must be 0 or more, got {penalty}"):
+    with pytest.raises(
+        UserError, match=rf"objective\.penalty must be 0 or more and finite, got {penalty}"
+    ):
         PenalisedGain("accuracy", penalty)
 
 

@@ -92,10 +92,18 @@ def test_random_layers_reaches_every_other_set_and_every_deal():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "size"),
-    [(base(4), 0), (uniform(4, 0.5), 4), (backbone(4), 4)],
+    "recipe",
+    [base(4), uniform(4, 0.5), backbone(4)],
     ids=["base", "uniform", "backbone"],
 )
-def test_no_layer_or_every_layer_leaves_no_other_set(recipe, size):
-    with pytest.raises(UserError, match=f"no other set of {size} among 4 layers exists"):
+def test_one_coefficient_in_all_layers_leaves_no_other_deal(recipe):
+    with pytest.raises(UserError, match="all 4 layers have one coefficient: there is no other"):
         random_layers(recipe, random.Random(0))
+
+
+def test_a_recipe_that_merges_every_layer_is_dealt_out_in_another_order():
+    recipe = attention(4, {0: 0.25, 1: 0.75, 2: 0.25, 3: 0.25})
+    for seed in range(20):
+        other = random_layers(recipe, random.Random(seed))
+        assert other != recipe
+        assert sorted(other.coefficients().values()) == [0.25, 0.25, 0.25, 0.75]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,18 @@ def test_the_result_is_the_winner_s(world):
     n = result["confirm"]["n"]
     roles = [world.split.confirm.role(s) for s in world.split.confirm.samples]
     assert n == {role: roles.count(role) for role in ROLES}
+
+
+@pytest.mark.parametrize("score", ["accuracy", "probability", "log_probability"])
+def test_the_final_comparison_is_in_accuracy_whatever_was_searched(world, score):
+    world.objective = replace(world.objective, score=score)
+    result = world.run(9)
+    confirm = world.split.confirm
+    evaluation = world.engine.evaluate(best(world.study()).recipe, confirm)
+    value = {i: s.value for i, s in zip(evaluation.ids, evaluation.scores, strict=True)}
+    for role in ROLES:
+        found = [value[s.id] for s in confirm.samples if confirm.role(s) == role]
+        assert result["confirm"]["best"][role] == pytest.approx(sum(found) / len(found))
 
 
 def test_every_control_but_the_base_is_compared_on_confirm(world):

@@ -83,7 +83,7 @@ def test_a_pruned_trial_does_not_rank_among_the_told() -> None:
 
 def test_controls_have_a_curve_of_their_own() -> None:
     control = told(3, 0.9, role="control", name="base")
-    assert rows.points(control, [(1, 0.2)]) == (("control_objective", 3, 0.9),)
+    assert rows.points(control, [(1, 0.2)]) == (("control_value", 3, 0.9),)
     assert not rows.is_best(control, [(1, 0.2)])
 
 
@@ -92,7 +92,7 @@ def curves(order: list[tuple[int, float]]) -> tuple[dict[int, float], list[tuple
     best: list[tuple[int, float]] = []
     for number, value in order:
         for name, step, point in rows.points(told(number, value), objective.items()):
-            if name == "objective":
+            if name == "value":
                 objective[step] = point
             else:
                 best.append((step, point))
