@@ -1,5 +1,6 @@
 """The Optuna storage: SQLite with a write-ahead log on one host, any server's URL otherwise."""
 
+import logging
 import os
 import re
 import sqlite3
@@ -29,6 +30,8 @@ def open_storage(url: str) -> RDBStorage:
         UserError: It cannot be opened; the message names the URL without its password.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # It prints a traceback of its own when Ctrl-C closes a cursor.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         if not url.startswith(SQLITE):
             return RDBStorage(url)

@@ -14,12 +14,8 @@ REPO = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-PAGES = sorted(
-    path
-    for path in REPO.rglob("*.md")
-    if not {".venv", "outputs", "node_modules"} & set(path.relative_to(REPO).parts)
-    and not any(part.startswith(".") for part in path.relative_to(REPO).parts)
-)
+FOLDERS = ("docs", "experiments", "merit_opt", "conf", "docker", "tests")
+PAGES = sorted([*REPO.glob("*.md"), *(p for name in FOLDERS for p in (REPO / name).rglob("*.md"))])
 SMALLER = {
     "search": ["suite.clips=10", "study.trials=3", "tracking=none"],
     "evaluate": ["suite.clips=10"],

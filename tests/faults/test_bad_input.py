@@ -166,14 +166,6 @@ def test_a_torn_cache_is_measured_again(merit_opt):
     assert result() | {"seconds": 0} == first | {"seconds": 0}
 
 
-def test_a_cache_that_was_deleted_is_made_again(merit_opt):
-    assert merit_opt("search @small study.trials=3").code == 0
-    first = result()
-    shutil.rmtree("outputs/cache")
-    assert merit_opt("search @small study.trials=4").code == 0
-    assert result()["base"] == first["base"]
-
-
 def test_a_full_disk_is_told_with_the_path_and_leaves_nothing_half_written(merit_opt, monkeypatch):
     import os
 
