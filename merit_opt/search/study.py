@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from merit_opt.data.split import Split
+from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
@@ -26,6 +27,7 @@ from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
 from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
@@ -77,6 +79,10 @@ class StudyPlan:
         return self.folder / "workers"
 
 
+Measure = Callable[[Recipe, Suite], Evaluation]
+"""Scores a recipe on every sample of a suite."""
+
+
 class Reporter(Protocol):
     """Is told how a study gets on."""
 
@@ -112,8 +118,9 @@ def run_study(
 
     Raises:
         UserError: The study was started with other settings, or its trials keep failing.
+        KeyboardInterrupt: Between two steps; all that was measured is kept.
     """
-    with failures_told(storage):
+    with failures_told(storage), interrupts_held():
         return _run(plan, storage, tracker, engine, reporter)
 
 
@@ -135,7 +142,7 @@ def _run(
         return known
     started = time.monotonic()
     write_text(plan.folder / "config.yaml", plan.record.config)
-    measure = engine()
+    measure = _interruptible(engine)
     _search(plan, study, tracked, measure, reporter)
     winner, base = best(study), _base(study)
     if winner is None or base is None:
@@ -195,13 +202,24 @@ def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     return None
 
 
+def _interruptible(engine: Callable[[], Engine]) -> Measure:
+    with interrupts_allowed():
+        evaluate = engine().evaluate
+
+    def measure(recipe: Recipe, suite: Suite) -> Evaluation:
+        with interrupts_allowed():
+            return evaluate(recipe, suite)
+
+    return measure
+
+
 def _search(
-    plan: StudyPlan, study: Study, tracked: Tracked, engine: Engine, reporter: Reporter
+    plan: StudyPlan, study: Study, tracked: Tracked, measure: Measure, reporter: Reporter
 ) -> None:
     suite = plan.split.search
-    base = engine.evaluate(constructors.base(plan.space.n_layers), suite)
+    base = measure(constructors.base(plan.space.n_layers), suite)
     yardstick = Yardstick(suite, plan.objective, base)
-    bench = Bench(plan.space, lambda recipe: engine.evaluate(recipe, suite), yardstick)
+    bench = Bench(plan.space, lambda recipe: measure(recipe, suite), yardstick)
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record)
@@ -212,7 +230,7 @@ def _search(
 
 
 def _confirm(
-    plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
+    plan: StudyPlan, study: Study, winner: TrialRecord, measure: Measure, reporter: Reporter
 ) -> Confirmation:
     controls = list(_compared(_told(study), winner))
     total = len(controls) + 2
@@ -220,7 +238,7 @@ def _confirm(
 
     def evaluate(recipe: Recipe) -> Evaluation:
         reporter.stage("confirming winner, base and controls", next(done), total)
-        return engine.evaluate(recipe, plan.split.confirm)
+        return measure(recipe, plan.split.confirm)
 
     found = confirm(
         winner.recipe,

@@ -266,16 +266,16 @@ def test_two_workers_one_of_them_killed_finish_one_study(nursery, whole, folder)
 def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(nursery, whole, folder):
     shutil.copytree(whole / "outputs" / "cache", folder / "outputs" / "cache")
     kept = Kept(folder)
-    code = nursery.run(
-        folder, "tracking=none", until=lambda: kept.complete() > 2, by=signal.SIGINT
-    )
-    said = " ".join((folder / "said").read_text().split())
-    assert code == 130, said
-    assert "nothing measured is lost. To go on, give the same command again" in said
-    assert f"(study {NAME} in outputs)" in said
-    assert "Traceback" not in said
-    _, trials = kept.trials()
-    assert not [t for t in trials if t.state == TrialState.RUNNING]
+    for count, delay in ((2, 0.0), (4, 0.005), (6, 0.011), (8, 0.017), (10, 0.023)):
+        reached = once(lambda count=count: kept.complete() > count, delay)
+        code = nursery.run(folder, "tracking=none", until=reached, by=signal.SIGINT)
+        said = " ".join((folder / "said").read_text().split())
+        assert code == 130, said
+        assert "nothing measured is lost. To go on, give the same command again" in said
+        assert f"(study {NAME} in outputs)" in said
+        assert "Traceback" not in said
+        _, trials = kept.trials()
+        assert not [t for t in trials if t.state == TrialState.RUNNING]
     assert nursery.run(folder, "tracking=none") == 0
     assert kept.sequence() == Kept(whole).sequence()
 
