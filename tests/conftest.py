@@ -11,7 +11,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from merit_opt.data.suite import Suite
-    from merit_opt.models.forward import Question
+    from merit_opt.models.pack import Pack
     from merit_opt.models.pair import ModelPair
     from merit_opt.models.source import PairSource
 
@@ -47,7 +47,7 @@ def tiny_pair_live(tiny_source: PairSource) -> ModelPair:
     import torch
 
     torch.set_num_threads(1)
-    return tiny_source.load("cpu")
+    return tiny_source.load("cpu", "device")
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def foreign_pair_live(foreign_source: PairSource) -> ModelPair:
     import torch
 
     torch.set_num_threads(1)
-    return foreign_source.load("cpu")
+    return foreign_source.load("cpu", "device")
 
 
 @pytest.fixture(scope="session")
@@ -92,32 +92,28 @@ def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
 
 @pytest.fixture(scope="session")
-def small_questions(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Question, ...]:
-    """The suite's questions as the model reads them, in the suite's order."""
+def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ...]:
+    """The suite as the model reads it: a pack a clip, in the suite's order."""
     import torch
 
     from merit_opt.data.prompts import render_prompt
-    from merit_opt.data.video import read_frames
-    from merit_opt.models.forward import Question
+    from merit_opt.data.video import read_video
+    from merit_opt.models.pack import Question, pack
+    from merit_opt.models.prompt import encode_prompt
 
-    family, model, processor = (
-        tiny_pair_live.family,
-        tiny_pair_live.model,
-        tiny_pair_live.processor,
-    )
-    with torch.no_grad():
-        videos = {
-            media: family.encode_video(model, processor, read_frames(media.path, None))
-            for media in dict.fromkeys(s.media[0] for s in small_suite.samples)
-        }
-    return tuple(
-        Question(
-            s.id,
-            family.encode_prompt(
-                model, processor, render_prompt(small_suite.prompt, s), videos[s.media[0]]
-            ),
-            videos[s.media[0]],
-            len(s.options),
-        )
-        for s in small_suite.samples
-    )
+    pair, packs = tiny_pair_live, []
+    for media in dict.fromkeys(s.media[0] for s in small_suite.samples):
+        with torch.no_grad():
+            video = read_video(media.path, None)
+            features = pair.family.encode_video(pair.model, pair.processor, video)
+        questions = [
+            Question(
+                s.id,
+                encode_prompt(pair, render_prompt(small_suite.prompt, s), features),
+                len(s.options),
+            )
+            for s in small_suite.samples
+            if s.media[0] == media
+        ]
+        packs.append(pack(questions, features))
+    return tuple(packs)

@@ -1,4 +1,4 @@
-"""Where a trial's time goes: switch, forward, storage, MLflow, side by side in one run.
+"""Where a trial's time goes: the engine's stages, storage, MLflow, side by side in one run.
 
 python experiments/0002-trial-time/bench.py [TRIALS]
 """
@@ -13,24 +13,36 @@ from pathlib import Path
 
 import optuna
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from merit_opt.cli.progress import Display
 from merit_opt.data.clips.suite import clips_suite
-from merit_opt.evaluation.cache import EvaluationCache
+from merit_opt.evaluation.curtail import Curtailment
 from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.samplers import PerProposal, tpe
-from merit_opt.search.spaces import Layerwise
+from merit_opt.search.spaces import Layerwise, first_layers
 from merit_opt.search.storage import open_storage
-from merit_opt.search.trial import Bench, Yardstick, run_trial
+from merit_opt.search.trial import Bench, run_trial
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord
 
 CLIPS = 80
+SETTINGS = EngineSettings(
+    threads=1,
+    max_unscored=0.0,
+    backbone="device",
+    features_gib=1.0,
+    levels_gib=4.0,
+    host_levels_gib=0.0,
+    prefixes=0,
+)
 
 
 def main(trials: int) -> None:
@@ -53,25 +65,21 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
     suite = clips_suite(
         cache=folder, clips=CLIPS, seed=0, tr_per_clip=3, tp_per_clip=2, progress=None
     )
-    pair = tiny_pair(vlm="vlm_planted_3_5", dtype="float32").load("cpu")
-    settings = EngineSettings(batch=16, threads=1, max_unscored=0.0)
-    engine = Engine(pair, settings, EvaluationCache(folder / "evaluations"), lambda *_: None)
-    base = engine.evaluate(constructors.base(pair.n_layers), suite)
+    pair = tiny_pair(vlm="vlm_planted_3_5", dtype="float32").load("cpu", "device")
     space = Layerwise(n_layers=pair.n_layers, low=0.1, high=1.0)
-    seconds: dict[str, list[float]] = {"switch": [], "forward": [], "storage": [], "MLflow": []}
+    engine = Engine(
+        pair, SETTINGS, cache=folder, starts=first_layers(space), reporter=Display(Progress())
+    )
+    seconds: dict[str, list[float]] = {
+        step: [] for step in ("switch", "load", "forward", "score", "storage", "MLflow")
+    }
 
-    def evaluate(recipe: Recipe) -> Evaluation:
-        seconds["switch"].append(timed(lambda: switch(recipe)))
-        started = time.perf_counter()
+    def evaluate(recipe: Recipe, _: Curtailment | None) -> Evaluation:
         evaluation = engine.evaluate(recipe, suite)
-        seconds["forward"].append(time.perf_counter() - started - seconds["switch"][-1])
+        for step in ("switch", "load", "forward", "score"):
+            seconds[step].append(getattr(evaluation.cost, step))
         return evaluation
 
-    def switch(recipe: Recipe) -> None:
-        with pair.merged(recipe):
-            pass
-
-    bench = Bench(space, evaluate, Yardstick(suite, PenalisedGain("probability", 2.0), base))
     sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space.distributions)
     storage = open_storage(f"sqlite:///{folder}/merit.db")
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
@@ -79,13 +87,17 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
         uri=f"sqlite:///{folder}/mlflow.db", artifacts=None, experiment="bench", patience=20.0
     )
     tracker.start(StudyRecord("bench", "", {}, "", uid="bench"))
-    for _ in range(trials):
-        started = time.perf_counter()
-        record = run_trial(study, study.ask(), bench)
-        whole = time.perf_counter() - started
-        measured = 2 * seconds["switch"][-1] + seconds["forward"][-1]
-        seconds["storage"].append(whole - measured)
-        seconds["MLflow"].append(timed(partial(tracker.log_trial, record)))
+    with engine:
+        base = engine.evaluate(constructors.base(pair.n_layers), suite)
+        yardstick = Yardstick(suite, PenalisedGain("probability", 2.0), base)
+        bench = Bench(space, evaluate, yardstick, None)
+        for _ in range(trials):
+            started = time.perf_counter()
+            record = run_trial(study, study.ask(), bench)
+            whole = time.perf_counter() - started
+            measured = sum(steps[-1] for steps in list(seconds.values())[:4])
+            seconds["storage"].append(whole - measured)
+            seconds["MLflow"].append(timed(partial(tracker.log_trial, record)))
     return seconds
 
 

@@ -16,6 +16,7 @@ from merit_opt.cli import conf_dir
 from merit_opt.cli.refusal import sentence, strangers
 from merit_opt.cli.schema import SCHEMAS, register
 from merit_opt.errors import TrialFailed, UserError
+from merit_opt.search.interrupts import interrupts_held
 
 USER_ERROR = 2
 
@@ -54,7 +55,7 @@ def launch(verb: str, arguments: list[str]) -> int:
 
 def _run_job(verb: str, cfg: DictConfig) -> int:
     """A user's error ends this job, not its siblings in a sweep."""
-    with Console(stderr=True).status("loading libraries"):
+    with Console(stderr=True).status("loading libraries"), interrupts_held():
         function = importlib.import_module(f"merit_opt.cli.{verb}").run
     try:
         problems = [f"{key}= must be given" for key in sorted(OmegaConf.missing_keys(cfg))]

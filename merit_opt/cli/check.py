@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from rich.console import Console
 
 from merit_opt.cli.build import factories
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import Display, display
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError, read_frames
+from merit_opt.data.video import MediaError, read_video
 from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import EngineSettings
 from merit_opt.models.device import resolve_device
+from merit_opt.models.footprint import VideoShape, footprint
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import PARTS
 
@@ -42,12 +44,17 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             problems.append(f"{what}: {error}")
 
     with display(console) as shown:
+        pair = built["pair"].build
+        shapes: list[VideoShape] = []
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
-        look("pair", lambda: _pair_lines(built["pair"].build()))
-        look("suite", lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage)))
+        look("pair", lambda: _pair_lines(pair()))
+        look(
+            "suite",
+            lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage), shapes, shown),
+        )
         look("storage", lambda: _storage_lines(built["storage"].build()))
-        look("engine", lambda: iter([repr(built["engine"].build())]))
+        look("engine", lambda: _engine_lines(built["engine"].build(), pair, shapes, outputs))
     if problems:
         raise UserError("\n  ".join([f"{len(problems)} problem(s):", *problems]))
     console.print("all is well; next: merit-opt search")
@@ -71,23 +78,76 @@ def _pair_lines(source: PairSource) -> Iterator[str]:
     yield from source.notes
 
 
-def _suite_lines(suite: Suite) -> Iterator[str]:
+def _suite_lines(suite: Suite, shapes: list[VideoShape], shown: Display) -> Iterator[str]:
+    """What the suite holds; the shapes of its videos are added to `shapes`."""
     roles = Counter(suite.role(s) for s in suite.samples)
     letters = Counter(s.letter for s in suite.samples)
     media = {m.digest: m.path for s in suite.samples for m in s.media}
     yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} videos"
     yield "roles: " + ", ".join(f"{role} {n}" for role, n in sorted(roles.items()))
     yield "right letters: " + ", ".join(f"{x} {n}" for x, n in sorted(letters.items()))
-    if broken := [str(e) for path in media.values() if (e := _trouble(path)) is not None]:
+    broken: list[str] = []
+    for done, path in enumerate(media.values()):
+        shown.stage(f"looking at {suite.name} videos", done, len(media))
+        try:
+            shapes.append(_shape(path, suite.frames))
+        except MediaError as error:
+            broken.append(str(error))
+    if broken:
         raise UserError(f"{len(broken)} of {len(media)} videos: " + "; ".join(broken))
 
 
-def _trouble(path: Path) -> MediaError | None:
+def _shape(path: Path, frames: int | None) -> VideoShape:
+    video = read_video(path, 1)
+    height, width = video.frames.shape[1:3]
+    sampling = video.sampling
+    return VideoShape(frames or sampling.total, height, width, sampling.fps)
+
+
+def _engine_lines(
+    settings: EngineSettings,
+    pair: Callable[[], PairSource],
+    shapes: Sequence[VideoShape],
+    outputs: Outputs,
+) -> Iterator[str]:
+    yield repr(settings)
     try:
-        read_frames(path, 1)
-    except MediaError as error:
-        return error
-    return None
+        source = pair()
+        found = footprint(source, shapes)
+    except UserError:  # the pair's own problem, told already
+        return
+    levels = settings.levels
+    useful = source.alignment.n_layers - 1
+    fitting = min(useful, (levels.device + levels.host) // max(1, found.level))
+    yield (
+        f"{found.visual_tokens:,} visual tokens; their features take {_size(found.features)} in "
+        f"{outputs.cache} (engine.features_gib={settings.features_gib:g})"
+    )
+    yield (
+        f"hidden states take {_size(found.level)} a level, questions not counted; "
+        f"{fitting} of {useful} levels fit (engine.levels_gib={settings.levels_gib:g}, "
+        f"engine.host_levels_gib={settings.host_levels_gib:g})"
+    )
+    yield f"self-attention takes {_size(found.attention)}, kept of the VLM and of the backbone"
+    if found.features > settings.features_gib * GIB:
+        raise UserError(
+            f"the visual features of the suite take {_size(found.features)}, more than "
+            f"engine.features_gib={settings.features_gib:g}; raise it, or they are computed again "
+            "in every process"
+        )
+    if found.features > (free := shutil.disk_usage(outputs.root).free):
+        raise UserError(
+            f"the visual features of the suite take {_size(found.features)}, and {outputs.root} "
+            f"has {_size(free)} free; choose another output_dir="
+        )
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
 
 
 def _storage_lines(storage: Any) -> Iterator[str]:

@@ -23,7 +23,6 @@ from merit_opt.cli.parts import (
 from merit_opt.cli.progress import display
 from merit_opt.cli.tables import difference_text
 from merit_opt.data.suite import Suite
-from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.files import write_text
@@ -46,15 +45,21 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     objective, settings = built["objective"].build(), built["engine"].build()
     with display(console) as shown:
         suite = build_suite(built["suite"], outputs, shown.stage)
-        pair = load_pair(source, resolve_device(cfg.device))
-        engine = Engine(pair, settings, EvaluationCache(outputs.evaluations), shown.stage)
+        engine = Engine(
+            load_pair(source, resolve_device(cfg.device), settings.backbone),
+            settings,
+            cache=outputs.cache,
+            starts={},
+            reporter=shown,
+        )
 
         def evaluate(measured: Recipe) -> Evaluation:
             return engine.evaluate(measured, suite)
 
-        found = confirm(
-            recipe, (), suite=suite, objective=objective, evaluate=evaluate, seed=cfg.seed
-        )
+        with engine:
+            found = confirm(
+                recipe, (), suite=suite, objective=objective, evaluate=evaluate, seed=cfg.seed
+            )
     folder = (
         outputs.root
         / "evaluations"

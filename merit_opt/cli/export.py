@@ -20,7 +20,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     recipe = find_recipe(cfg.recipe, source, built["storage"])
     out = Path(cfg.out)
     with console.status("loading the pair, writing and checking the checkpoint"):
-        export(load_pair(source, resolve_device(cfg.device)), recipe, out)
+        export(load_pair(source, resolve_device(cfg.device), "host"), recipe, out)
     console.print(
         f"{out}: recipe {recipe.digest}, {len(recipe.merged_layers)} of {len(recipe.layers)} "
         f"layers merged, loaded back bit-equal\n"

@@ -47,8 +47,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
+    from merit_opt.search.interrupts import interrupts_held
+
     try:
-        from merit_opt.cli.app import launch  # heavy: --help must answer at once
+        with interrupts_held():  # some libraries swallow a Ctrl-C that comes while they load
+            from merit_opt.cli.app import launch  # heavy: --help must answer at once
 
         return launch(verb, arguments)
     except UserError as error:

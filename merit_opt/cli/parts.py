@@ -9,7 +9,7 @@ from merit_opt.cli.build import Factory
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import PairSource, Place
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe
@@ -33,13 +33,8 @@ class Outputs:
 
     @property
     def cache(self) -> Path:
-        """Rendered clips and evaluations; safe to delete."""
+        """Rendered clips, visual features and evaluations; safe to delete."""
         return self.root / "cache"
-
-    @property
-    def evaluations(self) -> Path:
-        """Cached evaluations."""
-        return self.cache / "evaluations"
 
     def study(self, name: str) -> Path:
         """A study's folder.
@@ -105,9 +100,9 @@ def require_seed(key: str, seed: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def load_pair(source: PairSource, device: str) -> ModelPair:
+def load_pair(source: PairSource, device: str, backbone: Place) -> ModelPair:
     """The pair on `device`; the jobs of a sweep share the last one loaded."""
-    return source.load(device)
+    return source.load(device, backbone)
 
 
 def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:

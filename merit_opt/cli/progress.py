@@ -72,4 +72,6 @@ def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:
 def _scores(record: TrialRecord) -> str:
     if record.state == "FAIL":
         return "failed"
+    if record.state == "PRUNED":
+        return f"cannot win (bound {record.metrics['bound']:+.3f})"
     return f"TR {record.metrics['TR']:.3f} TP {record.metrics['TP']:.3f}"

@@ -26,6 +26,7 @@ class SearchSchema:
     suite: Any = MISSING
     space: Any = MISSING
     sampler: Any = MISSING
+    pruner: Any = MISSING
     objective: Any = MISSING
     storage: Any = MISSING
     tracking: Any = MISSING

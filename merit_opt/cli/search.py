@@ -25,11 +25,11 @@ from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import without_credentials
-from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.engine import Engine
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.worker import Budget
 from merit_opt.tracking.record import StudyRecord
@@ -83,8 +83,13 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
-        pair = load_pair(source, device)
-        return Engine(pair, settings, EvaluationCache(request.outputs.evaluations), shown.stage)
+        return Engine(
+            load_pair(source, device, settings.backbone),
+            settings,
+            cache=request.outputs.cache,
+            starts=first_layers(plan.space),
+            reporter=shown,
+        )
 
     return run_study(
         plan,
@@ -101,6 +106,7 @@ def _plan(
     cfg, built = request.cfg, request.built
     space, objective = built["space"].build(n_layers=n_layers), built["objective"].build()
     budget, sampler = _budget(cfg), built["sampler"].build()
+    curtails = built["pruner"].build()(sampler)
     split = _split(request, shown)
     parts = {
         **identity,
@@ -110,6 +116,7 @@ def _plan(
         "objective": repr(objective),
         "suite": repr(dict(built["suite"].arguments)),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "pruner": "curtail" if curtails else "none",
         "seed": str(cfg.seed),
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
@@ -121,6 +128,7 @@ def _plan(
         budget=budget,
         space=space,
         sampler=sampler,
+        curtails=curtails,
         objective=objective,
         split=split,
         fingerprint=parts,

@@ -1,5 +1,22 @@
 """Which frames of a video are looked at."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Where in a video its frames were taken.
+
+    Attributes:
+        indices: Ascending indices in [0, total).
+        total: Frames the video has.
+        fps: Frames a second, averaged over the file; above 0.
+    """
+
+    indices: tuple[int, ...]
+    total: int
+    fps: float
+
 
 def frame_indices(total: int, count: int | None) -> tuple[int, ...]:
     """Indices of `count` frames spread evenly over `total`, ends included.

@@ -1,4 +1,4 @@
-"""Video files to frames: uint8 ``[frames, height, width, 3]``, RGB, upright.
+"""Video files to frames, upright and in RGB.
 
 Runs in this process and may take as long as the file makes it; a caller that must survive any
 file puts it in a process of its own.
@@ -7,6 +7,7 @@ file puts it in a process of its own.
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,10 +16,27 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from merit_opt.data.frames import frame_indices
+from merit_opt.data.frames import Sampling, frame_indices
 
 Frames = NDArray[np.uint8]
-Decoder = Callable[[Path, int | None], Frames]
+FPS_UNKNOWN = 24.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Video:
+    """Decoded frames.
+
+    Attributes:
+        frames: uint8 [frames, height, width, 3], RGB, upright.
+        sampling: Where in the file they were taken; 24 frames a second are assumed, as
+            transformers does, of a file that does not say.
+    """
+
+    frames: Frames
+    sampling: Sampling
+
+
+Decoder = Callable[[Path, int | None], Video]
 
 
 class MediaError(Exception):
@@ -38,7 +56,7 @@ class MediaError(Exception):
         return MediaError, (self.path, self.reason)
 
 
-def read_frames(path: Path, count: int | None) -> Frames:
+def read_video(path: Path, count: int | None) -> Video:
     """`count` frames spread evenly over a video; None reads all.
 
     decord reads it where decord is installed, and PyAV what decord cannot.
@@ -64,22 +82,29 @@ def _decoders() -> tuple[Decoder, ...]:
     return (_read_with_decord, _read_with_av) if has_decord else (_read_with_av,)
 
 
-def _read_with_decord(path: Path, count: int | None) -> Frames:
+def _read_with_decord(path: Path, count: int | None) -> Video:
     decord = importlib.import_module("decord")
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-        frames: Frames = reader.get_batch(list(frame_indices(len(reader), count))).asnumpy()
+        indices = frame_indices(len(reader), count)
+        frames: Frames = reader.get_batch(list(indices)).asnumpy()
+        fps = float(reader.get_avg_fps())
     except decord.DECORDError as error:
         raise ValueError(str(error)) from error
-    return frames
+    return Video(frames, Sampling(indices, len(reader), fps or FPS_UNKNOWN))
 
 
-def _read_with_av(path: Path, count: int | None) -> Frames:
+def _read_with_av(path: Path, count: int | None) -> Video:
     total = sum(1 for _ in _decoded(path))  # what a container promises is often wrong
     indices = frame_indices(total, count)
     wanted = frozenset(indices)
     kept = {i: _upright(frame) for i, frame in enumerate(_decoded(path)) if i in wanted}
-    return np.stack([kept[i] for i in indices])
+    return Video(np.stack([kept[i] for i in indices]), Sampling(indices, total, _fps(path)))
+
+
+def _fps(path: Path) -> float:
+    with av.open(str(path)) as container:
+        return float(container.streams.video[0].average_rate or FPS_UNKNOWN)
 
 
 def _decoded(path: Path) -> Iterator[VideoFrame]:

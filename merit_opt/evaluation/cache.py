@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.files import write_text
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class EvaluationCache:
@@ -40,7 +40,8 @@ class EvaluationCache:
         Raises:
             UserError: The folder cannot be written.
         """
-        text = json.dumps({"schema": SCHEMA, "key": key, "evaluation": asdict(evaluation)})
+        kept = asdict(replace(evaluation, cost=None))
+        text = json.dumps({"schema": SCHEMA, "key": key, "evaluation": kept})
         write_text(self._path(key), text)
 
     def _path(self, key: tuple[str, ...]) -> Path:
@@ -54,10 +55,7 @@ def _evaluation(value: dict[str, object]) -> Evaluation:
             "recipe": str() as recipe,
             "ids": list() as ids,
             "scores": list() as scores,
-            "seconds": float() as seconds,
         } if len(ids) == len(scores):
-            return Evaluation(
-                suite, recipe, tuple(ids), tuple(Score(**s) for s in scores), seconds
-            )
+            return Evaluation(suite, recipe, tuple(ids), tuple(Score(**s) for s in scores))
         case _:
             raise ValueError("not an evaluation")

@@ -1,57 +1,76 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
-from typing import Any
+from pathlib import Path
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from merit_opt.data.prompts import render_prompt
-from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError, read_frames
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.cache import EvaluationCache
-from merit_opt.evaluation.evaluation import Evaluation, Score
+from merit_opt.evaluation.cost import Cost
+from merit_opt.evaluation.curtail import Curtailment
+from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
+from merit_opt.evaluation.meter import Meter
+from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
 from merit_opt.evaluation.scorers import LETTER_SCORER, score_letters
-from merit_opt.models.families.family import VideoFeatures
-from merit_opt.models.forward import Question, letter_log_probabilities
+from merit_opt.models.features import LIBRARIES, FeatureStore, library_version
+from merit_opt.models.flops import forward_flops, matrix_rate
+from merit_opt.models.forward import letter_log_probabilities
+from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels
+from merit_opt.models.live import Switch
+from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
+from merit_opt.models.source import Place
 from merit_opt.recipe.recipe import Recipe
 
-LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
-
-Progress = Callable[[str, int, int], None]
+LAYOUT = "pack/1"
+GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How questions are put to the model; part of every number's identity.
+    """How questions are put to the model.
 
     Attributes:
-        batch: Questions of one length per forward; at least 1.
         threads: CPU threads; results differ by about 4e-6 between thread counts.
         max_unscored: Share of samples, in [0, 1), that may be left out for bad media.
+        backbone: Where the backbone's attention waits, `device` or `host`.
+        features_gib: Disk that frozen features may take, above 0.
+        levels_gib: Device memory for hidden states between layers, at least 0.
+        host_levels_gib: Host memory for more of them, at least 0.
+        prefixes: Beginnings of merged recipes whose hidden states are kept too, at least 0.
 
     Raises:
         UserError: A value out of its range.
     """
 
-    batch: int
     threads: int
     max_unscored: float
+    backbone: Place
+    features_gib: float
+    levels_gib: float
+    host_levels_gib: float
+    prefixes: int
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.threads < 1 or not 0.0 <= self.max_unscored < 1.0:
+        if self.threads < 1 or not 0.0 <= self.max_unscored < 1.0:
             raise UserError(
-                "engine.batch and engine.threads are 1 or more and engine.max_unscored lies in "
-                f"[0, 1); got {self.batch}, {self.threads}, {self.max_unscored}"
+                "engine.threads is 1 or more and engine.max_unscored lies in [0, 1); got "
+                f"{self.threads}, {self.max_unscored}"
+            )
+        if self.backbone not in ("device", "host"):
+            raise UserError(f"engine.backbone is device or host, got {self.backbone!r}")
+        sizes = (self.levels_gib, self.host_levels_gib, self.prefixes)
+        if not self.features_gib > 0 or not all(size >= 0 for size in sizes):
+            raise UserError(
+                "engine.features_gib is above 0, and engine.levels_gib, engine.host_levels_gib "
+                f"and engine.prefixes are 0 or more; got {self.features_gib}, "
+                f"{', '.join(map(str, sizes))}"
             )
 
     def digest(self, device_type: str) -> str:
@@ -59,152 +78,199 @@ class EngineSettings:
         return hashlib.sha256(self.identity(device_type).encode()).hexdigest()[:12]
 
     def identity(self, device_type: str) -> str:
-        """Scorer, batching, threads, device type and libraries: what can move a score, to read."""
-        libraries = " ".join(f"{name} {_version(name)}" for name in LIBRARIES)
-        return (
-            f"{LETTER_SCORER}, batch {self.batch}, threads {self.threads}, {device_type}, "
-            f"{libraries}"
-        )
+        """Scorer, layout, threads, device type and libraries: what can move a score, to read."""
+        libraries = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
+        return f"{LETTER_SCORER}, {LAYOUT}, threads {self.threads}, {device_type}, {libraries}"
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Prepared:
-    questions: tuple[Question, ...]
-    excluded: dict[str, str]
+    @property
+    def levels(self) -> LevelBudget:
+        """What may be kept between layers, in bytes."""
+        device, host = int(self.levels_gib * GIB), int(self.host_levels_gib * GIB)
+        return LevelBudget(device, host, self.prefixes)
 
 
 class Engine:
-    """Evaluates recipes on suites. Visual features are computed once per video and process."""
+    """Evaluates recipes on suites, inside a ``with`` block; after it the VLM is itself again.
+
+    Args:
+        pair: The live pair.
+        settings: How questions are put to it.
+        cache: Folder of evaluations and features; safe to delete.
+        starts: First merged layer -> how often recipes will have it: decides between which
+            layers hidden states are kept. Empty keeps none.
+        reporter: Is told what goes on.
+    """
 
     def __init__(
-        self, pair: ModelPair, settings: EngineSettings, cache: EvaluationCache, progress: Progress
+        self,
+        pair: ModelPair,
+        settings: EngineSettings,
+        *,
+        cache: Path,
+        starts: Mapping[int, float],
+        reporter: EngineReporter,
     ) -> None:
+        torch.set_num_threads(settings.threads)
         self._pair = pair
         self._settings = settings
-        self._cache = cache
-        self._progress = progress
-        self._unread: dict[tuple[str, int | None], MediaError] = {}
-        self._prepared: dict[str, _Prepared] = {}
+        self._starts = starts
+        self._reporter = reporter
+        self._cache = EvaluationCache(cache / "evaluations")
+        self._preparer = Preparer(
+            pair,
+            FeatureStore(cache / "features", int(settings.features_gib * GIB)),
+            threads=settings.threads,
+            max_unscored=settings.max_unscored,
+            reporter=reporter,
+        )
         self._digest = settings.digest(pair.device.type)
-        torch.set_num_threads(settings.threads)
+        self._prepared: dict[str, Prepared] = {}
+        self._halved: dict[Pack, tuple[Pack, Pack]] = {}
+        self._levels: tuple[str, HiddenLevels] | None = None
+        self._switch: Switch | None = None
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Take hold of the live model."""
+        self._switch = self._exit.enter_context(self._pair.switching())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the VLM its own weights back."""
+        self._switch = None
+        self._exit.close()
 
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         """Scores of `recipe` on every sample of `suite`, from the cache where they are known.
 
         Raises:
             TrialFailed: The model's numbers are not finite, or memory does not suffice.
-            UserError: Too many of the suite's media cannot be read.
+            UserError: Too many of the suite's samples cannot be asked.
         """
-        key = (self._pair.digest, recipe.digest, suite.digest, self._digest)
-        known = self._cache.get(key)
+        found = self._evaluate(recipe, suite, None)
+        if isinstance(found, Curtailed):
+            raise RuntimeError("an evaluation was curtailed that nothing could curtail")
+        return found
+
+    def evaluate_unless(
+        self, recipe: Recipe, suite: Suite, curtailment: Curtailment
+    ) -> Evaluation | Curtailed:
+        """As `evaluate`, but stopped as soon as `curtailment` says that it cannot win."""
+        return self._evaluate(recipe, suite, curtailment)
+
+    def known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
+        """The complete evaluation of an earlier trial, if the cache still has it."""
+        return self._cache.get(self._key(recipe, suite))
+
+    def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
+        return (self._pair.digest, recipe.digest, suite.digest, self._digest)
+
+    def _evaluate(
+        self, recipe: Recipe, suite: Suite, curtailment: Curtailment | None
+    ) -> Evaluation | Curtailed:
+        known = self.known(recipe, suite)
         if known is not None and not known.unscored:
             return known
         prepared = self._prepare(suite)
         if known is not None and known.unscored == prepared.excluded:
             return known
-        started = time.perf_counter()
-        answers = self._answers(recipe, prepared.questions)
-        scores = tuple(_score(s, answers, prepared.excluded) for s in suite.samples)
+        scores, cost = self._scores(recipe, suite, prepared, curtailment)
+        if curtailment is not None and cost.questions_saved:
+            bound = curtailment.yardstick.bound(scores)
+            return Curtailed(suite.digest, recipe.digest, scores, bound, cost)
+        scores |= {i: Score(value=None, why=why) for i, why in prepared.excluded.items()}
         ids = tuple(s.id for s in suite.samples)
         evaluation = Evaluation(
-            suite.digest, recipe.digest, ids, scores, time.perf_counter() - started
+            suite.digest, recipe.digest, ids, tuple(scores[i] for i in ids), cost
         )
-        self._cache.put(key, evaluation)
+        self._cache.put(self._key(recipe, suite), evaluation)
         return evaluation
 
-    def _prepare(self, suite: Suite) -> _Prepared:
+    def _prepare(self, suite: Suite) -> Prepared:
         if suite.digest not in self._prepared:
-            self._prepared[suite.digest] = self._encode(suite)
+            self._prepared[suite.digest] = self._preparer.prepare(suite)
         return self._prepared[suite.digest]
 
-    def _encode(self, suite: Suite) -> _Prepared:
-        questions: list[Question] = []
-        excluded: dict[str, str] = {}
-        for done, sample in enumerate(suite.samples):
-            self._progress(f"reading {suite.name} videos", done, len(suite.samples))
-            features = self._video(sample, suite.frames)
-            if isinstance(features, MediaError):
-                excluded[sample.id] = str(features)
-                continue
-            prompt = self._pair.family.encode_prompt(
-                self._pair.model,
-                self._pair.processor,
-                render_prompt(suite.prompt, sample),
-                features,
-            )
-            questions.append(Question(sample.id, prompt, features, len(sample.options)))
-        self._refuse_if_too_many(suite, excluded)
-        return _Prepared(tuple(questions), excluded)
-
-    def _video(self, sample: Sample, frames: int | None) -> VideoFeatures | MediaError:
-        (media,) = sample.media
-        key = (media.digest, frames)
-        if key in self._unread:
-            return self._unread[key]
-        if key not in self._pair.videos:
-            try:
-                pixels = read_frames(media.path, frames)
-            except MediaError as error:
-                self._unread[key] = error
-                return error
-            self._pair.videos[key] = self._encode_video(pixels)
-        return self._pair.videos[key]
+    def _levels_of(self, suite: Suite, packs: Sequence[Pack]) -> HiddenLevels:
+        """Of one suite at a time: another one's are let go."""
+        if self._levels is None or self._levels[0] != suite.digest:
+            self._levels = None
+            budget = self._settings.levels
+            one = sum(p.rows for p in packs) * packs[0].features.tokens[0].nbytes
+            levels = choose_levels(self._starts, (budget.device + budget.host) // one)
+            self._levels = suite.digest, HiddenLevels(levels, budget)
+        return self._levels[1]
 
     @torch.no_grad()
-    def _encode_video(self, pixels: NDArray[np.uint8]) -> VideoFeatures:
+    def _scores(
+        self,
+        recipe: Recipe,
+        suite: Suite,
+        prepared: Prepared,
+        curtailment: Curtailment | None,
+    ) -> tuple[dict[str, Score], Cost]:
+        if self._switch is None:
+            raise RuntimeError("an engine evaluates inside its with block only")
+        samples = {s.id: s for s in suite.samples}
+        meter = Meter(self._pair.device)
+        scores: dict[str, Score] = {}
+        levels = self._levels_of(suite, prepared.packs)
         try:
-            return self._pair.family.encode_video(self._pair.model, self._pair.processor, pixels)
+            with meter.stage("switch"):
+                self._switch(recipe)
+            for pack in _ordered(prepared.packs, curtailment):
+                answers = self._answers(pack, recipe, levels, meter)
+                with meter.stage("score"):
+                    scores |= {i: score_letters(samples[i], row) for i, row in answers.items()}
+                    if curtailment is not None and curtailment.is_hopeless(scores):
+                        break
         except torch.OutOfMemoryError as error:
-            raise TrialFailed(
-                f"out of memory for a video of {len(pixels)} frames; ask for fewer frames: {error}"
-            ) from error
+            raise TrialFailed(f"out of memory, with half the questions too: {error}") from error
+        asked = sum(len(p.questions) for p in prepared.packs)
+        rate = matrix_rate(self._pair.device, self._pair.model.dtype)
+        return scores, meter.total(asked=asked, matrix_rate=rate)
 
-    def _refuse_if_too_many(self, suite: Suite, excluded: dict[str, str]) -> None:
-        if len(excluded) > self._settings.max_unscored * len(suite.samples):
-            reasons = "\n  ".join(sorted(set(excluded.values())))
-            raise UserError(
-                f"suite {suite.name}: {len(excluded)} of {len(suite.samples)} samples have media "
-                f"that cannot be read, more than engine.max_unscored="
-                f"{self._settings.max_unscored}:\n  {reasons}"
+    def _answers(
+        self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
+    ) -> dict[str, list[float]]:
+        """Sample id -> letter log-probabilities; a pack that does not fit is halved for good."""
+        if pack in self._halved:
+            one, other = self._halved[pack]
+            meter.halved += 1
+            return self._forward(one, recipe, levels, meter) | self._forward(
+                other, recipe, levels, meter
             )
-
-    def _answers(self, recipe: Recipe, questions: Sequence[Question]) -> dict[str, list[float]]:
-        answers: dict[str, list[float]] = {}
         try:
-            with self._pair.merged(recipe) as model:
-                for batch in _batches(questions, self._settings.batch):
-                    rows = _within_memory(self._pair, model, batch)
-                    answers.update(zip((q.id for q in batch), rows, strict=True))
-        except torch.OutOfMemoryError as error:
-            raise TrialFailed(f"out of memory, one question at a time too: {error}") from error
-        return answers
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def _batches(questions: Sequence[Question], size: int) -> Iterable[list[Question]]:
-    def length(question: Question) -> int:
-        return len(question.prompt.input_ids)
-
-    for _, group in groupby(sorted(questions, key=length), key=length):
-        equal = list(group)
-        yield from (equal[i : i + size] for i in range(0, len(equal), size))
-
-
-def _within_memory(pair: ModelPair, model: Any, batch: Sequence[Question]) -> list[list[float]]:
-    try:
-        return letter_log_probabilities(pair, model, batch)
-    except torch.OutOfMemoryError:
+            return self._forward(pack, recipe, levels, meter)
+        except torch.OutOfMemoryError:
+            if len(pack.questions) == 1:
+                raise
         torch.cuda.empty_cache()
-    return [row for q in batch for row in letter_log_probabilities(pair, model, [q])]
+        self._halved[pack] = pack.halves()
+        self._reporter.warn(
+            f"out of memory for {len(pack.questions)} questions about the video of "
+            f"{pack.questions[0].id} ({pack.rows} tokens); asking half of them at a time"
+        )
+        return self._answers(pack, recipe, levels, meter)
+
+    def _forward(
+        self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
+    ) -> dict[str, list[float]]:
+        with meter.stage("load"):
+            start, hidden = levels.begin(self._pair, pack, recipe)
+        with meter.stage("forward"):
+            hidden = levels.finish(self._pair, pack, recipe, start, hidden)
+            rows = letter_log_probabilities(self._pair, pack, hidden)
+        meter.questions += len(rows)
+        meter.tokens += pack.rows
+        meter.row_layers += pack.rows * self._pair.n_layers
+        meter.row_layers_skipped += pack.rows * start
+        meter.flops += forward_flops(self._pair, pack, start)
+        return {q.id: row for q, row in zip(pack.questions, rows, strict=True)}
 
 
-def _score(sample: Sample, answers: dict[str, list[float]], excluded: dict[str, str]) -> Score:
-    if sample.id in excluded:
-        return Score(value=None, why=excluded[sample.id])
-    return score_letters(sample, answers[sample.id])
+def _ordered(packs: Sequence[Pack], curtailment: Curtailment | None) -> Sequence[Pack]:
+    if curtailment is None:
+        return packs
+    sizes = [([q.id for q in p.questions], p.rows) for p in packs]
+    return [packs[i] for i in curtailment.order(sizes)]

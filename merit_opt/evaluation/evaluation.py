@@ -1,11 +1,13 @@
 """Scores of one recipe on one suite, sample by sample. Missing is never zero."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import TrialFailed
+from merit_opt.evaluation.cost import Cost
 
 Measure = Literal["accuracy", "probability", "log_probability"]
 
@@ -47,14 +49,14 @@ class Evaluation:
         recipe: Digest of the recipe measured.
         ids: Sample ids.
         scores: One per id.
-        seconds: Wall time of the measurement.
+        cost: Of measuring them; None when they were known.
     """
 
     suite: str
     recipe: str
     ids: tuple[str, ...]
     scores: tuple[Score, ...]
-    seconds: float
+    cost: Cost | None = field(default=None, compare=False)
 
     @property
     def unscored(self) -> dict[str, str]:
@@ -68,8 +70,27 @@ class Evaluation:
         return {i: number for i, number in pairs if number is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class Curtailed:
+    """An evaluation that was stopped because it could no longer win; it has no value.
+
+    Attributes:
+        suite: Digest of the suite measured.
+        recipe: Digest of the recipe measured.
+        scores: Sample id -> score, of the samples asked.
+        bound: What its value cannot exceed, whatever the remaining answers are.
+        cost: Of what was asked.
+    """
+
+    suite: str
+    recipe: str
+    scores: Mapping[str, Score]
+    bound: float
+    cost: Cost
+
+
 def role_means(evaluation: Evaluation, suite: Suite, measure: Measure) -> dict[Role, float]:
-    """Mean of `measure` over each role's scored samples.
+    """Mean of `measure` over each role's scored samples: a correctly rounded sum over a count.
 
     Raises:
         TrialFailed: A role has samples but none of them was scored.
@@ -83,5 +104,5 @@ def role_means(evaluation: Evaluation, suite: Suite, measure: Measure) -> dict[R
         numbers = [measured[i] for i in ids if i in measured]
         if not numbers:
             raise TrialFailed(f"none of the {len(ids)} {role} samples could be scored")
-        means[role] = sum(numbers) / len(numbers)
+        means[role] = math.fsum(numbers) / len(numbers)
     return means

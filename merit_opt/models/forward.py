@@ -1,87 +1,169 @@
-"""Questions in, log-probabilities of their option letters out."""
+"""A pack through the language model: hidden states in, letter log-probabilities out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-from merit_opt.data.sample import LETTERS
-from merit_opt.errors import TrialFailed, UserError
-from merit_opt.models.families.family import EncodedPrompt, VideoFeatures
+from merit_opt.errors import TrialFailed
+from merit_opt.models.attention import PackLayout, pack_layout, packed
+from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
+from merit_opt.models.prompt import letter_ids
+
+
+def embed(pair: ModelPair, pack: Pack) -> Tensor:
+    """Input of layer 0, [1, rows, hidden] in the compute dtype: the frozen features in place."""
+    embeddings = pair.model.get_input_embeddings()(pack.input_ids.to(pair.device)[None])
+    tokens = pack.features.tokens.to(embeddings)
+    embeddings[0, pack.is_visual.to(embeddings.device)] = tokens
+    return embeddings
+
+
+def run_layers(pair: ModelPair, pack: Pack, hidden: Tensor, start: int, stop: int) -> Tensor:
+    """Through decoder layers `start` to `stop` - 1.
+
+    Args:
+        pair: With the live model, merged or not.
+        pack: Gives positions and who sees whom.
+        hidden: [1, rows, hidden], the input of layer `start`.
+        start: First layer.
+        stop: One past the last layer.
+
+    Returns:
+        [1, rows, hidden], the input of layer `stop`.
+
+    Raises:
+        RuntimeError: RoPE frequencies are not float32.
+    """
+    decoder = pair.model.get_decoder()
+    with packed(decoder):
+        state = _state(pair, pack, hidden)
+        for index in range(start, stop):
+            layer = decoder.layers[index]
+            state = state.on(layer.input_layernorm.weight.device)
+            hidden = layer(state.hidden, **state.options)
+            state = replace(state, hidden=_deepstack(pack, hidden, index))
+    return state.hidden
+
+
+def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
+    """From the input of layer `start` to what the last layer makes of the rows that are read.
+
+    The last layer's MLP, most of it, is computed for those rows alone.
+
+    Returns:
+        [1, questions, hidden], in the order of the pack.
+    """
+    decoder = pair.model.get_decoder()
+    last = decoder.layers[-1]
+    hidden = run_layers(pair, pack, hidden, start, pair.n_layers - 1)
+    with packed(decoder):
+        state = _state(pair, pack, hidden).on(last.input_layernorm.weight.device)
+        attended, _ = last.self_attn(last.input_layernorm(state.hidden), **state.options)
+    rows = pack.last_rows.to(attended.device)
+    read = state.hidden[:, rows] + attended[:, rows]
+    return read + last.mlp(last.post_attention_layernorm(read))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Question:
-    """One sample, encoded.
+class _State:
+    """What goes from layer to layer, all of it on one device."""
 
-    Attributes:
-        id: The sample's id.
-        prompt: Token and position ids.
-        features: The video's; shared by all its questions.
-        n_options: How many letters compete.
-    """
+    hidden: Tensor
+    positions: tuple[Tensor, Tensor]
+    layout: PackLayout
 
-    id: str
-    prompt: EncodedPrompt
-    features: VideoFeatures
-    n_options: int
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of a decoder layer, and of its attention."""
+        return {
+            "attention_mask": None,
+            "position_ids": None,
+            "past_key_values": None,
+            "use_cache": False,
+            "position_embeddings": self.positions,
+            "pack_layout": self.layout,
+        }
+
+    def on(self, device: torch.device) -> Self:
+        """The same on `device`, where the next layer lies."""
+        if self.hidden.device == device:
+            return self
+        cos, sin = self.positions
+        layout = replace(self.layout, mask=self.layout.mask.to(device))
+        return replace(
+            self,
+            hidden=self.hidden.to(device),
+            positions=(cos.to(device), sin.to(device)),
+            layout=layout,
+        )
 
 
-def letter_ids(pair: ModelPair, n_options: int) -> list[int]:
-    """Token ids of the first `n_options` letters.
-
-    Raises:
-        UserError: The tokenizer splits a letter into several tokens.
-    """
-    tokenizer = pair.processor.tokenizer
-    ids = [tokenizer.encode(letter, add_special_tokens=False) for letter in LETTERS[:n_options]]
-    split = [LETTERS[i] for i, tokens in enumerate(ids) if len(tokens) != 1]
-    if split:
-        raise UserError(f"this tokenizer has no single token for the letters {split}")
-    return [tokens[0] for tokens in ids]
+def _state(pair: ModelPair, pack: Pack, hidden: Tensor) -> _State:
+    decoder = pair.model.get_decoder()
+    _require_float32_rope(decoder)
+    return _State(
+        hidden,
+        decoder.rotary_emb(hidden, _batched(pack.position_ids.to(hidden.device))),
+        pack_layout(pack.prefix, pack.suffixes, hidden.device),
+    )
 
 
-@torch.no_grad()
-def letter_log_probabilities(
-    pair: ModelPair, model: Any, questions: Sequence[Question]
-) -> list[list[float]]:
+def letter_log_probabilities(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]:
     """Natural-log probabilities of each question's option letters, summing to 1 over them.
 
     Args:
-        pair: Gives family and tokenizer.
-        model: The live model, merged or not.
-        questions: Of one prompt length.
+        pair: Gives final norm, head and tokenizer.
+        pack: In whose order the answers come.
+        read: [1, questions, hidden], what the last layer made of the rows that are read.
 
     Raises:
-        TrialFailed: A logit is not finite; the message names the sample and the layer.
+        TrialFailed: A logit is not finite; the message names the sample.
     """
-    inputs = _inputs(pair, model, questions)
-    logits: Tensor = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-    ids = torch.tensor(letter_ids(pair, max(q.n_options for q in questions)), device=logits.device)
+    head = pair.model.get_output_embeddings()
+    norm = pair.model.get_decoder().norm
+    normed = norm(read[0].to(norm.weight.device)).to(head.weight.device)
+    ids = letter_ids(pair.processor, max(q.n_options for q in pack.questions))
+    bias = None if head.bias is None else head.bias[ids]
+    logits = linear(normed, head.weight[ids], bias).float()
     rows = [
         row[: question.n_options].log_softmax(-1)
-        for row, question in zip(logits[:, ids], questions, strict=True)
+        for row, question in zip(logits, pack.questions, strict=True)
     ]
-    for row, question in zip(rows, questions, strict=True):
+    for row, question in zip(rows, pack.questions, strict=True):
         if not torch.isfinite(row).all():
-            layer = _first_non_finite_layer(pair, model, question)
             raise TrialFailed(
-                f"sample {question.id}: logits are not finite, from layer {layer} on"
+                f"sample {question.id}: logits are not finite, from layer "
+                f"{_first_non_finite_layer(pair, pack)} on"
             )
     return [row.tolist() for row in rows]
 
 
-def _inputs(pair: ModelPair, model: Any, questions: Sequence[Question]) -> dict[str, Tensor]:
-    return pair.family.forward_inputs(
-        model, [q.prompt for q in questions], [q.features for q in questions]
-    )
+def _batched(position_ids: Tensor) -> Tensor:
+    """[axes, rows] as rotary embeddings take it: [axes, 1, rows], or [1, rows] of one axis."""
+    return position_ids if len(position_ids) == 1 else position_ids[:, None]
 
 
-def _first_non_finite_layer(pair: ModelPair, model: Any, question: Question) -> int:
-    inputs = _inputs(pair, model, [question])
-    states = model(**inputs, output_hidden_states=True, use_cache=False).hidden_states
-    finite = [bool(torch.isfinite(state).all()) for state in states[1:]]
-    return finite.index(False) if False in finite else len(finite)
+def _deepstack(pack: Pack, hidden: Tensor, layer: int) -> Tensor:
+    if layer >= len(pack.features.deepstack):
+        return hidden
+    visual = pack.is_visual.to(hidden.device)
+    hidden[0, visual] += pack.features.deepstack[layer].to(hidden)
+    return hidden
+
+
+def _require_float32_rope(decoder: Any) -> None:
+    if (dtype := decoder.rotary_emb.inv_freq.dtype) != torch.float32:
+        raise RuntimeError(f"rotary_emb.inv_freq is {dtype}, expected float32: load, never cast")
+
+
+def _first_non_finite_layer(pair: ModelPair, pack: Pack) -> int:
+    hidden = embed(pair, pack)
+    for layer in range(pair.n_layers):
+        hidden = run_layers(pair, pack, hidden, layer, layer + 1)
+        if not torch.isfinite(hidden).all():
+            return layer
+    return pair.n_layers

@@ -1,6 +1,6 @@
-"""The one mutation in the project: a recipe applied to the live VLM, and taken back."""
+"""The one mutation in the project: recipes applied to the live VLM, and taken back."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,77 +11,97 @@ from merit_opt.errors import UserError
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.rules import Rule
 
 Weights = Mapping[AlignedTensor, Tensor]
+Switch = Callable[[Recipe], Any]
 
 
 class LiveMerge:
     """The VLM's language model with the backbone's tensors at hand.
 
-    A context at a time: entering while a recipe is applied is a bug and raises.
+    The VLM's own attention is kept beside the live one once a recipe has touched it; the rest,
+    four fifths of a layer, only while a recipe changes it.
     """
 
     def __init__(self, model: nn.Module, backbone: Weights, alignment: Alignment) -> None:
         self._model = model
         self._backbone = backbone
         self._alignment = alignment
-        self._applied = False
+        self._originals: dict[AlignedTensor, Tensor] = {}
+        self._applied: dict[AlignedTensor, Rule | None] = {}
+        self._is_open = False
+
+    @contextmanager
+    def switching(self) -> Generator[Switch]:
+        """A function that makes the model what a recipe says, for as often as it is called.
+
+        It writes only tensors whose rule has changed since its last call, each merged anew from
+        the originals. On exit, after an exception too, every parameter has its own bits again.
+
+        Raises:
+            UserError: (the function) The recipe is for another number of layers.
+            RuntimeError: Another such block is open.
+        """
+        if self._is_open:
+            raise RuntimeError("a recipe is already applied to this model")
+        self._is_open = True
+        try:
+            yield self._switch
+        finally:
+            self._revert(list(self._applied))
+            self._is_open = False
 
     @contextmanager
     def merged(self, recipe: Recipe) -> Generator[Any]:
-        """The model as `recipe` says, inside the block only.
+        """The model as `recipe` says, inside the block only; see `switching`."""
+        with self.switching() as switch:
+            yield switch(recipe)
 
-        On exit, after an exception too, every parameter has its former bits again.
+    @torch.no_grad()
+    def _switch(self, recipe: Recipe) -> Any:
+        rules = self._rules(recipe)
+        self._revert([t for t in self._applied if t not in rules])
+        for tensor, rule in rules.items():
+            if self._applied.get(tensor) != rule:
+                self._write(tensor, rule)
+        return self._model
 
-        Raises:
-            UserError: The recipe is for another number of layers.
-            RuntimeError: Another recipe is applied.
-        """
-        if self._applied:
-            raise RuntimeError("a recipe is already applied to this model")
-        touched = self._touched(recipe)
-        originals = {t: layer_tensor(self._model, t).detach().clone() for t in touched}
-        self._applied = True
-        try:
-            self._write(merged_tensors(recipe, originals, self._backbone))
-            yield self._model
-        finally:
-            self._write(originals.items())
-            self._applied = False
-
-    def _touched(self, recipe: Recipe) -> list[AlignedTensor]:
-        if len(recipe.layers) != self._alignment.n_layers:
+    def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
+        """The rule of every tensor that the recipe changes."""
+        n_layers = self._alignment.n_layers
+        if len(recipe.layers) != n_layers:
             raise UserError(
-                f"the recipe is for {len(recipe.layers)} layers, "
-                f"this pair has {self._alignment.n_layers}"
+                f"the recipe is for {len(recipe.layers)} layers, this pair has {n_layers}"
             )
-        touched = [t for t in self._alignment.tensors if _is_touched(recipe, t)]
+        rules = {
+            tensor: rule
+            for tensor in self._alignment.tensors
+            if (rule := recipe.layers[tensor.layer].rule(tensor.part)) is not None
+        }
         expected = sum(
-            self._alignment.count(part) // self._alignment.n_layers
+            self._alignment.count(part) // n_layers
             for layer in recipe.layers
             for part in PARTS
             if layer.rule(part) is not None
         )
-        if len(touched) != expected:
-            raise RuntimeError(f"the recipe touches {len(touched)} tensors, expected {expected}")
-        return touched
+        if len(rules) != expected:
+            raise RuntimeError(f"the recipe touches {len(rules)} tensors, expected {expected}")
+        return rules
+
+    def _write(self, tensor: AlignedTensor, rule: Rule) -> None:
+        live = layer_tensor(self._model, tensor)
+        if tensor not in self._originals:
+            self._originals[tensor] = live.detach().clone()
+        self._applied[tensor] = None  # neither the original nor yet the rule's
+        backbone = self._backbone[tensor].to(live.device, non_blocking=True)
+        live.copy_(merge_tensor(rule, self._originals[tensor], backbone))
+        self._applied[tensor] = rule
 
     @torch.no_grad()
-    def _write(self, values: Any) -> None:
-        for tensor, value in values:
-            layer_tensor(self._model, tensor).copy_(value)
-
-
-def _is_touched(recipe: Recipe, tensor: AlignedTensor) -> bool:
-    return recipe.layers[tensor.layer].rule(tensor.part) is not None
-
-
-@torch.no_grad()
-def merged_tensors(
-    recipe: Recipe, vlm: Weights, backbone: Weights
-) -> Iterator[tuple[AlignedTensor, Tensor]]:
-    """Each tensor of `vlm` that the recipe changes, with its merged value."""
-    for tensor, original in vlm.items():
-        rule = recipe.layers[tensor.layer].rule(tensor.part)
-        if rule is not None:
-            yield tensor, merge_tensor(rule, original, backbone[tensor])
+    def _revert(self, tensors: list[AlignedTensor]) -> None:
+        for tensor in tensors:
+            layer_tensor(self._model, tensor).copy_(self._originals[tensor])
+            del self._applied[tensor]
+            if tensor.part != "attention":
+                del self._originals[tensor]

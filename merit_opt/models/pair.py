@@ -1,14 +1,14 @@
 """A VLM and its backbone, loaded: the model that every recipe is tried on."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from merit_opt.models.alignment import Alignment
-from merit_opt.models.families.family import Family, VideoFeatures
-from merit_opt.models.live import LiveMerge
+from merit_opt.models.families.family import Family
+from merit_opt.models.live import LiveMerge, Switch
 from merit_opt.recipe.recipe import Recipe
 
 
@@ -23,8 +23,6 @@ class ModelPair:
         alignment: Which tensors correspond.
         live: The one way to change the weights.
         digest: Identity of both checkpoints and the compute dtype.
-        videos: Features of the videos seen so far, by content digest and frame count: no recipe
-            changes them, so every study on this pair shares them.
     """
 
     model: Any
@@ -33,7 +31,6 @@ class ModelPair:
     alignment: Alignment
     live: LiveMerge
     digest: str
-    videos: dict[tuple[str, int | None], VideoFeatures] = field(default_factory=dict)
 
     @property
     def n_layers(self) -> int:
@@ -43,8 +40,12 @@ class ModelPair:
     @property
     def device(self) -> torch.device:
         """Where the model's inputs go."""
-        return self.model.device
+        return self.model.get_input_embeddings().weight.device
 
     def merged(self, recipe: Recipe) -> AbstractContextManager[Any]:
         """The VLM under `recipe` inside the block, its own weights bit for bit after it."""
         return self.live.merged(recipe)
+
+    def switching(self) -> AbstractContextManager[Switch]:
+        """Recipe after recipe inside the block; see `LiveMerge.switching`."""
+        return self.live.switching()

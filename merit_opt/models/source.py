@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -32,6 +32,8 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+Place = Literal["device", "host"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class PairSource:
     @cached_property
     def family(self) -> Family:
         """The VLM's family."""
-        return family_of(self._vlm_config.model_type)
+        return family_of(self.vlm_config.model_type)
 
     @cached_property
     def alignment(self) -> Alignment:
@@ -75,7 +77,7 @@ class PairSource:
         Raises:
             PairMismatch: They are not the same architecture; the message lists what differs.
         """
-        vlm, backbone = self._vlm_config, self._backbone_config
+        vlm, backbone = self.vlm_config, self._backbone_config
         if backbone.model_type not in self.family.backbone_types:
             raise PairMismatch(
                 f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
@@ -94,7 +96,7 @@ class PairSource:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is unusual about the pair but allowed."""
-        ours = self._vlm_config.get_text_config().vocab_size
+        ours = self.vlm_config.get_text_config().vocab_size
         theirs = self._backbone_config.vocab_size
         if ours == theirs:
             return ()
@@ -102,8 +104,14 @@ class PairSource:
             f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not merged",
         )
 
-    def load(self, device: str) -> ModelPair:
-        """Both models' weights on `device`, the VLM's ready to be merged in place.
+    def load(self, device: str, backbone: Place) -> ModelPair:
+        """The VLM on `device`, ready to be merged in place.
+
+        Args:
+            device: As torch names it.
+            backbone: Where the backbone's attention waits: `device` puts each layer's beside the
+                VLM's, `host` into pinned memory. Its other parts, four fifths of a layer and
+                needed by no proposal, always wait on the host.
 
         Raises:
             UserError: Weights or processor are damaged, or not those that the config describes.
@@ -115,11 +123,18 @@ class PairSource:
         _own_memory(model)
         if self.dtype is None and (stored := _stored_dtypes(model)) != {model.dtype}:
             raise UserError(f"{self.vlm} mixes dtypes {sorted(map(str, stored))}: set pair.dtype")
-        backbone = _load_model(AutoModelForCausalLM, self.backbone, model.dtype).to(model.device)
-        weights = {t: layer_tensor(backbone, t).detach() for t in alignment.tensors}
+        donor = _load_model(AutoModelForCausalLM, self.backbone, model.dtype)
+        weights = {
+            tensor: _placed(
+                layer_tensor(donor, tensor).detach(),
+                layer_tensor(model, tensor).device,
+                backbone if tensor.part == "attention" else "host",
+            )
+            for tensor in alignment.tensors
+        }
         return ModelPair(
             model=model.eval().requires_grad_(False),
-            processor=_load_processor(self.vlm),
+            processor=self.processor,
             family=self.family,
             alignment=alignment,
             live=LiveMerge(model, weights, alignment),
@@ -127,12 +142,28 @@ class PairSource:
         )
 
     @cached_property
-    def _vlm_config(self) -> Any:
+    def processor(self) -> Any:
+        """The VLM's processor.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        return _load_processor(self.vlm)
+
+    @cached_property
+    def vlm_config(self) -> Any:
+        """The VLM's configuration."""
         return _read_config(self.vlm)
 
     @cached_property
     def _backbone_config(self) -> Any:
         return _read_config(self.backbone)
+
+
+def _placed(tensor: torch.Tensor, device: torch.device, place: Place) -> torch.Tensor:
+    if place == "device":
+        return tensor.to(device)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 def require_float32_rope(model: torch.nn.Module) -> None:

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -21,7 +22,18 @@ CONTROL = "control"
 RETRY_OF = "retry_of"
 PROPOSAL = "proposal"
 
-SeededSampler = Callable[[int], BaseSampler]
+
+@dataclass(frozen=True, slots=True)
+class SeededSampler:
+    """A sampler to be made anew from a seed.
+
+    Attributes:
+        build: Makes it.
+        learns: Whether its proposals depend on the values of earlier trials.
+    """
+
+    build: Callable[[int], BaseSampler]
+    learns: bool
 
 
 def tpe(*, n_startup_trials: int) -> SeededSampler:
@@ -32,7 +44,9 @@ def tpe(*, n_startup_trials: int) -> SeededSampler:
     """
     if n_startup_trials < 0:
         raise UserError(f"sampler.n_startup_trials must be 0 or more, got {n_startup_trials}")
-    return lambda seed: TPESampler(seed=seed, n_startup_trials=n_startup_trials)
+    return SeededSampler(
+        lambda seed: TPESampler(seed=seed, n_startup_trials=n_startup_trials), learns=True
+    )
 
 
 def cmaes(*, sigma0: float | None) -> SeededSampler:
@@ -53,12 +67,12 @@ def cmaes(*, sigma0: float | None) -> SeededSampler:
             warnings.simplefilter("ignore")
             return _CmaEsByProposal(seed=seed, sigma0=sigma0, with_margin=True)
 
-    return build
+    return SeededSampler(build, learns=True)
 
 
 def random() -> SeededSampler:
     """Independent uniform draws."""
-    return lambda seed: RandomSampler(seed=seed)
+    return SeededSampler(lambda seed: RandomSampler(seed=seed), learns=False)
 
 
 def proposal_index(study: Study, trial: FrozenTrial) -> int:
@@ -79,9 +93,9 @@ class PerProposal(BaseSampler):
     """
 
     def __init__(
-        self, build: SeededSampler, *, seed: int, space: Mapping[str, BaseDistribution]
+        self, sampler: SeededSampler, *, seed: int, space: Mapping[str, BaseDistribution]
     ) -> None:
-        self._build = build
+        self._build = sampler.build
         self._seed = seed
         self._space = dict(space)
         self._inner: BaseSampler = RandomSampler(seed=seed)

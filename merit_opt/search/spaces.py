@@ -1,15 +1,20 @@
 """Search spaces: `suggest` and `params` undo each other, so a control can be a trial."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
+
+DRAWS = 200
 
 Params = Mapping[str, int | float]
 
@@ -34,6 +39,14 @@ class SearchSpace(Protocol):
     def params(self, recipe: Recipe) -> Params | None:
         """Parameters whose `suggest` gives `recipe`, or None when it lies outside."""
         ...
+
+
+def first_layers(space: SearchSpace) -> dict[int, float]:
+    """First merged layer -> its share among random recipes of the space."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    drawn = [space.suggest(study.ask(space.distributions)) for _ in range(DRAWS)]
+    counts = Counter(recipe.merged_layers[0] for recipe in drawn if recipe.merged_layers)
+    return {layer: n / counts.total() for layer, n in sorted(counts.items())}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +16,12 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from merit_opt.data.split import Split
-from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
+from merit_opt.evaluation.curtail import Curtailment, MissHistory
 from merit_opt.evaluation.engine import Engine
-from merit_opt.evaluation.evaluation import Evaluation
+from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
@@ -34,7 +36,7 @@ from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.storage import failures_told
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import Bench, Yardstick, best, record_of
+from merit_opt.search.trial import Bench, best, record_of
 from merit_opt.search.worker import Budget, finished, work
 from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
 
@@ -54,6 +56,7 @@ class StudyPlan:
         budget: How much it may do.
         space: Where recipes come from.
         sampler: Who proposes.
+        curtails: Whether proposals that can no longer win are stopped.
         objective: What is maximised.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
@@ -64,6 +67,7 @@ class StudyPlan:
     budget: Budget
     space: SearchSpace
     sampler: SeededSampler
+    curtails: bool
     objective: PenalisedGain
     split: Split
     fingerprint: Mapping[str, str]
@@ -77,10 +81,6 @@ class StudyPlan:
     def leases(self) -> Path:
         """Where workers show that they live."""
         return self.folder / "workers"
-
-
-Measure = Callable[[Recipe, Suite], Evaluation]
-"""Scores a recipe on every sample of a suite."""
 
 
 class Reporter(Protocol):
@@ -104,7 +104,7 @@ def run_study(
     *,
     storage: RDBStorage,
     tracker: Tracker,
-    engine: Callable[[], Engine],
+    engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Run, resume or join the study; returns what result.json holds.
@@ -113,7 +113,7 @@ def run_study(
         plan: What to run.
         storage: Where trials are kept.
         tracker: Is told of every trial after Optuna is; what it misses is repaired at the start.
-        engine: Called once, when something has to be measured.
+        engine: Called once, when something has to be measured; what it gives is entered.
         reporter: Is told how it gets on.
 
     Raises:
@@ -128,7 +128,7 @@ def _run(
     plan: StudyPlan,
     storage: RDBStorage,
     tracker: Tracker,
-    engine: Callable[[], Engine],
+    engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
     with turn(plan.leases):
@@ -142,15 +142,17 @@ def _run(
         return known
     started = time.monotonic()
     write_text(plan.folder / "config.yaml", plan.record.config)
-    measure = _interruptible(engine)
-    _search(plan, study, tracked, measure, reporter)
-    winner, base = best(study), _base(study)
-    if winner is None or base is None:
-        raise UserError(
-            f"study {plan.name} has no finished trial of the base yet; give it more study.hours, "
-            "or wait for its other workers"
-        )
-    confirmation = _confirm(plan, study, winner, measure, reporter)
+    with interrupts_allowed():
+        measuring = engine()
+    with measuring as measure:
+        _search(plan, study, tracked, measure, reporter)
+        winner, base = best(study), _base(study)
+        if winner is None or base is None:
+            raise UserError(
+                f"study {plan.name} has no finished trial of the base yet; give it more "
+                "study.hours, or wait for its other workers"
+            )
+        confirmation = _confirm(plan, study, winner, measure, reporter)
     result = StudyResult(
         study=plan.name,
         fingerprint=plan.record.fingerprint,
@@ -202,24 +204,22 @@ def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     return None
 
 
-def _interruptible(engine: Callable[[], Engine]) -> Measure:
-    with interrupts_allowed():
-        evaluate = engine().evaluate
-
-    def measure(recipe: Recipe, suite: Suite) -> Evaluation:
-        with interrupts_allowed():
-            return evaluate(recipe, suite)
-
-    return measure
-
-
 def _search(
-    plan: StudyPlan, study: Study, tracked: Tracked, measure: Measure, reporter: Reporter
+    plan: StudyPlan, study: Study, tracked: Tracked, engine: Engine, reporter: Reporter
 ) -> None:
     suite = plan.split.search
-    base = measure(constructors.base(plan.space.n_layers), suite)
+
+    def measure(recipe: Recipe, curtailment: Curtailment | None) -> Evaluation | Curtailed:
+        with interrupts_allowed():
+            if curtailment is None:
+                return engine.evaluate(recipe, suite)
+            return engine.evaluate_unless(recipe, suite, curtailment)
+
+    with interrupts_allowed():
+        base = engine.evaluate(constructors.base(plan.space.n_layers), suite)
     yardstick = Yardstick(suite, plan.objective, base)
-    bench = Bench(plan.space, lambda recipe: measure(recipe, suite), yardstick)
+    history = _history(study, yardstick, engine) if plan.curtails else None
+    bench = Bench(plan.space, measure, yardstick, history)
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record)
@@ -229,8 +229,18 @@ def _search(
         work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
+def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
+    """What earlier sessions of the study learned about its samples."""
+    history = MissHistory(yardstick)
+    for record in _told(study).values():
+        known = engine.known(record.recipe, yardstick.suite)
+        if record.state == "COMPLETE" and known is not None:
+            history.add(known)
+    return history
+
+
 def _confirm(
-    plan: StudyPlan, study: Study, winner: TrialRecord, measure: Measure, reporter: Reporter
+    plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
 ) -> Confirmation:
     controls = list(_compared(_told(study), winner))
     total = len(controls) + 2
@@ -238,7 +248,8 @@ def _confirm(
 
     def evaluate(recipe: Recipe) -> Evaluation:
         reporter.stage("confirming winner, base and controls", next(done), total)
-        return measure(recipe, plan.split.confirm)
+        with interrupts_allowed():
+            return engine.evaluate(recipe, plan.split.confirm)
 
     found = confirm(
         winner.recipe,

@@ -1,57 +1,38 @@
 """The life of one trial, as a straight line, and how a told trial is read back."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import TrialFailed
-from merit_opt.evaluation.evaluation import Evaluation, role_means
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.evaluation import Curtailed, Evaluation
+from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
-from merit_opt.tracking.record import TrialRecord
+from merit_opt.tracking.record import State, TrialRecord
 
 RECORD = "record"
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+STATES: Mapping[TrialState, State] = MappingProxyType(
+    {
+        TrialState.COMPLETE: "COMPLETE",
+        TrialState.PRUNED: "PRUNED",
+        TrialState.FAIL: "FAIL",
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What evaluations are measured against: the unmerged VLM on the same samples.
-
-    Attributes:
-        suite: What is measured.
-        objective: What the search maximises.
-        base: The unmerged VLM's evaluation.
-    """
-
-    suite: Suite
-    objective: PenalisedGain
-    base: Evaluation
-
-    def value(self, evaluation: Evaluation) -> float:
-        """The objective, in the measure the search optimises."""
-        score = self.objective.score
-        return self.objective(
-            role_means(evaluation, self.suite, score), role_means(self.base, self.suite, score)
-        )
-
-    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        """Accuracy by role, the objective in accuracy, and the count of unscored samples."""
-        accuracy = role_means(evaluation, self.suite, "accuracy")
-        base: Mapping[Role, float] = role_means(self.base, self.suite, "accuracy")
-        return {
-            **accuracy,
-            "objective": self.objective(accuracy, base),
-            "unscored": float(len(evaluation.unscored)),
-        }
+Measure = Callable[[Recipe, Curtailment | None], Evaluation | Curtailed]
+"""Scores a recipe on the search samples; stops early where the curtailment says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +41,20 @@ class Bench:
 
     Attributes:
         space: Where recipes come from.
-        evaluate: Measures one recipe on the search samples.
+        measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
+        history: Of earlier evaluations, where proposals that cannot win are stopped; None
+            measures all of them in full. Controls always are.
     """
 
     space: SearchSpace
-    evaluate: Callable[[Recipe], Evaluation]
+    measure: Measure
     yardstick: Yardstick
+    history: MissHistory | None
 
 
 def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
-    """Suggest, evaluate, score and tell one asked trial.
+    """Suggest, measure, judge and tell one asked trial.
 
     Only `TrialFailed` is caught: it becomes FAIL with its reason, never a number. Anything else
     is a bug and stops the worker.
@@ -78,33 +62,67 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     started = time.perf_counter()
     recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
-    value, metrics, why = None, {}, ""
     try:
-        evaluation = bench.evaluate(recipe)
-        value = bench.yardstick.value(evaluation)
-        metrics = bench.yardstick.metrics(evaluation)
+        outcome = _judged(bench, bench.measure(recipe, _curtailment(study, trial, bench)))
     except TrialFailed as failure:
-        why = str(failure)
+        outcome = _Outcome(TrialState.FAIL, why=str(failure))
     measured = time.perf_counter()
+    seconds = {
+        "suggest": suggested - started,
+        "evaluate": measured - suggested,
+        "total": measured - started,
+    }
     trial.set_user_attr(
         RECORD,
         {
             "recipe": to_json(recipe),
-            "metrics": metrics,
-            "seconds": {
-                "suggest": suggested - started,
-                "evaluate": measured - suggested,
-                "total": measured - started,
-            },
-            "why": why,
+            "metrics": outcome.metrics,
+            "seconds": seconds,
+            "cost": outcome.cost,
+            "why": outcome.why,
         },
     )
-    state = TrialState.FAIL if value is None else TrialState.COMPLETE
-    told = study.tell(trial, value, state=state)
+    told = study.tell(trial, outcome.value, state=outcome.state)
     record = record_of(told)
     if record is None:
         raise RuntimeError(f"trial {trial.number} was told but kept no record")
     return record
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a trial is told with; only a complete one has a value."""
+
+    state: TrialState
+    value: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    why: str = ""
+
+
+def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
+    cost = {} if found.cost is None else found.cost.numbers
+    if isinstance(found, Curtailed):
+        return _Outcome(TrialState.PRUNED, metrics={"bound": found.bound}, cost=cost)
+    if bench.history is not None:
+        bench.history.add(found)
+    return _Outcome(
+        TrialState.COMPLETE,
+        value=bench.yardstick.value(found),
+        metrics=bench.yardstick.metrics(found),
+        cost=cost,
+    )
+
+
+def _curtailment(study: Study, trial: Trial, bench: Bench) -> Curtailment | None:
+    """When to stop a proposal; an equal value wins for the trial with the smaller number."""
+    leader = best(study)
+    if bench.history is None or is_control(trial) or leader is None or leader.value is None:
+        return None
+    to_beat = leader.value
+    if trial.number < leader.number:
+        to_beat = math.nextafter(to_beat, -math.inf)
+    return Curtailment(bench.yardstick, to_beat, bench.history.misses)
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
@@ -112,18 +130,18 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
     if not trial.state.is_finished() or RECORD not in trial.user_attrs:
         return None
     kept: dict[str, Any] = trial.user_attrs[RECORD]
-    complete = trial.state == TrialState.COMPLETE
-    if not complete and not kept["why"]:
+    if trial.state == TrialState.FAIL and not kept["why"]:
         return None
     return TrialRecord(
         number=trial.number,
-        state="COMPLETE" if complete else "FAIL",
+        state=STATES[trial.state],
         role="control" if is_control(trial) else "trial",
         name=control_recipe(trial.user_attrs[CONTROL])[0] if is_control(trial) else "",
         recipe=from_json(kept["recipe"]),
-        value=trial.value if complete else None,
+        value=trial.value if trial.state == TrialState.COMPLETE else None,
         metrics=kept["metrics"],
         seconds=kept["seconds"],
+        cost=kept.get("cost", {}),
         why=kept["why"],
         finished=trial.datetime_complete,
     )
@@ -135,7 +153,7 @@ def best(study: Study) -> TrialRecord | None:
     The earliest of equals. Random-layer controls are drawn after the winner is known and cannot
     become it.
     """
-    trials = study.get_trials(deepcopy=False, states=COUNTED)
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     records = [r for t in trials if (r := record_of(t)) is not None and _may_win(t, r)]
     return max(records, key=lambda r: (r.value, -r.number), default=None)
 

@@ -28,10 +28,12 @@ class TrialRecord:
         role: `trial` for the sampler's proposals, `control` for the rest.
         name: The control's name, such as `uniform:0.5`; empty for a proposal.
         recipe: What was measured.
-        value: What the search optimises; None unless COMPLETE or PRUNED.
+        value: What the search optimises; None unless COMPLETE.
         metrics: Accuracies in [0, 1] and their differences from the base, by short name
-            (`TR`, `TP`, `objective`); empty when the trial failed.
+            (`TR`, `TP`, `objective`); of a pruned trial only `bound`, which its value cannot
+            exceed; empty when the trial failed.
         seconds: Wall time by step (`suggest`, `evaluate`, and `total` of both).
+        cost: What measuring took, by short name; empty when the scores were known or it failed.
         why: Why it failed; empty otherwise.
         finished: When it was told; None means now.
     """
@@ -44,6 +46,7 @@ class TrialRecord:
     value: float | None
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    cost: Mapping[str, float]
     why: str = ""
     finished: datetime | None = None
 

@@ -67,16 +67,14 @@ def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
 
 
 def metrics(trial: TrialRecord) -> dict[str, float]:
-    """The trial's finite numbers, its value first; a failed trial has only its seconds.
-
-    What a pruned trial reached goes by another name, so that no table ranks it among the told.
-    """
+    """The trial's finite numbers, its value first; a failed trial has only its seconds."""
     seconds = {f"seconds/{step}": spent for step, spent in trial.seconds.items()}
     if trial.state == "FAIL":
         return finite(seconds)
-    name = "value" if trial.state == "COMPLETE" else "value_when_pruned"
-    value = {} if trial.value is None else {name: trial.value}
-    return finite({**value, **trial.metrics, **seconds})
+    told = trial.value if trial.state == "COMPLETE" else None
+    value = {} if told is None else {"value": told}
+    cost = {f"cost/{name}": number for name, number in trial.cost.items()}
+    return finite({**value, **trial.metrics, **seconds, **cost})
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -1,224 +1,251 @@
-"""What every family promises: its inputs are those of the stock processor and forward.
+"""What every family promises: its inputs are the stock processor's.
 
-A new family is one row: the fixture of a small live pair of it.
+A new family is one row of `SOURCES` in conftest.py: two small checkpoints of it.
 """
 
+from copy import deepcopy
 from dataclasses import replace
-from itertools import combinations, groupby
+from itertools import combinations
 
 import pytest
 import torch
+from tokenizers.normalizers import Replace
 
-from merit_opt.data.prompts import render_prompt
-from merit_opt.data.video import read_frames
+from merit_opt.data.video import read_video
 from merit_opt.errors import UserError
+from merit_opt.models.attention import packed
 from merit_opt.models.families import FAMILIES, family_of
-from merit_opt.models.forward import Question, letter_ids, letter_log_probabilities
-from merit_opt.recipe.constructors import uniform
+from merit_opt.models.forward import embed, run_layers
+from merit_opt.models.pack import pack
+from merit_opt.models.prompt import encode_prompt, letter_ids
+from tests.contracts.stock import (
+    MROPE,
+    SOURCES,
+    ask,
+    encode,
+    feature_tensors,
+    given_to_the_decoder,
+    heard,
+    pack_of,
+    same_bits,
+    stock_inputs,
+    stock_row,
+    unlike,
+)
 
-PAIRS = {"qwen2_vl": "tiny_pair_live"}
-FRAMES = (None, 1, 4, 5)
-ROUNDING = 2e-5
+for_mrope = pytest.mark.parametrize("source", MROPE, indirect=True)
+only_qwen2_5 = pytest.mark.parametrize("source", ["qwen2_5_vl"], indirect=True)
+only_qwen3 = pytest.mark.parametrize("source", ["qwen3_vl"], indirect=True)
 
 
 def test_every_family_has_a_row():
-    assert PAIRS.keys() == FAMILIES.keys()
+    assert SOURCES.keys() == FAMILIES.keys()
 
 
 def test_an_unknown_model_type_lists_the_known_ones():
     with pytest.raises(
-        UserError, match=f"'llava' is not supported; supported: {', '.join(PAIRS)}"
+        UserError, match=f"'llava' is not supported; supported: {', '.join(SOURCES)}"
     ):
         family_of("llava")
 
 
-@pytest.fixture(params=PAIRS.items(), ids=lambda row: row[0])
-def pair(request):
-    name, fixture = request.param
-    pair = request.getfixturevalue(fixture)
-    assert pair.family is family_of(name)
-    assert pair.model.config.model_type == name
-    return pair
-
-
-@pytest.fixture(params=FRAMES, ids=lambda count: f"{count or 'all'} frames")
-def frames(request, small_suite):
-    return read_frames(small_suite.samples[0].media[0].path, request.param)
-
-
-def stock_inputs(pair, sample, prompt, frames):
-    content = [
-        {"type": "video", "video": frames},
-        {"type": "text", "text": render_prompt(prompt, sample)},
-    ]
-    return pair.processor.apply_chat_template(
-        [{"role": "user", "content": content}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        processor_kwargs={"do_sample_frames": False},
-    )
-
-
-@torch.no_grad()
-def our_question(pair, sample, prompt, frames):
-    features = pair.family.encode_video(pair.model, pair.processor, frames)
-    encoded = pair.family.encode_prompt(
-        pair.model, pair.processor, render_prompt(prompt, sample), features
-    )
-    return Question(sample.id, encoded, features, len(sample.options))
-
-
-@torch.no_grad()
-def stock_log_probabilities(pair, model, inputs, n_options, **options):
-    logits = model(**inputs, **options).logits[0, -1].float()
-    return logits[letter_ids(pair, n_options)].log_softmax(-1).tolist()
-
-
-@torch.no_grad()
-def seen_by_the_decoder(pair, inputs):
-    """Keyword arguments that the stock forward gives to the language model."""
-    seen = {}
-    hook = pair.model.get_decoder().register_forward_pre_hook(
-        lambda _module, _args, kwargs: seen.update(kwargs), with_kwargs=True
-    )
-    try:
+def test_ids_and_positions_are_the_stock_ones(pair, small_suite, shown):
+    sample, video = shown
+    inputs = stock_inputs(pair, small_suite, sample, video)
+    prompt = ask(pair, small_suite, sample, encode(pair, video)).prompt
+    assert torch.equal(prompt.input_ids, inputs["input_ids"][0])
+    with torch.no_grad(), heard(pair.model.get_decoder().rotary_emb) as seen:
         pair.model(**inputs)
-    finally:
-        hook.remove()
-    return seen
+    stock = seen[1] if 1 in seen else seen["position_ids"]
+    assert torch.equal(prompt.position_ids, stock.reshape(-1, stock.shape[-1]))
 
 
-def batches(questions, size):
-    def length(question):
-        return len(question.prompt.input_ids)
-
-    for _, group in groupby(sorted(questions, key=length), key=length):
-        equal = list(group)
-        yield from (equal[i : i + size] for i in range(0, len(equal), size))
-
-
-def furthest(one, other):
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+def test_visual_tokens_are_where_the_stock_model_puts_them(pair, small_suite, shown):
+    sample, video = shown
+    inputs = stock_inputs(pair, small_suite, sample, video)
+    prompt = ask(pair, small_suite, sample, encode(pair, video)).prompt
+    seen = given_to_the_decoder(pair, inputs)
+    text = pair.model.get_input_embeddings()(inputs["input_ids"])
+    assert torch.equal(prompt.is_visual, (seen["inputs_embeds"] != text).any(-1)[0])
 
 
-def test_ids_and_positions_are_the_stock_ones(pair, small_suite, frames):
-    for sample in small_suite.samples[:5]:
-        inputs = stock_inputs(pair, sample, small_suite.prompt, frames)
-        question = our_question(pair, sample, small_suite.prompt, frames)
-        assert torch.equal(question.prompt.input_ids, inputs["input_ids"][0])
-        axes = len(question.prompt.position_ids)
-        positions = seen_by_the_decoder(pair, inputs)["position_ids"][-axes:, 0]
-        assert torch.equal(question.prompt.position_ids, positions)
+def test_embeddings_are_the_stock_ones_bit_for_bit(either, small_suite, shown):
+    sample, video = shown
+    seen = given_to_the_decoder(either, stock_inputs(either, small_suite, sample, video))
+    ours = embed(either, pack_of(either, small_suite, video, [sample]))
+    assert same_bits(ours, seen["inputs_embeds"])
 
 
-def test_embeddings_are_the_stock_ones_bit_for_bit(pair, small_suite, frames):
+def test_deepstack_features_are_the_stock_ones_bit_for_bit(either, small_suite, shown):
+    sample, video = shown
+    seen = given_to_the_decoder(either, stock_inputs(either, small_suite, sample, video))
+    ours, stock = encode(either, video).deepstack, seen.get("deepstack_visual_embeds") or []
+    assert len(ours) == len(stock)
+    assert all(same_bits(a, b) for a, b in zip(ours, stock, strict=True))
+
+
+@only_qwen3
+def test_qwen3_has_deepstack_features_at_all(pair, clips):
+    video, _ = next(iter(clips.values()))
+    assert len(encode(pair, video).deepstack) == 2
+
+
+@only_qwen3
+def test_one_frame_is_refused_as_the_stock_processor_refuses_it(pair, small_suite):
     sample = small_suite.samples[0]
-    question = our_question(pair, sample, small_suite.prompt, frames)
-    ours = pair.family.forward_inputs(pair.model, [question.prompt], [question.features])
-    stock = seen_by_the_decoder(pair, stock_inputs(pair, sample, small_suite.prompt, frames))
-    assert torch.equal(ours["inputs_embeds"], stock["inputs_embeds"])
+    video = read_video(sample.media[0].path, 1)
+    with pytest.raises(ValueError, match="t:1 must be larger") as stock:
+        stock_inputs(pair, small_suite, sample, video)
+    with pytest.raises(ValueError, match="t:1 must be larger") as ours:
+        encode(pair, video)
+    assert str(ours.value) == str(stock.value)
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.5])
-def test_cached_features_give_the_stock_log_probabilities(pair, small_suite, frames, coefficient):
-    sample = small_suite.samples[0]
-    question = our_question(pair, sample, small_suite.prompt, frames)
-    inputs = stock_inputs(pair, sample, small_suite.prompt, frames)
-    with pair.merged(uniform(pair.n_layers, coefficient)) as model:
-        (ours,) = letter_log_probabilities(pair, model, [question])
-        last = stock_log_probabilities(pair, model, inputs, 4, logits_to_keep=1)
-        full = stock_log_probabilities(pair, model, inputs, 4)
-    assert ours == last
-    assert furthest(ours, full) <= ROUNDING
+def test_features_do_not_depend_on_what_was_encoded_before(either, clips):
+    videos = [video for video, _ in list(clips.values())[:3]]
 
-
-def test_features_do_not_depend_on_what_was_encoded_before(pair, small_suite):
-    paths = list(dict.fromkeys(s.media[0].path for s in small_suite.samples))[:3]
-    videos = [read_frames(path, None) for path in paths]
-
-    @torch.no_grad()
     def encoded(order):
-        return {i: pair.family.encode_video(pair.model, pair.processor, videos[i]) for i in order}
+        return {i: encode(either, videos[i]) for i in order}
 
     one, other = encoded((0, 1, 2)), encoded((2, 0, 1))
     for i in range(3):
-        assert torch.equal(one[i].tokens, other[i].tokens)
-        assert one[i].grid == other[i].grid
+        assert unlike(feature_tensors(one[i]), feature_tensors(other[i])) == []
+        assert (one[i].grid, one[i].placeholder) == (other[i].grid, other[i].placeholder)
     assert not any(torch.equal(one[i].tokens, one[j].tokens) for i, j in combinations(one, 2))
 
 
-def test_a_batch_of_one_length_equals_one_at_a_time(pair, small_questions):
-    alone = {
-        q.id: letter_log_probabilities(pair, pair.model, [q])[0] for q in small_questions[:40]
-    }
-    sizes = set()
-    for batch in batches(small_questions[:40], 7):
-        sizes.add(len(batch))
-        rows = letter_log_probabilities(pair, pair.model, batch)
-        assert max(furthest(alone[q.id], row) for q, row in zip(batch, rows, strict=True)) <= (
-            ROUNDING
-        )
-    assert max(sizes) == 7
-
-
-def test_editing_one_question_leaves_its_neighbours_bit_equal(pair, small_questions):
-    first, second, third, other = next(b for b in batches(small_questions, 4) if len(b) == 4)
-    rows = letter_log_probabilities(pair, pair.model, [first, second, third])
-    edited = letter_log_probabilities(pair, pair.model, [first, other, third])
-    assert rows[0] == edited[0]
-    assert rows[2] == edited[2]
-    assert rows[1] != edited[1]
-
-
-def test_the_video_matters(pair, small_questions):
-    one, other = small_questions[0], small_questions[-1]
-    assert one.features is not other.features
-    swapped = replace(one, features=other.features)
-    rows = [letter_log_probabilities(pair, pair.model, [q])[0] for q in (one, swapped)]
-    assert rows[0] != rows[1]
-
-
-def test_prompts_of_different_length_never_share_a_batch(pair, small_questions):
-    lengths = {len(q.prompt.input_ids): q for q in small_questions}
-    assert len(lengths) > 1
-    with pytest.raises(RuntimeError, match="equal size"):
-        letter_log_probabilities(pair, pair.model, list(lengths.values())[:2])
-
-
-def test_features_of_another_length_than_the_prompt_raise(pair, small_suite):
-    sample = small_suite.samples[0]
-    few, many = (
-        our_question(pair, sample, small_suite.prompt, read_frames(sample.media[0].path, count))
-        for count in (4, 8)
-    )
-    with pytest.raises(RuntimeError):
-        letter_log_probabilities(pair, pair.model, [replace(many, features=few.features)])
-
-
-def test_log_probabilities_are_normalised_over_the_options(pair, small_questions):
-    for question in small_questions[:10]:
-        (row,) = letter_log_probabilities(pair, pair.model, [question])
-        assert len(row) == question.n_options
-        assert torch.tensor(row).exp().sum().item() == pytest.approx(1.0, abs=1e-6)
-
-
-def test_a_question_with_fewer_options_competes_among_its_own(pair, small_questions):
-    one, other = next(b for b in batches(small_questions, 2) if len(b) == 2)
-    two, full = letter_log_probabilities(pair, pair.model, [replace(one, n_options=2), other])
-    (all_four,) = letter_log_probabilities(pair, pair.model, [one])
-    assert (len(two), len(full)) == (2, 4)
-    expected = torch.tensor(all_four[:2]).log_softmax(-1).tolist()
-    assert furthest(two, expected) <= ROUNDING
-
-
-def test_a_letter_of_several_tokens_is_refused(pair, monkeypatch):
-    encode = pair.processor.tokenizer.encode
-    monkeypatch.setattr(
-        type(pair.processor.tokenizer),
-        "encode",
-        lambda _self, text, **options: [1, 2] if text == "C" else encode(text, **options),
-    )
+def test_a_letter_of_several_tokens_is_refused(pair):
+    processor = deepcopy(pair.processor)
+    processor.tokenizer.backend_tokenizer.normalizer = Replace("C", "which object")
     with pytest.raises(UserError, match=r"no single token for the letters \['C'\]"):
-        letter_ids(pair, 4)
+        letter_ids(processor, 4)
+
+
+def test_letters_that_the_tokenizer_does_not_know_are_refused(pair):
+    with pytest.raises(UserError, match="no single token"):
+        letter_ids(pair.processor, 6)
+
+
+@pytest.fixture
+def question(pair, small_suite, clips):
+    video, samples = next(iter(clips.values()))
+    features = encode(pair, video)
+    return ask(pair, small_suite, samples[0], features), features
+
+
+@pytest.mark.parametrize("cut", [lambda p: p[:, :-1], lambda p: p[:, :1], lambda p: p[0]])
+def test_positions_of_another_shape_raise(question, cut):
+    asked, features = question
+    short = replace(asked.prompt, position_ids=cut(asked.prompt.position_ids))
+    with pytest.raises(RuntimeError, match="expected positions"):
+        pack([replace(asked, prompt=short)], features)
+
+
+def test_missing_positions_raise(question):
+    asked, features = question
+    with pytest.raises((RuntimeError, AttributeError)):
+        pack([replace(asked, prompt=replace(asked.prompt, position_ids=None))], features)
+
+
+def test_a_prompt_without_visual_tokens_raises(pair, question):
+    asked, features = question
+    blind = replace(asked.prompt, is_visual=torch.zeros_like(asked.prompt.is_visual))
+    with pytest.raises(RuntimeError, match="visual tokens, its video's features"):
+        pack([replace(asked, prompt=blind)], features)
+    mute = deepcopy(pair.processor)
+    mute.chat_template = "{% for c in messages[0]['content'] %}{{ c['text'] }}{% endfor %}"
+
+    def asked_without_its_video():
+        prompt = encode_prompt(replace(pair, processor=mute), "what object ?", features)
+        return pack([replace(asked, prompt=prompt)], features)
+
+    with pytest.raises(RuntimeError, match=r"0 visual tokens|M-RoPE positions need the video"):
+        asked_without_its_video()
+
+
+def test_a_question_about_another_video_is_not_packed(pair, small_suite, clips, question):
+    asked, features = question
+    video, samples = next(iter(clips.values()))
+    shorter = replace(
+        video,
+        frames=video.frames[:8],
+        sampling=replace(video.sampling, indices=video.sampling.indices[:8]),
+    )
+    other = ask(pair, small_suite, samples[1], encode(pair, shorter))
+    with pytest.raises(RuntimeError, match="visual tokens, its video's features"):
+        pack([asked, other], features)
+
+
+def test_features_of_another_length_than_the_prompt_raise(question):
+    asked, features = question
+    for count in (-1, 2, 1):
+        few = replace(features, tokens=features.tokens[:count])
+        with pytest.raises(RuntimeError, match="visual tokens, its video's features"):
+            pack([asked], few)
+        if features.deepstack:
+            first, *others = features.deepstack
+            thin = replace(features, deepstack=(first[:count], *others))
+            with pytest.raises(RuntimeError, match="visual tokens, its video's features"):
+                pack([asked], thin)
+
+
+@for_mrope
+@pytest.mark.parametrize("grid", [None, (7, 4, 4), (9, 4, 4), (8, 4, 8)])
+def test_a_grid_that_is_missing_or_another_video_s_raises(pair, question, grid):
+    asked, features = question
+    with pytest.raises(RuntimeError, match="and its grid"):
+        pair.family.position_ids(pair.model, asked.prompt.input_ids, replace(features, grid=grid))
+
+
+@for_mrope
+def test_positions_of_a_prompt_without_its_video_raise(pair, question):
+    asked, features = question
+    text = asked.prompt.input_ids[~asked.prompt.is_visual]
+    with pytest.raises(RuntimeError, match="need the video's tokens"):
+        pair.family.position_ids(pair.model, text, features)
+
+
+@only_qwen2_5
+def test_positions_without_seconds_raise(pair, question):
+    asked, features = question
+    blind = replace(features, seconds_per_grid=None)
+    with pytest.raises(RuntimeError, match="need the seconds"):
+        pair.family.position_ids(pair.model, asked.prompt.input_ids, blind)
+
+
+@only_qwen2_5
+def test_seconds_move_positions(pair, question):
+    asked, features = question
+    fast = replace(features, seconds_per_grid=4 * features.seconds_per_grid)
+    one, other = (
+        pair.family.position_ids(pair.model, asked.prompt.input_ids, f) for f in (features, fast)
+    )
+    assert not torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_a_packed_model_never_runs_without_a_layout(pair, small_suite, clips):
+    video, samples = next(iter(clips.values()))
+    inputs = stock_inputs(pair, small_suite, samples[0], video)
+    decoder = pair.model.get_decoder()
+    with heard(decoder.layers[0]) as seen:
+        before = stock_row(pair, inputs, 4)
+    for layer in decoder.layers:
+        with packed(decoder), pytest.raises(RuntimeError, match="needs its layout"):
+            layer(seen[0], position_embeddings=seen["position_embeddings"])
+    with packed(decoder), pytest.raises(RuntimeError, match="needs its layout"):
+        pair.model(**inputs)
+    assert stock_row(pair, inputs, 4) == before
+
+
+@torch.no_grad()
+def test_a_layout_of_another_pack_raises(pair, small_suite, clips):
+    video, samples = next(iter(clips.values()))
+    asked = pack_of(pair, small_suite, video, samples)
+    hidden = embed(pair, asked)
+    longer = replace(asked, suffixes=(*asked.suffixes[:-1], asked.suffixes[-1] + 1))
+    fewer = replace(asked, suffixes=asked.suffixes[:-1])
+    shifted = replace(asked, prefix=asked.prefix - 1)
+    for wrong in (longer, fewer, shifted):
+        with pytest.raises(RuntimeError, match="the layout is for"):
+            run_layers(pair, wrong, hidden, 0, 1)

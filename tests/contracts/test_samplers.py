@@ -18,8 +18,10 @@ from optuna.trial import TrialState
 
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Suite
+from merit_opt.evaluation.curtail import Curtailment
 from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.leases import LEASE, Lease, ask_dead_again
@@ -34,7 +36,7 @@ from merit_opt.search.samplers import (
 )
 from merit_opt.search.spaces import Layerwise
 from merit_opt.search.storage import open_storage
-from merit_opt.search.trial import Bench, Yardstick
+from merit_opt.search.trial import Bench
 from merit_opt.search.worker import Budget, work
 
 SAMPLERS: dict[str, SeededSampler] = {
@@ -69,7 +71,7 @@ def measure(recipe: Recipe) -> Evaluation:
     miss = sum((merged.get(i, 0.0) - c) ** 2 for i, c in ANSWER.items())
     harm = sum(c for i, c in merged.items() if i not in ANSWER)
     scores = (Score(1.0, "A", -miss), Score(1.0, "A", -harm))
-    return Evaluation(SUITE.digest, recipe.digest, ("TR", "TP"), scores, 0.0)
+    return Evaluation(SUITE.digest, recipe.digest, ("TR", "TP"), scores)
 
 
 def open_study(name: str, storage: BaseStorage, seed: int) -> optuna.Study:
@@ -94,14 +96,14 @@ def live(
     ask_dead_again(study, folder)
     count = 0
 
-    def evaluate(recipe: Recipe) -> Evaluation:
+    def evaluate(recipe: Recipe, _: Curtailment | None) -> Evaluation:
         nonlocal count
         count += 1
         before(count)
         return measure(recipe)
 
     objective = PenalisedGain("log_probability", 0.5)
-    bench = Bench(SPACE, evaluate, Yardstick(SUITE, objective, measure(base(LAYERS))))
+    bench = Bench(SPACE, evaluate, Yardstick(SUITE, objective, measure(base(LAYERS))), None)
     budget = Budget(trials=trials, hours=None, uniform=(0.5,), random_layers=0, seed=seed)
     with Lease(folder) as lease:
         work(study, bench, budget=budget, lease=lease, watch=lambda *told: None)

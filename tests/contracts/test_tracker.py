@@ -32,6 +32,7 @@ def trial(number: int, value: float | None = 0.5, **changes: object) -> TrialRec
         "recipe": attention(9, {number % 9: 0.5}),
         "metrics": {"TR": 0.9, "TP": 0.95},
         "seconds": {"total": 1.5},
+        "cost": {},
         "finished": TOLD_AT,
     }
     return TrialRecord(number=number, value=value, **{**fields, **changes})  # type: ignore[arg-type]

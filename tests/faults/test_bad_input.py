@@ -114,19 +114,19 @@ def test_a_vlm_with_nan_is_told_in_a_sentence(merit_opt, tiny_source, tmp_path):
 @pytest.fixture
 def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     """Makes the decoder fail on videos of these names."""
-    from merit_opt.cli.parts import load_pair
-    from merit_opt.evaluation import engine
+    from merit_opt.evaluation import prepare
 
-    load_pair.cache_clear()
-    read = engine.read_frames
+    read = prepare.read_video
 
     def make(names: set[str]) -> None:
+        shutil.rmtree("outputs/cache/features", ignore_errors=True)
+
         def broken(path: Path, frames: int | None):
             if path.stem in names:
                 raise MediaError(path, "no moov atom")
             return read(path, frames)
 
-        monkeypatch.setattr(engine, "read_frames", broken)
+        monkeypatch.setattr(prepare, "read_video", broken)
 
     return make
 
@@ -135,7 +135,7 @@ def test_too_many_broken_videos_refuse_the_suite_and_name_each_once(merit_opt, u
     unreadable({f"{i:05d}" for i in range(10)})
     done = merit_opt("search @small study.trials=3")
     assert done.code == 2
-    assert "samples have media that cannot be read, more than engine.max_unscored=0.02" in done.err
+    assert "samples cannot be asked, more than engine.max_unscored=0.02" in done.err
     named = re.findall(r"\d{5}\.mp4", done.err)
     assert named
     assert len(set(named)) == len(named)

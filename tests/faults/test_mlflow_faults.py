@@ -29,7 +29,7 @@ keep_everything(sys.argv[2])
 
 def trial(number: int) -> TrialRecord:
     recipe = uniform(9, (number + 1) / 10)
-    return TrialRecord(number, "COMPLETE", "trial", "", recipe, number / 10, {}, {})
+    return TrialRecord(number, "COMPLETE", "trial", "", recipe, number / 10, {}, {}, {})
 
 
 def keep_everything(folder: str) -> None:

@@ -2,9 +2,14 @@
 
 from merit_opt.errors import UserError
 from merit_opt.models.families.family import Family
+from merit_opt.models.families.llava_onevision import LlavaOnevision
+from merit_opt.models.families.qwen2_5_vl import Qwen25VL
 from merit_opt.models.families.qwen2_vl import Qwen2VL
+from merit_opt.models.families.qwen3_vl import Qwen3VL
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (Qwen2VL(),)}
+FAMILIES: dict[str, Family] = {
+    family.model_type: family for family in (Qwen2VL(), Qwen25VL(), Qwen3VL(), LlavaOnevision())
+}
 
 
 def family_of(model_type: str) -> Family:

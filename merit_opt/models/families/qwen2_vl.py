@@ -1,14 +1,14 @@
 """Qwen2-VL (`Qwen2VLForConditionalGeneration`) and the Qwen2 text models it grew from."""
 
-from collections.abc import Sequence
+from math import prod
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from merit_opt.models.families.family import EncodedPrompt, VideoFeatures
+from merit_opt.data.video import Video
+from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.video_inputs import video_inputs
 
 VIDEO_TOKEN_TYPE = 2
 
@@ -19,48 +19,42 @@ class Qwen2VL:
     model_type = "qwen2_vl"
     backbone_types: tuple[str, ...] = ("qwen2",)
 
-    def encode_video(self, model: Any, processor: Any, frames: NDArray[np.uint8]) -> VideoFeatures:
+    def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
         """See `Family.encode_video`."""
-        inputs = processor.video_processor(
-            videos=[frames], do_sample_frames=False, return_tensors="pt"
-        )
+        inputs, placeholder = video_inputs(processor, video)
         grid = inputs["video_grid_thw"].to(model.device)
         pixels = inputs["pixel_values_videos"].to(model.device)
         (tokens,) = model.get_video_features(pixels, grid).pooler_output
-        time, height, width = (int(n) for n in grid[0])
-        return VideoFeatures(tokens, (time, height, width))
+        return VideoFeatures(tokens, placeholder, grid=grid_of(grid))
 
-    def encode_prompt(
-        self, model: Any, processor: Any, text: str, features: VideoFeatures
-    ) -> EncodedPrompt:
-        """See `Family.encode_prompt`."""
-        content = [{"type": "video"}, {"type": "text", "text": text}]
-        chat = processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        expanded = chat.replace(
-            processor.video_token, processor.video_token * len(features.tokens), 1
-        )
-        input_ids = processor.tokenizer(expanded, return_tensors="pt")["input_ids"]
-        token_types = (input_ids == processor.video_token_id).int() * VIDEO_TOKEN_TYPE
-        position_ids, _ = model.model.get_rope_index(
-            input_ids,
-            mm_token_type_ids=token_types,
-            video_grid_thw=torch.tensor([features.grid]),
-        )
-        return EncodedPrompt(input_ids[0], position_ids[:, 0])
+    def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
+        """See `Family.position_ids`."""
+        return mrope_positions(model, token_ids, features)
 
-    def forward_inputs(
-        self, model: Any, prompts: Sequence[EncodedPrompt], features: Sequence[VideoFeatures]
-    ) -> dict[str, Tensor]:
-        """See `Family.forward_inputs`."""
-        input_ids = torch.stack([p.input_ids for p in prompts]).to(model.device)
-        embeddings = model.get_input_embeddings()(input_ids)
-        is_video = (input_ids == model.config.video_token_id)[..., None]
-        tokens = torch.cat([f.tokens for f in features]).to(embeddings)
-        positions = torch.stack([p.position_ids for p in prompts], dim=1)
-        return {
-            "inputs_embeds": embeddings.masked_scatter(is_video, tokens),
-            "position_ids": positions.to(model.device),
-            "attention_mask": torch.ones_like(input_ids),
-        }
+
+def grid_of(grid: Tensor) -> tuple[int, int, int]:
+    """The one video of `grid`, int64 [1, 3]."""
+    time, height, width = (int(n) for n in grid[0])
+    return time, height, width
+
+
+def mrope_positions(
+    model: Any, token_ids: Tensor, features: VideoFeatures, **options: Tensor
+) -> Tensor:
+    """int64 [3, length], by the model's own `get_rope_index`.
+
+    Raises:
+        RuntimeError: The prompt holds no video, or the features no grid or another one's.
+    """
+    is_visual = token_ids == model.config.video_token_id
+    patches = int(is_visual.sum()) * model.config.vision_config.spatial_merge_size**2
+    if features.grid is None or not patches or prod(features.grid) != patches:
+        raise RuntimeError("M-RoPE positions need the video's tokens in the prompt and its grid")
+    token_types = is_visual.int() * VIDEO_TOKEN_TYPE
+    positions, _ = model.model.get_rope_index(
+        token_ids[None],
+        mm_token_type_ids=token_types[None],
+        video_grid_thw=torch.tensor([features.grid]),
+        **options,
+    )
+    return positions[:, 0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from merit_opt.data.clips.library import Clip, Progress, clip_library
 from merit_opt.data.clips.scene import Events
-from merit_opt.data.video import read_frames
+from merit_opt.data.video import read_video
 
 CLIPS_AT_ONCE = 40
 
@@ -54,7 +54,9 @@ def see_clips(
 
 @torch.no_grad()
 def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
-    frames = [torch.from_numpy(read_frames(c.media.path, None)).movedim(-1, 1) for c in clips]
+    frames = [
+        torch.from_numpy(read_video(c.media.path, None).frames).movedim(-1, 1) for c in clips
+    ]
     inputs = processor.video_processor(videos=frames, return_tensors="pt")
     grids = inputs["video_grid_thw"]
     tokens = model.model.get_video_features(inputs["pixel_values_videos"], grids).pooler_output

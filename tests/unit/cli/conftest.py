@@ -63,14 +63,14 @@ def merit_opt(
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The devices that a pair's weights were loaded on meanwhile."""
     from merit_opt.cli.parts import load_pair
-    from merit_opt.models.source import PairSource
+    from merit_opt.models.source import PairSource, Place
 
     seen: list[str] = []
     load = PairSource.load
 
-    def spy(source: PairSource, device: str):
+    def spy(source: PairSource, device: str, backbone: Place):
         seen.append(device)
-        return load(source, device)
+        return load(source, device, backbone)
 
     load_pair.cache_clear()
     monkeypatch.setattr(PairSource, "load", spy)

@@ -36,11 +36,25 @@ def test_what_is_well_is_said(merit_opt):
     assert done.out.endswith("all is well; next: merit-opt search\n")
 
 
+def test_the_space_a_suite_will_need_is_said(merit_opt):
+    done = merit_opt("check suite.clips=10")
+    said = " ".join(done.out.split())
+    assert "engine: 320 visual tokens; their features take 120.0 KiB in outputs/cache" in said
+    assert "hidden states take 120.0 KiB a level, questions not counted; 8 of 8 levels fit" in said
+    assert "self-attention takes 1.3 MiB, kept of the VLM and of the backbone" in said
+
+
+def test_features_that_will_not_fit_are_a_problem(merit_opt):
+    done = merit_opt("check suite.clips=10 engine.features_gib=0.0001")
+    assert done.code == 2
+    assert "take 120.0 KiB, more than engine.features_gib=0.0001; raise it" in done.err
+
+
 def test_every_problem_is_told_at_once(merit_opt, tmp_path):
     (tmp_path / "a_file").touch()
     done = merit_opt(
         "check output_dir=a_file pair=custom pair.vlm=a pair.backbone=b suite.clips=0 "
-        "storage.url=garbage engine.batch=0 device=gpu"
+        "storage.url=garbage engine.threads=0 device=gpu"
     )
     assert done.code == 2
     head, *problems = done.err.splitlines()
@@ -78,14 +92,14 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
     from merit_opt.cli import check
     from merit_opt.data.video import MediaError
 
-    read = check.read_frames
+    read = check.read_video
 
     def broken(path, frames):
         if path.stem in ("00003", "00007"):
             raise MediaError(path, "moov atom not found")
         return read(path, frames)
 
-    monkeypatch.setattr(check, "read_frames", broken)
+    monkeypatch.setattr(check, "read_video", broken)
     done = merit_opt("check suite.clips=10")
     assert done.code == 2
     told = done.err.splitlines()[1]

@@ -63,7 +63,7 @@ def test_a_mistake_is_told_in_a_sentence(merit_opt, loads, line, tmp_path: Path)
 
 def test_problems_of_all_groups_are_told_together(merit_opt):
     done = merit_opt(
-        "search @small +space.lo=3 +pair.vml=4 engine.batch=abc suite.split_seed=x space.low=abc"
+        "search @small +space.lo=3 +pair.vml=4 engine.threads=abc suite.split_seed=x space.low=abc"
     )
     assert done.code == 2
     assert done.err.splitlines() == [
@@ -72,7 +72,7 @@ def test_problems_of_all_groups_are_told_together(merit_opt):
         "  suite.split_seed: expected a whole number, got 'x'",
         "  space.low: expected a number, got 'abc'",
         "  space.lo is not known; did you mean space.low?",
-        "  engine.batch: expected a whole number, got 'abc'",
+        "  engine.threads: expected a whole number, got 'abc'",
     ]
 
 

@@ -16,7 +16,7 @@ from merit_opt.data.clips.render import RGB, render
 from merit_opt.data.clips.scene import ACTIONS, COLOURS, SHAPES, clip_events
 from merit_opt.data.clips.suite import MOST_PER_CLIP, clips_suite
 from merit_opt.data.sample import Media, Sample
-from merit_opt.data.video import read_frames
+from merit_opt.data.video import read_video
 from merit_opt.errors import UserError
 
 CLIPS, SEED = 24, 3
@@ -132,7 +132,7 @@ def test_what_lies_outside_the_evidence_cannot_change_the_answer(suite):
 
 def test_events_are_what_the_decoded_frames_show(suite):
     for sample in suite.samples[::5]:
-        frames = read_frames(sample.media[0].path, None).astype(float)
+        frames = read_video(sample.media[0].path, None).frames.astype(float)
         assert frames.shape == (16, 56, 56, 3)
         for event in sample_events(sample):
             frame = frames[event.first_frame]

@@ -1,6 +1,8 @@
 import copy
+import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,10 +10,10 @@ from hypothesis import strategies as st
 
 from merit_opt.data import video
 from merit_opt.data.clips.library import clip_library
-from merit_opt.data.clips.render import render
+from merit_opt.data.clips.render import FRAMES_PER_SECOND, render
 from merit_opt.data.clips.scene import clip_events
-from merit_opt.data.frames import frame_indices
-from merit_opt.data.video import MediaError, read_frames
+from merit_opt.data.frames import Sampling, frame_indices
+from merit_opt.data.video import MediaError, read_video
 
 REAL = Path(__file__).parents[4] / "shared" / "bench_data" / "videos"
 READABLE = {
@@ -71,25 +73,30 @@ def test_both_decoders_give_the_same_frames_of_rendered_clips(clips, count):
     pytest.importorskip("decord", reason="decord has no wheel for this platform")
     for path in clips:
         one, other = video._read_with_decord(path, count), video._read_with_av(path, count)
-        assert one.dtype == other.dtype == np.uint8
-        np.testing.assert_array_equal(one, other)
+        assert one.frames.dtype == other.frames.dtype == np.uint8
+        np.testing.assert_array_equal(one.frames, other.frames)
+        assert one.sampling == other.sampling
 
 
 def test_fewer_frames_are_a_selection_of_all_frames(clips):
-    every = read_frames(clips[0], None)
-    np.testing.assert_array_equal(read_frames(clips[0], 5), every[list(frame_indices(16, 5))])
+    every = read_video(clips[0], None).frames
+    some = read_video(clips[0], 5)
+    assert some.sampling == Sampling(frame_indices(16, 5), 16, FRAMES_PER_SECOND)
+    np.testing.assert_array_equal(some.frames, every[list(frame_indices(16, 5))])
 
 
 def test_frames_survive_encoding_nearly_unchanged(clips):
     drawn = render(clip_events(seed=5, clip=0), seed=5, clip=0)
-    difference = np.abs(read_frames(clips[0], None).astype(int) - drawn)
+    difference = np.abs(read_video(clips[0], None).frames.astype(int) - drawn)
     assert difference.mean() < 4
     assert np.quantile(difference, 0.9) < 12
 
 
 def test_reading_without_decord_gives_the_same(clips, without_decord):
     pytest.importorskip("decord", reason="decord has no wheel for this platform")
-    np.testing.assert_array_equal(read_frames(clips[1], 7), video._read_with_decord(clips[1], 7))
+    one, other = read_video(clips[1], 7), video._read_with_decord(clips[1], 7)
+    np.testing.assert_array_equal(one.frames, other.frames)
+    assert one.sampling == other.sampling
 
 
 def broken(tmp_path, clip, how):
@@ -104,6 +111,16 @@ def broken(tmp_path, clip, how):
         path.write_bytes(contents[how])
     if how == "folder":
         path.mkdir()
+    if how == "no frames":
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=8)
+            stream.width = stream.height = 56
+            stream.pix_fmt = "yuv420p"
+            container.start_encoding()
+    if how == "sound":
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(8000))
     return path
 
 
@@ -117,6 +134,8 @@ def broken(tmp_path, clip, how):
         ("html", "not a readable video .*; replace the file"),
         ("half", "not a readable video .*; replace the file"),
         ("zeros", "not a readable video .*; replace the file"),
+        ("no frames", "not a readable video .*; replace the file"),
+        ("sound", "not a readable video .*; replace the file"),
     ],
 )
 def test_a_file_that_is_no_video_is_a_sentence(tmp_path, clips, request, decord, how, message):
@@ -124,7 +143,7 @@ def test_a_file_that_is_no_video_is_a_sentence(tmp_path, clips, request, decord,
         request.getfixturevalue("without_decord")
     path = broken(tmp_path, clips[0], how)
     with pytest.raises(MediaError, match=message) as caught:
-        read_frames(path, None)
+        read_video(path, None)
     assert caught.value.path == path
     assert caught.value.reason in str(caught.value)
 
@@ -136,7 +155,7 @@ def test_a_media_error_can_be_rebuilt_as_a_process_border_does(tmp_path):
 
 @pytest.mark.parametrize("name", READABLE)
 def test_awkward_real_clips_are_read_upright(name):
-    frames = read_frames(real(name), 4)
+    frames = read_video(real(name), 4).frames
     assert frames.shape == (4, *READABLE[name], 3)
     assert frames.std() > 0 or name == "decord_unordered.mov"
 
@@ -145,10 +164,11 @@ def test_awkward_real_clips_are_read_upright(name):
 def test_decoders_agree_on_rotation_and_choice_of_stream(name):
     pytest.importorskip("decord", reason="decord has no wheel for this platform")
     path = real(name)
-    np.testing.assert_array_equal(video._read_with_decord(path, 4), video._read_with_av(path, 4))
+    one, other = video._read_with_decord(path, 4), video._read_with_av(path, 4)
+    np.testing.assert_array_equal(one.frames, other.frames)
 
 
 @pytest.mark.parametrize("name", ["decord_corrupted.mp4", "mpy_empty_0byte.webm"])
 def test_damaged_real_clips_are_refused(name):
     with pytest.raises(MediaError, match=name):
-        read_frames(real(name), 8)
+        read_video(real(name), 8)

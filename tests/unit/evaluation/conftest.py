@@ -1,29 +1,68 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from merit_opt.evaluation import engine as engine_module
-from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.models.forward import letter_log_probabilities
 
-SETTINGS = EngineSettings(batch=8, threads=1, max_unscored=0.0)
+SETTINGS = EngineSettings(
+    threads=1,
+    max_unscored=0.0,
+    backbone="device",
+    features_gib=1.0,
+    levels_gib=0.0,
+    host_levels_gib=0.0,
+    prefixes=0,
+)
 
 
-def silent(_stage, _done, _total):
-    pass
+@dataclass
+class Told:
+    """A reporter that remembers."""
+
+    stages: list[tuple[str, int, int]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def stage(self, *step):
+        self.stages.append(step)
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return SETTINGS
 
 
 @pytest.fixture
-def engine(tiny_pair_live, tmp_path):
-    def make(cache=None, pair=None, **changes):
-        pair = pair or replace(tiny_pair_live, videos={})
-        folder = tmp_path / (cache or f"cache{len(list(tmp_path.iterdir()))}")
-        folder.mkdir(exist_ok=True)
-        settings = replace(SETTINGS, **changes)
-        return Engine(pair, settings, EvaluationCache(folder), silent)
+def told():
+    return Told()
 
-    return make
+
+@pytest.fixture
+def engine(tiny_pair_live, tmp_path, told):
+    """Makes engines that hold the live pair one after the other."""
+    held = []
+
+    def make(cache=None, pair=None, starts=None, **changes):
+        while held:
+            held.pop().__exit__(None, None, None)
+        folder = tmp_path / (cache or f"cache{len(list(tmp_path.iterdir()))}")
+        asked = Engine(
+            pair or tiny_pair_live,
+            replace(SETTINGS, **changes),
+            cache=folder,
+            starts=starts or {},
+            reporter=told,
+        )
+        held.append(asked.__enter__())
+        return asked
+
+    yield make
+    while held:
+        held.pop().__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +79,12 @@ def half(small_suite):
 
 @pytest.fixture
 def forwards(monkeypatch):
-    """Sizes of the batches that reach the model."""
+    """Questions of each pack that reaches the model."""
     sizes = []
 
-    def counted(pair, model, questions):
-        sizes.append(len(questions))
-        return letter_log_probabilities(pair, model, questions)
+    def counted(pair, pack, hidden):
+        sizes.append(len(pack.questions))
+        return letter_log_probabilities(pair, pack, hidden)
 
     monkeypatch.setattr(engine_module, "letter_log_probabilities", counted)
     return sizes

@@ -35,7 +35,7 @@ def suite(*categories):
 
 def evaluation(scores):
     ids = tuple(f"s{i}" for i in range(len(scores)))
-    return Evaluation("suite", "recipe", ids, tuple(scores), 1.0)
+    return Evaluation("suite", "recipe", ids, tuple(scores))
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -93,7 +93,7 @@ def test_means_belong_to_samples_not_to_places(scores, rng):
     order = rng.sample(range(len(scores)), len(scores))
     shuffled = Evaluation(
         "suite", "recipe",
-        tuple(found.ids[i] for i in order), tuple(found.scores[i] for i in order), 1.0,
+        tuple(found.ids[i] for i in order), tuple(found.scores[i] for i in order),
     )  # fmt: skip
     toy = suite(*categories[: len(scores)])
     for measure in MEASURES:
@@ -113,7 +113,7 @@ def test_a_role_without_samples_has_no_mean():
 
 def test_ids_and_scores_go_together():
     with pytest.raises(ValueError, match="shorter"):
-        _ = Evaluation("suite", "recipe", ("a", "b"), (Score(1.0),), 1.0).unscored
+        _ = Evaluation("suite", "recipe", ("a", "b"), (Score(1.0),)).unscored
 
 
 @given(st.lists(log_probabilities, min_size=2, max_size=8), st.data())

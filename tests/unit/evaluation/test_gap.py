@@ -33,7 +33,7 @@ def evaluation(seed, tr=0.5, tp=0.8, suite=SUITE):
     rng = np.random.default_rng(seed)
     share = {"TR": tr, "TP": tp}
     scores = tuple(Score(float(rng.random() < share[suite.role(s)])) for s in suite.samples)
-    return Evaluation(suite.digest, str(seed), tuple(s.id for s in suite.samples), scores, 1.0)
+    return Evaluation(suite.digest, str(seed), tuple(s.id for s in suite.samples), scores)
 
 
 BASE, FIRST = evaluation(0), evaluation(1, tr=0.9)
@@ -95,7 +95,7 @@ def test_only_samples_that_all_of_them_scored_count():
     def without(found, lost):
         pairs = zip(found.ids, found.scores, strict=True)
         scores = tuple(Score(None, why="gone") if i in lost else s for i, s in pairs)
-        return Evaluation(found.suite, found.recipe, found.ids, scores, 1.0)
+        return Evaluation(found.suite, found.recipe, found.ids, scores)
 
     lost = [{"3-after"}, {"4-shown", "4-shape"}, {"5-order"}, {"6-shown"}]
     everyone = [BASE, FIRST, *OTHERS]
@@ -115,7 +115,7 @@ def test_resamples_that_lack_a_role_are_left_out():
     samples = tuple(sample(video, kind) for video, kind in kinds.items())
     suite = Suite("toy", "1", samples, "letter_after_option", None, SUITE.roles)
     ids = tuple(s.id for s in samples)
-    base = Evaluation("toy", "base", ids, (Score(1.0), Score(0.0), Score(1.0)), 1.0)
-    first = Evaluation("toy", "first", ids, (Score(0.0), Score(1.0), Score(1.0)), 1.0)
+    base = Evaluation("toy", "base", ids, (Score(1.0), Score(0.0), Score(1.0)))
+    first = Evaluation("toy", "first", ids, (Score(0.0), Score(1.0), Score(1.0)))
     found = gap(first, [base], base=base, suite=suite)
     assert (found.estimate, found.low, found.high) == (0.5 - 2.0, 0.0 - 2.0, 1.0 - 2.0)

@@ -80,7 +80,7 @@ def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, 
         engine(max_unscored=0.2).evaluate(base(9), copied)
     message = str(caught.value)
     assert re.match(
-        r"suite clips: 10 of 30 samples have media that cannot be read, more than "
+        r"suite clips: 10 of 30 samples cannot be asked, more than "
         r"engine\.max_unscored=0\.2:\n",
         message,
     )
@@ -94,7 +94,7 @@ def test_the_limit_itself_is_allowed(engine, copied):
     truncate(copied, "00003.mp4")
     two = copied.only(s.id for s in copied.samples[10:20])
     assert len(engine(max_unscored=0.5).evaluate(base(9), two).unscored) == 5
-    with pytest.raises(UserError, match="5 of 10 samples have media that cannot be read"):
+    with pytest.raises(UserError, match="5 of 10 samples cannot be asked"):
         engine(max_unscored=0.49).evaluate(base(9), two)
 
 
@@ -118,6 +118,6 @@ def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, fo
     known = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
     asked = len(forwards)
     assert engine("cache", max_unscored=0.3).evaluate(base(9), copied) == known
-    with pytest.raises(UserError, match="5 of 30 samples have media that cannot be read"):
+    with pytest.raises(UserError, match="5 of 30 samples cannot be asked"):
         engine("cache").evaluate(base(9), copied)
     assert len(forwards) == asked

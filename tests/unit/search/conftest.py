@@ -14,8 +14,11 @@ from merit_opt.data.sample import Sample
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed
-from merit_opt.evaluation.evaluation import Evaluation, Score
+from merit_opt.evaluation.cost import Cost
+from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.fingerprint import digest
@@ -23,13 +26,14 @@ from merit_opt.search.leases import Lease
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.study import StudyPlan, run_study
-from merit_opt.search.trial import Bench, Yardstick
+from merit_opt.search.trial import Bench
 from merit_opt.search.worker import Budget, work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
 
 LAYERS = 6
 ANSWER = {1: 0.7, 4: 1.0}
 VIDEOS = 20
+NO_COST = Cost(0.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0, 1.0, 1.0, None, 0)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -73,7 +77,7 @@ def measure(recipe: Recipe, suite: Suite) -> Evaluation:
         return Score(1.0 if p > hardness else 0.0, "A", math.log(p))
 
     scores = tuple(score(i, s) for i, s in enumerate(suite.samples))
-    return Evaluation(suite.digest, recipe.digest, tuple(s.id for s in suite.samples), scores, 0.0)
+    return Evaluation(suite.digest, recipe.digest, tuple(s.id for s in suite.samples), scores)
 
 
 @dataclass
@@ -88,10 +92,33 @@ class FakeEngine:
         self.made += 1
         return self
 
+    def __enter__(self) -> "FakeEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         self.asked.append((recipe, suite))
         self.before(recipe, len(self.asked))
         return measure(recipe, suite)
+
+    def evaluate_unless(
+        self, recipe: Recipe, suite: Suite, curtailment: Curtailment
+    ) -> Evaluation | Curtailed:
+        found = self.evaluate(recipe, suite)
+        known = dict(zip(found.ids, found.scores, strict=True))
+        scores: dict[str, Score] = {}
+        packs = [([i], 1) for i in found.ids]
+        for index in curtailment.order(packs):
+            if curtailment.is_hopeless(scores):
+                bound = curtailment.yardstick.bound(scores)
+                return Curtailed(suite.digest, recipe.digest, scores, bound, NO_COST)
+            scores[found.ids[index]] = known[found.ids[index]]
+        return found
+
+    def known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
+        return measure(recipe, suite) if (recipe, suite) in self.asked else None
 
 
 @dataclass
@@ -124,6 +151,7 @@ class World:
 
     space: SearchSpace = field(default_factory=lambda: Layerwise(LAYERS, 0.1, 1.0))
     sampler: SeededSampler = field(default_factory=lambda: tpe(n_startup_trials=10))
+    curtails: bool = False
     objective: PenalisedGain = field(default_factory=lambda: PenalisedGain("probability", 2.0))
 
     def budget(self, trials: int, **changes: Any) -> Budget:
@@ -145,9 +173,14 @@ class World:
         yardstick = Yardstick(
             self.split.search, self.objective, measure(base(LAYERS), self.split.search)
         )
-        return Bench(
-            self.space, lambda recipe: self.engine.evaluate(recipe, self.split.search), yardstick
-        )
+
+        def measure_one(recipe: Recipe, curtailment: Curtailment | None) -> Evaluation | Curtailed:
+            if curtailment is None:
+                return self.engine.evaluate(recipe, self.split.search)
+            return self.engine.evaluate_unless(recipe, self.split.search, curtailment)
+
+        history = MissHistory(yardstick) if self.curtails else None
+        return Bench(self.space, measure_one, yardstick, history)
 
     def work(self, trials: int, **changes: Any) -> optuna.Study:
         """A worker's whole life on the study."""
@@ -173,6 +206,7 @@ class World:
             budget=self.budget(trials, **changes),
             space=self.space,
             sampler=self.sampler,
+            curtails=self.curtails,
             objective=self.objective,
             split=self.split,
             fingerprint=parts,

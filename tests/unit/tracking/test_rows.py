@@ -20,6 +20,7 @@ def told(number: int, value: float | None = 0.5, **changes: object) -> TrialReco
         "recipe": attention(12, {3: 0.25, 5: 0.75}),
         "metrics": {"TR": 0.9, "TP": 0.95},
         "seconds": {"total": 1.5},
+        "cost": {},
     }
     return TrialRecord(number=number, value=value, **{**fields, **changes})  # type: ignore[arg-type]
 

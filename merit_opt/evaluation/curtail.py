@@ -1,0 +1,66 @@
+"""Stopping a trial that can no longer win, without changing who wins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from merit_opt.evaluation.evaluation import Evaluation, Measure, Score
+from merit_opt.evaluation.yardstick import GREATEST, Yardstick
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Curtailment:
+    """When to stop, and in which order to ask so that it comes soon.
+
+    A trial stops once its bound does not exceed the incumbent's value. Its own value, whatever the
+    remaining answers, is then at most that value, and an incumbent is replaced by a greater value
+    only: for a given list of recipes the incumbents and the winner are those of full evaluation.
+
+    Attributes:
+        yardstick: Gives bounds.
+        incumbent: The value to beat.
+        misses: Sample id -> how far its score is expected to stay below the greatest possible;
+            it decides the order alone.
+    """
+
+    yardstick: Yardstick
+    incumbent: float
+    misses: Mapping[str, float]
+
+    def is_hopeless(self, scores: Mapping[str, Score]) -> bool:
+        """Whether no completion of `scores` beats the incumbent."""
+        return self.yardstick.bound(scores) <= self.incumbent
+
+    def order(self, packs: Sequence[tuple[Sequence[str], int]]) -> list[int]:
+        """Indices of `packs`, those first that are expected to lower the bound most per row.
+
+        Args:
+            packs: Sample ids and rows of each.
+        """
+        weights = self.yardstick.weights
+
+        def fall(index: int) -> float:
+            ids, rows = packs[index]
+            return sum(weights.get(i, 0.0) * self.misses.get(i, 0.0) for i in ids) / rows
+
+        return sorted(range(len(packs)), key=lambda index: (-fall(index), index))
+
+
+class MissHistory:
+    """How far each sample's score stayed below the greatest possible, on average so far."""
+
+    def __init__(self, yardstick: Yardstick) -> None:
+        self._measure: Measure = yardstick.objective.score
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self.add(yardstick.base)
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Learn from a complete evaluation."""
+        self._count += 1
+        for i, number in evaluation.measured(self._measure).items():
+            self._sums[i] = self._sums.get(i, 0.0) + GREATEST[self._measure] - number
+
+    @property
+    def misses(self) -> Mapping[str, float]:
+        """Sample id -> mean miss."""
+        return {i: total / self._count for i, total in self._sums.items()}

@@ -1,0 +1,144 @@
+"""From a suite to packs: everything that is the same for all recipes, done once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from merit_opt.data.prompts import render_prompt
+from merit_opt.data.sample import Media, Sample
+from merit_opt.data.suite import Suite
+from merit_opt.data.video import MediaError, read_video
+from merit_opt.errors import TrialFailed, UserError
+from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.features import FeatureStore, feature_identity, feature_key
+from merit_opt.models.pack import Pack, Question, pack
+from merit_opt.models.pair import ModelPair
+from merit_opt.models.prompt import encode_prompt
+
+
+class EngineReporter(Protocol):
+    """Is told what the engine is at."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a longer stage are finished."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Something is amiss, and the engine goes on."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prepared:
+    """A suite as the engine reads it.
+
+    Attributes:
+        packs: One a video, in the order of the suite.
+        excluded: Sample id -> why it cannot be asked, whatever the recipe.
+    """
+
+    packs: tuple[Pack, ...]
+    excluded: Mapping[str, str]
+
+
+class Preparer:
+    """Makes packs, visual features taken from the store or computed."""
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        store: FeatureStore,
+        *,
+        threads: int,
+        max_unscored: float,
+        reporter: EngineReporter,
+    ) -> None:
+        self._pair = pair
+        self._store = store
+        self._identity = feature_identity(pair, threads)
+        self._max_unscored = max_unscored
+        self._reporter = reporter
+        self._known: dict[str, VideoFeatures | MediaError] = {}
+
+    @torch.no_grad()
+    def prepare(self, suite: Suite) -> Prepared:
+        """Packs of the suite's samples, those left out whose media or length forbid it.
+
+        Raises:
+            UserError: Too many are left out, or features cannot be kept on disk.
+            TrialFailed: Memory does not suffice for a video.
+        """
+        packs: list[Pack] = []
+        excluded: dict[str, str] = {}
+        groups = _by_media(suite.samples)
+        for done, (media, samples) in enumerate(groups.items()):
+            self._reporter.stage(f"reading {suite.name} videos", done, len(groups))
+            features = self._features(media, suite.frames)
+            if isinstance(features, MediaError):
+                excluded |= {s.id: str(features) for s in samples}
+                continue
+            questions = [self._question(s, suite.prompt, features) for s in samples]
+            excluded |= {q.id: self._too_long(q) for q in questions if self._too_long(q)}
+            if asked := [q for q in questions if q.id not in excluded]:
+                packs.append(pack(asked, features))
+        self._refuse_if_too_many(suite, excluded)
+        return Prepared(tuple(packs), excluded)
+
+    def _features(self, media: Media, frames: int | None) -> VideoFeatures | MediaError:
+        key = feature_key(self._identity, media.digest, frames)
+        if key not in self._known:
+            try:
+                self._known[key] = self._store.get(key, lambda: self._encode(media, frames))
+            except MediaError as error:
+                self._known[key] = error
+        return self._known[key]
+
+    def _encode(self, media: Media, frames: int | None) -> VideoFeatures:
+        video = read_video(media.path, frames)
+        try:
+            return self._pair.family.encode_video(self._pair.model, self._pair.processor, video)
+        except ValueError as error:  # how processors refuse a video, one too short for instance
+            raise MediaError(media.path, f"this model's processor refuses it ({error})") from error
+        except torch.OutOfMemoryError as error:
+            raise TrialFailed(
+                f"out of memory for a video of {len(video.frames)} frames; ask for fewer frames: "
+                f"{error}"
+            ) from error
+
+    def _question(self, sample: Sample, prompt: str, features: VideoFeatures) -> Question:
+        encoded = encode_prompt(self._pair, render_prompt(prompt, sample), features)
+        return Question(sample.id, encoded, len(sample.options))
+
+    def _too_long(self, question: Question) -> str:
+        """Why it does not fit into the context window; empty when it does."""
+        length = len(question.prompt.input_ids)
+        most = self._pair.model.get_decoder().config.max_position_embeddings
+        if length <= most:
+            return ""
+        return (
+            f"its prompt has {length} tokens and this model reads {most}; ask for fewer frames "
+            "or smaller ones"
+        )
+
+    def _refuse_if_too_many(self, suite: Suite, excluded: Mapping[str, str]) -> None:
+        if len(excluded) > self._max_unscored * len(suite.samples):
+            reasons = "\n  ".join(sorted(set(excluded.values())))
+            raise UserError(
+                f"suite {suite.name}: {len(excluded)} of {len(suite.samples)} samples cannot be "
+                f"asked, more than engine.max_unscored={self._max_unscored}:\n  {reasons}"
+            )
+
+
+def _by_media(samples: Sequence[Sample]) -> dict[Media, list[Sample]]:
+    groups: dict[Media, list[Sample]] = {}
+    for media, sample in _with_media(samples):
+        groups.setdefault(media, []).append(sample)
+    return groups
+
+
+def _with_media(samples: Sequence[Sample]) -> Iterator[tuple[Media, Sample]]:
+    for sample in samples:
+        (media,) = sample.media
+        yield media, sample

@@ -1,0 +1,95 @@
+"""What evaluations are measured against: the unmerged VLM on the same samples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+from merit_opt.data.suite import Role, Suite
+from merit_opt.evaluation.evaluation import Evaluation, Measure, Score, role_means
+from merit_opt.evaluation.objective import PenalisedGain
+
+GREATEST: Mapping[Measure, float] = MappingProxyType(
+    {"accuracy": 1.0, "probability": 1.0, "log_probability": 0.0}
+)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The value of an evaluation, and the greatest value of one that is not complete.
+
+    Attributes:
+        suite: What is measured.
+        objective: What the search maximises.
+        base: The unmerged VLM's evaluation.
+    """
+
+    suite: Suite
+    objective: PenalisedGain
+    base: Evaluation
+
+    def value(self, evaluation: Evaluation) -> float:
+        """The objective, in the measure the search optimises."""
+        return self.objective(
+            role_means(evaluation, self.suite, self.objective.score), self._base_means
+        )
+
+    def bound(self, scores: Mapping[str, Score]) -> float:
+        """The greatest value that an evaluation which holds `scores` can still have.
+
+        Samples without a score are given the greatest that one can have (probability 1). No
+        completion has a greater value, rounding included: the objective never falls when a mean
+        rises; a mean is a correctly rounded sum (`math.fsum`) over a count; and rounding, like
+        every operation in between, keeps order. When every sample has its score the bound is the
+        value, bit for bit.
+
+        Args:
+            scores: Sample id -> score, of samples that the base could be scored on.
+        """
+        greatest = GREATEST[self.objective.score]
+        means: dict[Role, float] = {}
+        for role, ids in self._members.items():
+            measured = (s.measured(self.objective.score) for i in ids if (s := scores.get(i)))
+            known = [number for number in measured if number is not None]
+            means[role] = math.fsum([*known, *[greatest] * (len(ids) - len(known))]) / len(ids)
+        return self.objective(means, self._base_means)
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        """Accuracy by role, the objective in accuracy, and the count of unscored samples."""
+        accuracy = role_means(evaluation, self.suite, "accuracy")
+        base: Mapping[Role, float] = role_means(self.base, self.suite, "accuracy")
+        return {
+            **accuracy,
+            "objective": self.objective(accuracy, base),
+            "unscored": float(len(evaluation.unscored)),
+        }
+
+    @cached_property
+    def weights(self) -> Mapping[str, float]:
+        """Sample id -> how far the objective falls, near the base, if its score falls by 1."""
+        found: dict[str, float] = {}
+        for role, ids in self._members.items():
+            lower: dict[Role, float] = {
+                **self._base_means,
+                role: self._base_means[role] - 1.0 / len(ids),
+            }
+            fall = self.objective(self._base_means, self._base_means) - self.objective(
+                lower, self._base_means
+            )
+            found |= dict.fromkeys(ids, fall)
+        return found
+
+    @cached_property
+    def _base_means(self) -> dict[Role, float]:
+        return role_means(self.base, self.suite, self.objective.score)
+
+    @cached_property
+    def _members(self) -> dict[Role, list[str]]:
+        """Role -> its samples that the base could be scored on: media fail for all recipes."""
+        measured = self.base.measured(self.objective.score)
+        members: dict[Role, list[str]] = {}
+        for sample in self.suite.samples:
+            if sample.id in measured:
+                members.setdefault(self.suite.role(sample), []).append(sample.id)
+        return members

@@ -1,0 +1,138 @@
+"""All questions about one video behind one visual prefix: the unit of work of the engine.
+
+Rows are ``[prefix | suffix of question 1 | suffix of question 2 | ...]``. The prefix, up to the
+last visual token, is computed once; a suffix sees the prefix and itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.prompt import EncodedPrompt
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Question:
+    """One sample, encoded.
+
+    Attributes:
+        id: The sample's id.
+        prompt: Token and position ids.
+        n_options: How many letters compete.
+    """
+
+    id: str
+    prompt: EncodedPrompt
+    n_options: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pack:
+    """One sequence that answers several questions.
+
+    Attributes:
+        questions: In canonical order, that of their ids.
+        features: Of the video they are about.
+        prefix: Rows that all of them share.
+        suffixes: Rows of each question alone.
+        input_ids: int64 [rows].
+        position_ids: int64 [axes, rows]; positions in a suffix are those of its own prompt.
+        is_visual: bool [rows].
+    """
+
+    questions: tuple[Question, ...]
+    features: VideoFeatures
+    prefix: int
+    suffixes: tuple[int, ...]
+    input_ids: Tensor
+    position_ids: Tensor
+    is_visual: Tensor
+
+    @property
+    def rows(self) -> int:
+        """Length of the sequence."""
+        return self.prefix + sum(self.suffixes)
+
+    @property
+    def last_rows(self) -> Tensor:
+        """int64 [questions]: the row after which each question's answer comes."""
+        return torch.tensor(self.suffixes).cumsum(0) + self.prefix - 1
+
+    @property
+    def attended(self) -> int:
+        """Pairs of a query and a key over the sequence."""
+        prefix = self.prefix * (self.prefix + 1) // 2
+        return prefix + sum(n * self.prefix + n * (n + 1) // 2 for n in self.suffixes)
+
+    def halves(self) -> tuple["Pack", "Pack"]:
+        """Two packs of half the questions each.
+
+        Raises:
+            ValueError: There is but one.
+        """
+        if len(self.questions) < 2:
+            raise ValueError("one question cannot be halved")
+        middle = len(self.questions) // 2
+        return (
+            pack(self.questions[:middle], self.features),
+            pack(self.questions[middle:], self.features),
+        )
+
+
+def pack(questions: Sequence[Question], features: VideoFeatures) -> Pack:
+    """The questions about one video as one sequence.
+
+    Raises:
+        RuntimeError: A prompt lacks positions, holds another video than the features are of, or
+            ends in its video.
+    """
+    ordered = tuple(sorted(questions, key=lambda q: q.id))
+    prompts = [q.prompt for q in ordered]
+    for question in ordered:
+        _require_whole(question, features)
+    prefix = int(prompts[0].is_visual.nonzero()[-1]) + 1
+    if any(not _same_prefix(prompts[0], p, prefix) for p in prompts):
+        raise RuntimeError(f"question {ordered[0].id} and its companions share no visual prefix")
+    suffixes = tuple(len(p.input_ids) - prefix for p in prompts)
+    if min(suffixes) < 1:
+        raise RuntimeError(f"a prompt about the video of {ordered[0].id} ends in the video")
+    return Pack(
+        questions=ordered,
+        features=features,
+        prefix=prefix,
+        suffixes=suffixes,
+        input_ids=_joined([p.input_ids for p in prompts], prefix),
+        position_ids=_joined([p.position_ids for p in prompts], prefix),
+        is_visual=_joined([p.is_visual for p in prompts], prefix),
+    )
+
+
+def _require_whole(question: Question, features: VideoFeatures) -> None:
+    prompt = question.prompt
+    length = len(prompt.input_ids)
+    if prompt.position_ids.ndim != 2 or prompt.position_ids.shape[1] != length:
+        raise RuntimeError(
+            f"question {question.id}: expected positions [axes, {length}], got "
+            f"{list(prompt.position_ids.shape)}"
+        )
+    visual = int(prompt.is_visual.sum())
+    sizes = [len(level) for level in (features.tokens, *features.deepstack)]
+    if not visual or sizes != [visual] * len(sizes):
+        raise RuntimeError(
+            f"question {question.id} has {visual} visual tokens, its video's features {sizes}"
+        )
+
+
+def _same_prefix(one: EncodedPrompt, other: EncodedPrompt, prefix: int) -> bool:
+    return (
+        torch.equal(one.input_ids[:prefix], other.input_ids[:prefix])
+        and torch.equal(one.position_ids[:, :prefix], other.position_ids[:, :prefix])
+        and not other.is_visual[prefix:].any()
+    )
+
+
+def _joined(values: Sequence[Tensor], prefix: int) -> Tensor:
+    return torch.cat([values[0][..., :prefix], *(v[..., prefix:] for v in values)], dim=-1)

@@ -1,0 +1,55 @@
+"""What only a GPU can show: run where there is one, skipped with a reason elsewhere."""
+
+import pytest
+import torch
+
+from merit_opt.models.alignment import layer_tensor
+from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.live import LiveMerge
+from merit_opt.recipe.constructors import attention, full
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="this machine has no CUDA device"
+)
+RECIPE = attention(9, {1: 0.3, 8: 0.9})
+
+
+@torch.no_grad()
+def answers(pair, pack):
+    with pair.merged(RECIPE):
+        return letter_log_probabilities(pair, pack, finish(pair, pack, embed(pair, pack), 0))
+
+
+def bits(model):
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: t.detach().cpu().numpy().tobytes() for name, t in tensors}
+
+
+@pytest.mark.parametrize("backbone", ["device", "host"])
+def test_switches_on_a_gpu_equal_those_on_the_cpu(foreign_source, foreign_pair_live, backbone):
+    pair = foreign_source.load("cuda:0", backbone)
+    own = bits(pair.model)
+    for recipe in (RECIPE, full(9, 0.5), attention(9, {1: 0.3})):
+        with foreign_pair_live.merged(recipe) as reference:
+            expected = bits(reference)
+        with pair.merged(recipe) as model:
+            assert bits(model) == expected
+    assert bits(pair.model) == own
+
+
+def test_a_backbone_on_the_host_is_pinned(foreign_source):
+    pair = foreign_source.load("cuda:0", "host")
+    assert all(t.is_pinned() for t in pair.live._backbone.values())
+
+
+def test_layers_on_two_devices_answer_as_on_one(foreign_source, small_packs):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("this machine has one CUDA device")
+    pair = foreign_source.load("cuda:0", "device")
+    expected = answers(pair, small_packs[0])
+    for layer in pair.model.get_decoder().layers[5:]:
+        layer.to("cuda:1")
+    placed = {t: w.to(layer_tensor(pair.model, t).device) for t, w in pair.live._backbone.items()}
+    spread = LiveMerge(pair.model, placed, pair.alignment)
+    object.__setattr__(pair, "live", spread)
+    assert answers(pair, small_packs[0]) == expected

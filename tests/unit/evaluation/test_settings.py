@@ -1,0 +1,41 @@
+from dataclasses import replace
+
+import pytest
+
+from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import EngineSettings
+from merit_opt.models import features
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threads": 0}, r"engine\.threads is 1 or more .* got 0, 0\.0"),
+        ({"max_unscored": -0.01}, r"max_unscored lies in \[0, 1\); got 1, -0\.01"),
+        ({"max_unscored": 1.0}, "max_unscored"),
+        ({"max_unscored": float("nan")}, "max_unscored"),
+        ({"backbone": "disk"}, r"engine\.backbone is device or host, got 'disk'"),
+        ({"features_gib": 0.0}, r"engine\.features_gib is above 0"),
+        ({"features_gib": float("nan")}, r"engine\.features_gib is above 0"),
+        ({"levels_gib": -1.0}, r"0 or more; got 1\.0, -1\.0, 0\.0, 0"),
+        ({"host_levels_gib": -1.0}, "0 or more"),
+        ({"prefixes": -1}, "0 or more"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(settings, changes, message):
+    with pytest.raises(UserError, match=message):
+        replace(settings, **changes)
+
+
+def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
+    digests = [
+        settings.digest("cpu"),
+        settings.digest("cuda"),
+        replace(settings, threads=2).digest("cpu"),
+    ]
+    monkeypatch.setattr(features, "version", lambda _library: "0.0")
+    digests.append(settings.digest("cpu"))
+    assert len(set(digests)) == len(digests)
+    same: EngineSettings = replace(settings, max_unscored=0.5, backbone="host", levels_gib=3.0)
+    assert same.digest("cpu") == digests[-1]

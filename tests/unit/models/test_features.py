@@ -1,0 +1,245 @@
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+
+from merit_opt.errors import UserError
+from merit_opt.models import features
+from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.features import FeatureStore, feature_identity, feature_key
+from merit_opt.recipe.constructors import full
+
+KEYS = [f"{i:024x}" for i in range(1, 9)]
+FEATURES = VideoFeatures(
+    tokens=torch.randn(7, 16, dtype=torch.bfloat16),
+    placeholder="<0.1 seconds><|video_pad|>",
+    grid=(1, 2, 14),
+    seconds_per_grid=0.1 + 0.2,
+    deepstack=(torch.randn(7, 16), torch.randn(7, 16)),
+)
+PLAIN = VideoFeatures(tokens=torch.zeros(3, 4), placeholder="<video>")
+
+
+def same(one, other):
+    assert torch.equal(one.tokens, other.tokens)
+    assert one.tokens.dtype == other.tokens.dtype
+    assert len(one.deepstack) == len(other.deepstack)
+    assert all(torch.equal(a, b) for a, b in zip(one.deepstack, other.deepstack, strict=True))
+    facts = ("placeholder", "grid", "seconds_per_grid")
+    assert [getattr(one, f) for f in facts] == [getattr(other, f) for f in facts]
+
+
+def never():
+    raise AssertionError("nothing should be built")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "features", 2**30)
+
+
+@pytest.fixture
+def path(store):
+    return store.folder / f"{KEYS[0]}.safetensors"
+
+
+@pytest.mark.parametrize("known", [FEATURES, PLAIN], ids=["all", "plain"])
+def test_what_was_built_once_is_read_ever_after(store, known):
+    same(store.get(KEYS[0], lambda: known), known)
+    same(store.get(KEYS[0], never), known)
+    same(FeatureStore(store.folder, 1).get(KEYS[0], never), known)
+    assert store.has(KEYS[0])
+    assert not store.has(KEYS[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_files_are_mapped_not_copied(store, path):
+    big = replace(PLAIN, tokens=torch.randn(2000, 512))
+    held = store.get(KEYS[0], lambda: big)
+    assert path.name in Path("/proc/self/maps").read_text()
+    assert torch.equal(held.tokens, big.tokens)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.write_bytes(p.read_bytes()[:-10]),
+        lambda p: p.write_bytes(p.read_bytes()[:20]),
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(bytes(500)),
+        lambda p: p.write_text("<html>404</html>"),
+        lambda p: save_file({"tokens": torch.zeros(2, 2)}, p),
+        lambda p: save_file({"x": torch.zeros(2, 2)}, p, metadata={"features": "{}"}),
+        lambda p: p.write_bytes(p.read_bytes().replace(KEYS[0].encode(), KEYS[1].encode())),
+    ],
+    ids=["torn", "header", "empty", "zeros", "html", "no-facts", "other-tensors", "other-key"],
+)
+def test_a_torn_or_foreign_file_is_dropped_and_built_again(store, path, damage):
+    store.get(KEYS[0], lambda: FEATURES)
+    damage(path)
+    same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
+    same(store.get(KEYS[0], never), FEATURES)
+
+
+def test_an_error_while_building_passes_and_leaves_nothing(store):
+    def broken():
+        raise ValueError("no such video")
+
+    with pytest.raises(ValueError, match="no such video"):
+        store.get(KEYS[0], broken)
+    assert not list(store.folder.glob("*.safetensors"))
+    same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
+
+
+def test_the_least_recently_used_go_first(tmp_path):
+    one = 200_000
+    store = FeatureStore(tmp_path, 3 * one)
+    big = replace(PLAIN, tokens=torch.zeros(one // 5, 1))
+
+    def age(key, seconds):
+        moment = time.time() - seconds
+        os.utime(tmp_path / f"{key}.safetensors", (moment, moment))
+
+    for i, key in enumerate(KEYS[:3]):
+        store.get(key, lambda: big)
+        age(key, 300 - 100 * i)
+    store.get(KEYS[0], never)
+    store.get(KEYS[3], lambda: big)
+    assert [store.has(key) for key in KEYS[:4]] == [True, False, True, True]
+    held = store.get(KEYS[2], never)
+    tight = FeatureStore(tmp_path, 1)
+    tight.get(KEYS[4], lambda: big)
+    assert [store.has(key) for key in KEYS[:5]] == [False, False, False, False, True]
+    assert torch.equal(held.tokens, big.tokens)
+
+
+def test_a_limit_of_nothing_is_refused(tmp_path):
+    with pytest.raises(UserError, match="above 0"):
+        FeatureStore(tmp_path, 0)
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot keep visual features in .*file.*output_dir="):
+        FeatureStore(tmp_path / "file" / "features", 2**30).get(KEYS[0], lambda: FEATURES)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(store):
+    resource = pytest.importorskip("resource", reason="file sizes are limited on Unix alone")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    store.get(KEYS[1], lambda: PLAIN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(UserError, match="cannot keep visual features"):
+            store.get(KEYS[0], lambda: replace(PLAIN, tokens=torch.zeros(100, 100)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(p.name for p in store.folder.glob("*.safetensors")) == [f"{KEYS[1]}.safetensors"]
+    assert not list(store.folder.glob(".*"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_still_serves_what_it_holds(store):
+    store.get(KEYS[0], lambda: FEATURES)
+    store.folder.chmod(0o500)
+    try:
+        same(store.get(KEYS[0], never), FEATURES)
+        with pytest.raises(UserError, match="cannot keep visual features"):
+            store.get(KEYS[1], lambda: FEATURES)
+    finally:
+        store.folder.chmod(0o700)
+
+
+def build_slowly(folder, counts, gate):
+    torch.set_num_threads(1)
+
+    def build():
+        counts.put(os.getpid())
+        time.sleep(0.3)
+        return FEATURES
+
+    gate.wait()
+    same(FeatureStore(folder, 2**30).get(KEYS[0], build), FEATURES)
+
+
+def hold_and_die(folder, ready):
+    def build():
+        ready.set()
+        time.sleep(60)
+
+    FeatureStore(folder, 2**30).get(KEYS[0], build)
+
+
+@pytest.fixture
+def fork():
+    return multiprocessing.get_context("fork")
+
+
+def test_of_two_workers_one_builds_and_the_other_waits(store, fork):
+    counts, gate = fork.Queue(), fork.Event()
+    workers = [fork.Process(target=build_slowly, args=(store.folder, counts, gate)) for _ in "ab"]
+    for worker in workers:
+        worker.start()
+    gate.set()
+    for worker in workers:
+        worker.join(30)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    counts.get(timeout=5)
+    assert counts.empty()
+
+
+def test_a_lock_left_by_a_dead_process_is_taken_over(store, fork):
+    ready = fork.Event()
+    worker = fork.Process(target=hold_and_die, args=(store.folder, ready))
+    worker.start()
+    assert ready.wait(30)
+    worker.kill()
+    worker.join(30)
+    same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
+
+
+def test_a_worker_does_not_wait_for_another_one_s_video(store):
+    store.folder.mkdir()
+    with FileLock(store.folder / f"{int(KEYS[1], 16) % features.LOCKS:02d}.lock"):
+        same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
+
+
+def test_the_identity_changes_with_everything_that_shapes_features(tiny_pair_live, monkeypatch):
+    pair = tiny_pair_live
+    video = pair.processor.video_processor
+    weight = next(pair.model.model.visual.parameters())
+    healthy, mean = weight.clone(), video.image_mean
+    found = [feature_identity(pair, 1), feature_identity(pair, 2)]
+    weight.view(-1)[-1] += 1e-3
+    found.append(feature_identity(pair, 1))
+    weight.copy_(healthy)
+    video.image_mean = [0.1, 0.2, 0.3]
+    found.append(feature_identity(pair, 1))
+    video.image_mean = mean
+    monkeypatch.setattr(features, "version", lambda _library: "0.0")
+    found.append(feature_identity(pair, 1))
+    monkeypatch.undo()
+    assert len(set(found)) == len(found)
+    assert feature_identity(pair, 1) == found[0]
+
+
+def test_the_identity_does_not_change_with_the_language_model(tiny_pair_live):
+    before = feature_identity(tiny_pair_live, 1)
+    with tiny_pair_live.merged(full(9, 0.5)):
+        assert feature_identity(tiny_pair_live, 1) == before
+
+
+def test_the_key_tells_videos_and_frame_counts_apart():
+    found = [
+        feature_key(*given)
+        for given in (("a", "v", None), ("b", "v", None), ("a", "w", None), ("a", "v", 4))
+    ]
+    assert len(set(found)) == len(found)
+    assert all(len(key) == 24 for key in found)

@@ -1,0 +1,23 @@
+from dataclasses import replace
+
+import pytest
+
+from merit_opt.models.footprint import VideoShape, footprint
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_sizes_are_those_of_the_real_features_and_weights(
+    tiny_pair_live, small_packs, dtype, tiny_source
+):
+    found = footprint(replace(tiny_source, dtype=dtype), [VideoShape(16, 56, 56, 8.0)] * 12)
+    tokens = [p.features.tokens for p in small_packs]
+    width = 4 if dtype else 2
+    assert found.visual_tokens == sum(len(t) for t in tokens)
+    assert found.features == found.level == sum(t.numel() for t in tokens) * width
+    layers = tiny_pair_live.model.get_decoder().layers
+    attention = sum(p.numel() for layer in layers for p in layer.self_attn.parameters())
+    assert found.attention == attention * width
+
+
+def test_nothing_is_nothing(tiny_source):
+    assert footprint(tiny_source, []).features == 0
