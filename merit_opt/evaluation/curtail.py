@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from merit_opt.evaluation.evaluation import Evaluation, Measure, Score
+from merit_opt.evaluation.evaluation import Measure, Score
 from merit_opt.evaluation.yardstick import GREATEST, Yardstick
 
 
@@ -51,16 +51,17 @@ class MissHistory:
     def __init__(self, yardstick: Yardstick) -> None:
         self._measure: Measure = yardstick.objective.score
         self._sums: dict[str, float] = {}
-        self._count = 0
-        self.add(yardstick.base)
+        self._counts: dict[str, int] = {}
+        self.add(yardstick.base.by_id)
 
-    def add(self, evaluation: Evaluation) -> None:
-        """Learn from a complete evaluation."""
-        self._count += 1
-        for i, number in evaluation.measured(self._measure).items():
-            self._sums[i] = self._sums.get(i, 0.0) + GREATEST[self._measure] - number
+    def add(self, scores: Mapping[str, Score]) -> None:
+        """Learn from the scores of an evaluation, complete or curtailed."""
+        for i, score in scores.items():
+            if (number := score.measured(self._measure)) is not None:
+                self._sums[i] = self._sums.get(i, 0.0) + GREATEST[self._measure] - number
+                self._counts[i] = self._counts.get(i, 0) + 1
 
     @property
     def misses(self) -> Mapping[str, float]:
         """Sample id -> mean miss."""
-        return {i: total / self._count for i, total in self._sums.items()}
+        return {i: total / self._counts[i] for i, total in self._sums.items()}

@@ -29,6 +29,7 @@ from merit_opt.models.source import Place
 from merit_opt.recipe.recipe import Recipe
 
 LAYOUT = "pack/1"
+CURTAILED = "curtailed"
 GIB = 1024**3
 
 
@@ -158,9 +159,11 @@ class Engine:
         """As `evaluate`, but stopped as soon as `curtailment` says that it cannot win."""
         return self._evaluate(recipe, suite, curtailment)
 
-    def known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
-        """The complete evaluation of an earlier trial, if the cache still has it."""
-        return self._cache.get(self._key(recipe, suite))
+    def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
+        """Sample id -> score of an earlier evaluation, complete or curtailed, if it is cached."""
+        key = self._key(recipe, suite)
+        known = self._cache.get(key) or self._cache.get((*key, CURTAILED))
+        return {} if known is None else known.by_id
 
     def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
         return (self._pair.digest, recipe.digest, suite.digest, self._digest)
@@ -168,7 +171,8 @@ class Engine:
     def _evaluate(
         self, recipe: Recipe, suite: Suite, curtailment: Curtailment | None
     ) -> Evaluation | Curtailed:
-        known = self.known(recipe, suite)
+        key = self._key(recipe, suite)
+        known = self._cache.get(key)
         if known is not None and not known.unscored:
             return known
         prepared = self._prepare(suite)
@@ -177,13 +181,15 @@ class Engine:
         scores, cost = self._scores(recipe, suite, prepared, curtailment)
         if curtailment is not None and cost.questions_saved:
             bound = curtailment.yardstick.bound(scores)
+            asked = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
+            self._cache.put((*key, CURTAILED), asked)
             return Curtailed(suite.digest, recipe.digest, scores, bound, cost)
         scores |= {i: Score(value=None, why=why) for i, why in prepared.excluded.items()}
         ids = tuple(s.id for s in suite.samples)
         evaluation = Evaluation(
             suite.digest, recipe.digest, ids, tuple(scores[i] for i in ids), cost
         )
-        self._cache.put(self._key(recipe, suite), evaluation)
+        self._cache.put(key, evaluation)
         return evaluation
 
     def _prepare(self, suite: Suite) -> Prepared:

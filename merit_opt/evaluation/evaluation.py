@@ -59,14 +59,18 @@ class Evaluation:
     cost: Cost | None = field(default=None, compare=False)
 
     @property
+    def by_id(self) -> dict[str, Score]:
+        """Sample id -> score."""
+        return dict(zip(self.ids, self.scores, strict=True))
+
+    @property
     def unscored(self) -> dict[str, str]:
         """Sample id -> why, for the samples that could not be scored."""
-        pairs = zip(self.ids, self.scores, strict=True)
-        return {i: score.why for i, score in pairs if score.value is None}
+        return {i: score.why for i, score in self.by_id.items() if score.value is None}
 
     def measured(self, measure: Measure) -> dict[str, float]:
         """Sample id -> number, for the samples that were scored."""
-        pairs = ((i, s.measured(measure)) for i, s in zip(self.ids, self.scores, strict=True))
+        pairs = ((i, score.measured(measure)) for i, score in self.by_id.items())
         return {i: number for i, number in pairs if number is not None}
 
 

@@ -233,9 +233,7 @@ def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
     """What earlier sessions of the study learned about its samples."""
     history = MissHistory(yardstick)
     for record in _told(study).values():
-        known = engine.known(record.recipe, yardstick.suite)
-        if record.state == "COMPLETE" and known is not None:
-            history.add(known)
+        history.add(engine.known_scores(record.recipe, yardstick.suite))
     return history
 
 

@@ -102,10 +102,10 @@ class _Outcome:
 
 def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
     cost = {} if found.cost is None else found.cost.numbers
+    if bench.history is not None:
+        bench.history.add(found.scores if isinstance(found, Curtailed) else found.by_id)
     if isinstance(found, Curtailed):
         return _Outcome(TrialState.PRUNED, metrics={"bound": found.bound}, cost=cost)
-    if bench.history is not None:
-        bench.history.add(found)
     return _Outcome(
         TrialState.COMPLETE,
         value=bench.yardstick.value(found),

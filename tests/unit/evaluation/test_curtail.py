@@ -94,8 +94,9 @@ def curtailed(rule, incumbent, scores, history):
     for index in stop.order(packs):
         asked |= {i: known[i] for i in packs[index][0]}
         if len(asked) < len(IDS) and stop.is_hopeless(asked):
+            history.add(asked)
             return None, len(asked)
-    history.add(evaluation(scores))
+    history.add(known)
     return in_full(rule, incumbent, scores), len(asked)
 
 
@@ -140,11 +141,12 @@ def test_videos_are_asked_in_the_order_that_lowers_the_bound_soonest():
     assert stop.order(packs) == [3, 2, 1, 0]
 
 
-def test_history_is_the_mean_miss_of_complete_evaluations():
+def test_history_is_the_mean_miss_of_the_scores_seen():
     rule = yardstick("probability", 2.0, constant(0.5))
     history = MissHistory(rule)
-    history.add(evaluation(constant(0.9)))
-    assert history.misses == pytest.approx(dict.fromkeys(IDS, 0.3))
+    history.add({IDS[0]: constant(0.9)[0], IDS[1]: Score(None, why="gone")})
+    expected = dict.fromkeys(IDS, 0.5) | {IDS[0]: 0.3}
+    assert history.misses == pytest.approx(expected)
 
 
 def test_every_measure_has_its_greatest_score():
@@ -165,7 +167,9 @@ def test_a_curtailed_trial_has_a_true_bound_and_no_value(engine, small_suite, me
     assert isinstance(found, Curtailed)
     assert found.cost.questions + found.cost.questions_saved == len(small_suite.samples)
     assert found.cost.questions == len(found.scores) < len(small_suite.samples)
+    assert asked.known_scores(worse, small_suite) == found.scores
     full = asked.evaluate(worse, small_suite)
+    assert asked.known_scores(worse, small_suite) == full.by_id
     assert yardstick.value(full) <= found.bound <= leader
     known = dict(zip(full.ids, full.scores, strict=True))
     assert {i: known[i] for i in found.scores} == found.scores

@@ -85,6 +85,7 @@ class FakeEngine:
     """Measures at once and remembers what it was asked."""
 
     asked: list[tuple[Recipe, Suite]] = field(default_factory=list)
+    cached: dict[tuple[Recipe, str], Mapping[str, Score]] = field(default_factory=dict)
     before: Callable[[Recipe, int], None] = lambda recipe, count: None
     made: int = 0
 
@@ -101,7 +102,9 @@ class FakeEngine:
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         self.asked.append((recipe, suite))
         self.before(recipe, len(self.asked))
-        return measure(recipe, suite)
+        found = measure(recipe, suite)
+        self.cached[recipe, suite.digest] = found.by_id
+        return found
 
     def evaluate_unless(
         self, recipe: Recipe, suite: Suite, curtailment: Curtailment
@@ -113,12 +116,13 @@ class FakeEngine:
         for index in curtailment.order(packs):
             if curtailment.is_hopeless(scores):
                 bound = curtailment.yardstick.bound(scores)
+                self.cached[recipe, suite.digest] = scores
                 return Curtailed(suite.digest, recipe.digest, scores, bound, NO_COST)
             scores[found.ids[index]] = known[found.ids[index]]
         return found
 
-    def known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
-        return measure(recipe, suite) if (recipe, suite) in self.asked else None
+    def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
+        return self.cached.get((recipe, suite.digest), {})
 
 
 @dataclass

@@ -86,6 +86,7 @@ def test_a_curtailed_study_stopped_and_resumed_equals_an_uninterrupted_one(
     other = replace(
         world, folder=tmp_path / "other", storage=InMemoryStorage(), engine=type(world.engine)()
     )
+    states = [t.state for t in world.study().trials]
 
     def interrupt(recipe, count):
         if count == 27:
@@ -100,6 +101,8 @@ def test_a_curtailed_study_stopped_and_resumed_equals_an_uninterrupted_one(
         assert resumed[key] == whole[key]
     assert resumed["best"] | {"number": 0} == whole["best"] | {"number": 0}
     assert resumed["trials"] == whole["trials"] | {"failed": 1}
+    found = [t.state for t in other.study().trials if t.state != TrialState.FAIL]
+    assert found == states
     assert whole["trials"]["pruned"] > 0
 
 
