@@ -17,6 +17,7 @@ from merit_opt.data.video import MediaError, read_video
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import EngineSettings
 from merit_opt.models.device import resolve_device
+from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import VideoShape, footprint
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import PARTS
@@ -113,9 +114,10 @@ def _engine_lines(
     yield repr(settings)
     try:
         source = pair()
-        found = footprint(source, shapes)
+        _ = source.alignment
     except UserError:  # the pair's own problem, told already
         return
+    found = footprint(source, shapes)
     levels = settings.levels
     useful = source.alignment.n_layers - 1
     fitting = min(useful, (levels.device + levels.host) // max(1, found.level))
@@ -135,7 +137,8 @@ def _engine_lines(
             f"engine.features_gib={settings.features_gib:g}; raise it, or they are computed again "
             "in every process"
         )
-    if found.features > (free := shutil.disk_usage(outputs.root).free):
+    store = FeatureStore(outputs.features, int(settings.features_gib * GIB))
+    if found.features - store.size > (free := shutil.disk_usage(outputs.root).free):
         raise UserError(
             f"the visual features of the suite take {_size(found.features)}, and {outputs.root} "
             f"has {_size(free)} free; choose another output_dir="

@@ -8,6 +8,7 @@ from pathlib import Path
 from merit_opt.cli.build import Factory
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import FEATURES
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource, Place
 from merit_opt.recipe.recipe import Recipe
@@ -35,6 +36,11 @@ class Outputs:
     def cache(self) -> Path:
         """Rendered clips, visual features and evaluations; safe to delete."""
         return self.root / "cache"
+
+    @property
+    def features(self) -> Path:
+        """Frozen visual features."""
+        return self.cache / FEATURES
 
     def study(self, name: str) -> Path:
         """A study's folder.

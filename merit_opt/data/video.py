@@ -12,8 +12,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from merit_opt.data.frames import Sampling, frame_indices
@@ -64,9 +66,13 @@ def read_video(path: Path, count: int | None) -> Video:
     Raises:
         MediaError: The file is missing, empty, corrupt or holds no video.
     """
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:
+        raise MediaError(path, f"{error.strerror}; see who may read it") from error
+    if size is None:
         raise MediaError(path, "no such file; see where the videos were unpacked")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise MediaError(path, "the file is empty; download it again")
     reason = ""
     for decoder in _decoders():
@@ -104,15 +110,20 @@ def _read_with_av(path: Path, count: int | None) -> Video:
 
 def _fps(path: Path) -> float:
     with av.open(str(path)) as container:
-        return float(container.streams.video[0].average_rate or FPS_UNKNOWN)
+        return float(_stream(container).average_rate or FPS_UNKNOWN)
+
+
+def _stream(container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise ValueError("it holds no video stream")
+    return stream
 
 
 def _decoded(path: Path) -> Iterator[VideoFrame]:
     with av.open(str(path)) as container:
-        stream = container.streams.best("video")
-        if stream is None:
-            raise ValueError("it holds no video stream")
-        yield from (f for f in container.decode(stream) if isinstance(f, VideoFrame))
+        stream = _stream(container)
+        yield from container.decode(stream)
 
 
 def _upright(frame: VideoFrame) -> Frames:

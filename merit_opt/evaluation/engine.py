@@ -30,6 +30,7 @@ from merit_opt.recipe.recipe import Recipe
 
 LAYOUT = "pack/1"
 CURTAILED = "curtailed"
+FEATURES = "features"
 GIB = 1024**3
 
 
@@ -119,7 +120,7 @@ class Engine:
         self._cache = EvaluationCache(cache / "evaluations")
         self._preparer = Preparer(
             pair,
-            FeatureStore(cache / "features", int(settings.features_gib * GIB)),
+            FeatureStore(cache / FEATURES, int(settings.features_gib * GIB)),
             threads=settings.threads,
             max_unscored=settings.max_unscored,
             reporter=reporter,
@@ -130,6 +131,7 @@ class Engine:
         self._levels: tuple[str, HiddenLevels] | None = None
         self._switch: Switch | None = None
         self._exit = ExitStack()
+        self._matrix_rate = matrix_rate(pair.device, pair.model.dtype)
 
     def __enter__(self) -> Self:
         """Take hold of the live model."""
@@ -148,16 +150,28 @@ class Engine:
             TrialFailed: The model's numbers are not finite, or memory does not suffice.
             UserError: Too many of the suite's samples cannot be asked.
         """
-        found = self._evaluate(recipe, suite, None)
-        if isinstance(found, Curtailed):
-            raise RuntimeError("an evaluation was curtailed that nothing could curtail")
-        return found
+        known = self._known(recipe, suite)
+        if known is not None:
+            return known
+        prepared = self._prepare(suite)
+        scores, cost = self._scores(recipe, suite, prepared, None)
+        return self._keep(recipe, suite, prepared, scores, cost)
 
     def evaluate_unless(
         self, recipe: Recipe, suite: Suite, curtailment: Curtailment
     ) -> Evaluation | Curtailed:
         """As `evaluate`, but stopped as soon as `curtailment` says that it cannot win."""
-        return self._evaluate(recipe, suite, curtailment)
+        known = self._known(recipe, suite)
+        if known is not None:
+            return known
+        prepared = self._prepare(suite)
+        scores, cost = self._scores(recipe, suite, prepared, curtailment)
+        if len(scores) + len(prepared.excluded) == len(suite.samples):
+            return self._keep(recipe, suite, prepared, scores, cost)
+        asked = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
+        self._cache.put((*self._key(recipe, suite), CURTAILED), asked)
+        bound = curtailment.yardstick.bound(scores)
+        return Curtailed(suite.digest, recipe.digest, scores, bound, cost)
 
     def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
         """Sample id -> score of an earlier evaluation, complete or curtailed, if it is cached."""
@@ -168,28 +182,28 @@ class Engine:
     def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
         return (self._pair.digest, recipe.digest, suite.digest, self._digest)
 
-    def _evaluate(
-        self, recipe: Recipe, suite: Suite, curtailment: Curtailment | None
-    ) -> Evaluation | Curtailed:
-        key = self._key(recipe, suite)
-        known = self._cache.get(key)
-        if known is not None and not known.unscored:
+    def _known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
+        """The cached evaluation, unless it left out samples that could be asked now."""
+        known = self._cache.get(self._key(recipe, suite))
+        if known is None or not known.unscored:
             return known
-        prepared = self._prepare(suite)
-        if known is not None and known.unscored == prepared.excluded:
-            return known
-        scores, cost = self._scores(recipe, suite, prepared, curtailment)
-        if curtailment is not None and cost.questions_saved:
-            bound = curtailment.yardstick.bound(scores)
-            asked = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
-            self._cache.put((*key, CURTAILED), asked)
-            return Curtailed(suite.digest, recipe.digest, scores, bound, cost)
-        scores |= {i: Score(value=None, why=why) for i, why in prepared.excluded.items()}
+        return known if known.unscored == self._prepare(suite).excluded else None
+
+    def _keep(
+        self,
+        recipe: Recipe,
+        suite: Suite,
+        prepared: Prepared,
+        scores: Mapping[str, Score],
+        cost: Cost,
+    ) -> Evaluation:
+        left_out = {i: Score(value=None, why=why) for i, why in prepared.excluded.items()}
         ids = tuple(s.id for s in suite.samples)
+        all_scores = {**scores, **left_out}
         evaluation = Evaluation(
-            suite.digest, recipe.digest, ids, tuple(scores[i] for i in ids), cost
+            suite.digest, recipe.digest, ids, tuple(all_scores[i] for i in ids), cost
         )
-        self._cache.put(key, evaluation)
+        self._cache.put(self._key(recipe, suite), evaluation)
         return evaluation
 
     def _prepare(self, suite: Suite) -> Prepared:
@@ -224,6 +238,7 @@ class Engine:
         try:
             with meter.stage("switch"):
                 self._switch(recipe)
+                _wait(self._pair.device)
             for pack in _ordered(prepared.packs, curtailment):
                 answers = self._answers(pack, recipe, levels, meter)
                 with meter.stage("score"):
@@ -231,10 +246,10 @@ class Engine:
                     if curtailment is not None and curtailment.is_hopeless(scores):
                         break
         except torch.OutOfMemoryError as error:
-            raise TrialFailed(f"out of memory, with half the questions too: {error}") from error
+            tried = ", with half the questions of a video too" if meter.halved else ""
+            raise TrialFailed(f"out of memory{tried}: {error}") from error
         asked = sum(len(p.questions) for p in prepared.packs)
-        rate = matrix_rate(self._pair.device, self._pair.model.dtype)
-        return scores, meter.total(asked=asked, matrix_rate=rate)
+        return scores, meter.total(asked=asked, matrix_rate=self._matrix_rate)
 
     def _answers(
         self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
@@ -251,6 +266,7 @@ class Engine:
         except torch.OutOfMemoryError:
             if len(pack.questions) == 1:
                 raise
+        levels.forget(pack)
         torch.cuda.empty_cache()
         self._halved[pack] = pack.halves()
         self._reporter.warn(
@@ -280,3 +296,9 @@ def _ordered(packs: Sequence[Pack], curtailment: Curtailment | None) -> Sequence
         return packs
     sizes = [([q.id for q in p.questions], p.rows) for p in packs]
     return [packs[i] for i in curtailment.order(sizes)]
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was told, so that the next stage's time is its own."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

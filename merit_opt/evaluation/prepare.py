@@ -1,6 +1,6 @@
 """From a suite to packs: everything that is the same for all recipes, done once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError, read_video
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.video_inputs import VideoRefused
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.pack import Pack, Question, pack
 from merit_opt.models.pair import ModelPair
@@ -80,7 +81,7 @@ class Preparer:
                 excluded |= {s.id: str(features) for s in samples}
                 continue
             questions = [self._question(s, suite.prompt, features) for s in samples]
-            excluded |= {q.id: self._too_long(q) for q in questions if self._too_long(q)}
+            excluded |= {q.id: why for q in questions if (why := self._too_long(q))}
             if asked := [q for q in questions if q.id not in excluded]:
                 packs.append(pack(asked, features))
         self._refuse_if_too_many(suite, excluded)
@@ -99,7 +100,7 @@ class Preparer:
         video = read_video(media.path, frames)
         try:
             return self._pair.family.encode_video(self._pair.model, self._pair.processor, video)
-        except ValueError as error:  # how processors refuse a video, one too short for instance
+        except VideoRefused as error:
             raise MediaError(media.path, f"this model's processor refuses it ({error})") from error
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
@@ -133,12 +134,7 @@ class Preparer:
 
 def _by_media(samples: Sequence[Sample]) -> dict[Media, list[Sample]]:
     groups: dict[Media, list[Sample]] = {}
-    for media, sample in _with_media(samples):
-        groups.setdefault(media, []).append(sample)
-    return groups
-
-
-def _with_media(samples: Sequence[Sample]) -> Iterator[tuple[Media, Sample]]:
     for sample in samples:
         (media,) = sample.media
-        yield media, sample
+        groups.setdefault(media, []).append(sample)
+    return groups

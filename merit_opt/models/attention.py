@@ -29,8 +29,7 @@ class PackLayout:
 
 def pack_layout(prefix: int, suffixes: Sequence[int], device: torch.device) -> PackLayout:
     """Suffix rows see the whole prefix, and of the suffixes their own up to themselves."""
-    lengths = torch.tensor(suffixes, device=device)
-    owner = torch.arange(len(suffixes), device=device).repeat_interleave(lengths)
+    owner = torch.tensor([i for i, n in enumerate(suffixes) for _ in range(n)], device=device)
     own = (owner[:, None] == owner[None]).tril()
     mask = torch.cat([own.new_ones(len(owner), prefix), own], dim=1)
     return PackLayout(prefix, mask[None, None])

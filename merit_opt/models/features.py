@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,29 +25,35 @@ from merit_opt.errors import UserError
 from merit_opt.models.families.family import VideoFeatures
 from merit_opt.models.pair import ModelPair
 
+FORMAT = "features/1"
 SUFFIX = ".safetensors"
 LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
 LOCKS = 64
+LOOKS = 64
+WRITING = ".writing-"
+ABANDONED_SECONDS = 3600.0
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
-@dataclass(frozen=True, slots=True)
 class FeatureStore:
     """Features by a key that names everything that shapes them.
 
-    Attributes:
+    Args:
         folder: Where the files lie; safe to delete.
-        limit: Bytes the files may take together, at least 1; the least recently used go first.
+        limit: Bytes the files may take together, at least 1; the least recently used go first. A
+            process may write a 64th more before it looks again.
 
     Raises:
         UserError: The limit is below 1.
     """
 
-    folder: Path
-    limit: int
-
-    def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise UserError(f"the features' size limit must be above 0, got {self.limit} bytes")
+    def __init__(self, folder: Path, limit: int) -> None:
+        if limit < 1:
+            raise UserError(f"the features' size limit must be above 0, got {limit} bytes")
+        self.folder = folder
+        self._limit = limit
+        self._unchecked = limit
 
     def get(self, key: str, build: Callable[[], VideoFeatures]) -> VideoFeatures:
         """The features of `key`, built by the first process that asks while others wait.
@@ -60,37 +67,61 @@ class FeatureStore:
         path = self.folder / f"{key}{SUFFIX}"
         if (known := _read(path, key)) is not None:
             return known
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{int(key, 16) % LOCKS:02d}.lock"):
-                if (known := _read(path, key)) is not None:
-                    return known
+        with self._held(f"{int(key, 16) % LOCKS:02d}"):
+            if (known := _read(path, key)) is not None:
+                return known
+            features = build()
+            with self._told():
                 path.unlink(missing_ok=True)
-                _write(path, key, build())
-            self._evict(path)
+                _write(path, key, features)
+                self._unchecked += path.stat().st_size
+            written = _read(path, key)
+        if written is None:
+            raise UserError(
+                f"{path} was damaged as soon as it was written; check the disk, or choose another "
+                "output_dir="
+            )
+        if self._unchecked * LOOKS > self._limit:
+            with self._told():
+                self._evict(path)
+        return written
+
+    @property
+    def size(self) -> int:
+        """Bytes that the files take now."""
+        return sum(file.size for file in _files(self.folder))
+
+    @contextmanager
+    def _held(self, name: str) -> Generator[None]:
+        lock = FileLock(self.folder / f"{name}.lock")
+        with self._told():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """A folder that cannot be used is a sentence."""
+        try:
+            yield
         except OSError as error:
             raise UserError(
                 f"cannot keep visual features in {self.folder}: {error.strerror or error}; free "
                 "some space, or choose another output_dir="
             ) from error
-        if (written := _read(path, key)) is None:
-            raise UserError(
-                f"{path} was damaged as soon as it was written; check the disk, or choose another "
-                "output_dir="
-            )
-        return written
-
-    def has(self, key: str) -> bool:
-        """Whether a file of `key` is there."""
-        return (self.folder / f"{key}{SUFFIX}").exists()
 
     def _evict(self, newest: Path) -> None:
         """Remove files until the rest fits; a process that has one mapped keeps its pages."""
-        with FileLock(self.folder / "evict.lock"):
+        self._unchecked = 0
+        with self._held("evict"):
+            _remove_abandoned(self.folder)
             files = sorted(_files(self.folder), key=lambda f: (f.path != newest, f.used))
             total = sum(f.size for f in files)
             for file in (f for f in files if f.path != newest):
-                if total <= self.limit:
+                if total <= self._limit:
                     return
                 file.path.unlink(missing_ok=True)
                 total -= file.size
@@ -99,13 +130,17 @@ class FeatureStore:
 def feature_identity(pair: ModelPair, threads: int) -> str:
     """24 hex digits over all that shapes features but the video.
 
-    Weights of the vision side, processor, dtype, device type, threads and libraries.
+    Weights and configuration of the vision side, processor, dtype, device type, threads, libraries
+    and the version of this module's files.
     """
-    video_processor: Any = pair.processor.video_processor
+    config: dict[str, Any] = pair.model.config.to_dict()
     facts = {
+        "format": FORMAT,
         "family": pair.family.model_type,
         "weights": _vision_digest(pair.model),
-        "processor": {k: repr(v) for k, v in sorted(video_processor.to_dict().items())},
+        "config": {k: repr(v) for k, v in config.items() if k != "text_config"},
+        "attention": pair.model.config.vision_config._attn_implementation,
+        "processor": {k: repr(v) for k, v in pair.processor.to_dict().items()},
         "dtype": str(pair.model.dtype),
         "device": pair.device.type,
         "threads": threads,
@@ -132,7 +167,7 @@ def _digest(value: object) -> str:
 
 
 def _vision_digest(model: Any) -> str:
-    """Over every parameter and kept buffer outside the decoder and the head."""
+    """Over every parameter and buffer outside the decoder and the head."""
     decoder = {id(t) for t in (*model.get_decoder().parameters(), *model.get_decoder().buffers())}
     head = {id(t) for t in model.get_output_embeddings().parameters()}
     digest = hashlib.sha256()
@@ -180,14 +215,14 @@ def _write(path: Path, key: str, features: VideoFeatures) -> None:
         "tokens": features.tokens,
         **{f"deepstack.{i}": level for i, level in enumerate(features.deepstack)},
     }
-    temporary = path.with_name(f".{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}")
     try:
         save_file(
             {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             temporary,
             metadata={"features": json.dumps(facts)},
         )
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_UMASK)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -203,6 +238,14 @@ class _File:
     path: Path
     size: int
     used: float
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What killed processes were writing."""
+    for path in folder.glob(f"{WRITING}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _files(folder: Path) -> Iterator[_File]:

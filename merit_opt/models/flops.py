@@ -2,11 +2,9 @@
 
 import time
 from functools import cache
-from typing import Any
 
 import torch
 
-from merit_opt.models.alignment import decoder_layers
 from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
 
@@ -23,7 +21,7 @@ def forward_flops(pair: ModelPair, pack: Pack, start: int) -> float:
     config = pair.model.get_decoder().config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attention = 4.0 * config.num_attention_heads * width * pack.attended
-    layers = _matrix_weights(pair)
+    layers = pair.matrix_weights
     every = sum(2.0 * pack.rows * (own + mlp) + attention for own, mlp in layers[start:-1])
     own, mlp = layers[-1]
     return every + 2.0 * (pack.rows * own + len(pack.questions) * mlp) + attention
@@ -31,9 +29,11 @@ def forward_flops(pair: ModelPair, pack: Pack, start: int) -> float:
 
 @cache
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large square matrix product, the best of five: what this device can reach."""
+    """FLOP/s of a large product of random square matrices, the best of five after a first one."""
     side = SIDE[device.type]
-    one = torch.ones(side, side, dtype=dtype, device=device)
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(side, side, generator=generator).to(device, dtype)
+    _seconds(one)
     fastest = min(_seconds(one) for _ in range(REPEATS))
     return 2.0 * side**3 / fastest
 
@@ -43,15 +43,3 @@ def _seconds(matrix: torch.Tensor) -> float:
     product = matrix @ matrix
     product[0, 0].item()
     return time.perf_counter() - started
-
-
-@cache
-def _matrix_weights(pair: ModelPair) -> tuple[tuple[int, int], ...]:
-    """Weights of each decoder layer's matrices: of its attention, of its MLP."""
-    return tuple(
-        (_matrices(layer.self_attn), _matrices(layer.mlp)) for layer in decoder_layers(pair.model)
-    )
-
-
-def _matrices(module: Any) -> int:
-    return sum(p.numel() for p in module.parameters() if p.ndim == 2)

@@ -12,8 +12,9 @@ from transformers import AutoModelForImageTextToText
 
 from merit_opt.data.frames import Sampling, frame_indices
 from merit_opt.data.video import Video
+from merit_opt.errors import UserError
 from merit_opt.models.alignment import layer_tensor
-from merit_opt.models.families.video_inputs import video_inputs
+from merit_opt.models.families.video_inputs import VideoRefused, video_inputs
 from merit_opt.models.source import DTYPES, PairSource
 
 
@@ -57,7 +58,7 @@ def footprint(source: PairSource, videos: Iterable[VideoShape]) -> Footprint:
     Visual tokens are counted by the processor itself, on blank frames of each shape.
 
     Raises:
-        UserError: The processor cannot be read.
+        UserError: The processor cannot be read, or refuses videos of a shape.
         PairMismatch: The pair is none.
     """
     config: Any = source.vlm_config
@@ -79,7 +80,13 @@ def footprint(source: PairSource, videos: Iterable[VideoShape]) -> Footprint:
 def _tokens(processor: Any, shape: VideoShape) -> int:
     blank = np.zeros((shape.frames, shape.height, shape.width, 3), dtype=np.uint8)
     sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
-    _, placeholder = video_inputs(processor, Video(blank, sampling))
+    try:
+        _, placeholder = video_inputs(processor, Video(blank, sampling))
+    except VideoRefused as error:
+        raise UserError(
+            f"this model's processor refuses {shape.frames} frames of {shape.height} x "
+            f"{shape.width}: {error}"
+        ) from error
     return placeholder.count(processor.video_token)
 
 

@@ -12,6 +12,7 @@ from merit_opt.models.attention import PackLayout, pack_layout, packed
 from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import letter_ids
+from merit_opt.models.rope import require_float32_rope
 
 
 def embed(pair: ModelPair, pack: Pack) -> Tensor:
@@ -104,7 +105,7 @@ class _State:
 
 def _state(pair: ModelPair, pack: Pack, hidden: Tensor) -> _State:
     decoder = pair.model.get_decoder()
-    _require_float32_rope(decoder)
+    require_float32_rope(decoder.rotary_emb)
     return _State(
         hidden,
         decoder.rotary_emb(hidden, _batched(pack.position_ids.to(hidden.device))),
@@ -136,8 +137,8 @@ def letter_log_probabilities(pair: ModelPair, pack: Pack, read: Tensor) -> list[
     for row, question in zip(rows, pack.questions, strict=True):
         if not torch.isfinite(row).all():
             raise TrialFailed(
-                f"sample {question.id}: logits are not finite, from layer "
-                f"{_first_non_finite_layer(pair, pack)} on"
+                f"sample {question.id}: logits are not finite, from "
+                f"{_first_non_finite(pair, pack)} on"
             )
     return [row.tolist() for row in rows]
 
@@ -155,15 +156,12 @@ def _deepstack(pack: Pack, hidden: Tensor, layer: int) -> Tensor:
     return hidden
 
 
-def _require_float32_rope(decoder: Any) -> None:
-    if (dtype := decoder.rotary_emb.inv_freq.dtype) != torch.float32:
-        raise RuntimeError(f"rotary_emb.inv_freq is {dtype}, expected float32: load, never cast")
-
-
-def _first_non_finite_layer(pair: ModelPair, pack: Pack) -> int:
+def _first_non_finite(pair: ModelPair, pack: Pack) -> str:
     hidden = embed(pair, pack)
+    if not torch.isfinite(hidden).all():
+        return "the embeddings and visual features"
     for layer in range(pair.n_layers):
         hidden = run_layers(pair, pack, hidden, layer, layer + 1)
         if not torch.isfinite(hidden).all():
-            return layer
-    return pair.n_layers
+            return f"layer {layer}"
+    return "the final norm and head"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from merit_opt.errors import UserError
@@ -18,6 +17,18 @@ from merit_opt.recipe.recipe import LayerMerge, Recipe
 Prefix = tuple[LayerMerge, ...]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Kept:
+    """[1, rows, hidden] and where it lies."""
+
+    hidden: Tensor
+    is_on_host: bool
+
+
+States = dict[tuple[int, Pack], _Kept]
+"""By level and pack."""
+
+
 @dataclass(frozen=True, slots=True)
 class LevelBudget:
     """How much may be kept.
@@ -25,8 +36,9 @@ class LevelBudget:
     Attributes:
         device: Bytes on the model's device; at least 0.
         host: Bytes in host memory once the device's are spent; at least 0.
-        prefixes: Beginnings of merged recipes to keep beside the unmerged model's; at least 0.
-            They pay where a sampler changes few layers of a recipe it knows, and nowhere else.
+        prefixes: Merged recipes whose states are kept beside the unmerged model's, within the same
+            bytes; at least 0. They pay where a sampler changes few layers of a recipe it knows,
+            and nowhere else.
     """
 
     device: int
@@ -73,14 +85,14 @@ def _cost(starts: Mapping[int, float], level: int, following: float) -> float:
 class HiddenLevels:
     """Hidden states of packs at chosen levels, by the merged layers below them.
 
-    States of the unmerged model stay; those of merged beginnings give way to newer ones.
+    States of the unmerged model stay; those of merged recipes give way to newer recipes'.
     """
 
     def __init__(self, levels: tuple[int, ...], budget: LevelBudget) -> None:
         self._levels = levels
         self._budget = budget
-        self._base: dict[tuple[int, Pack], Tensor] = {}
-        self._merged: OrderedDict[Prefix, dict[Pack, Tensor]] = OrderedDict()
+        self._base: States = {}
+        self._merged: OrderedDict[Recipe, States] = OrderedDict()
         self._device_bytes = 0
         self._host_bytes = 0
         self._is_full = False
@@ -103,16 +115,26 @@ class HiddenLevels:
             below = recipe.layers[:level]
             if self._is_wanted(pack, below):
                 hidden = run_layers(pair, pack, hidden, start, level)
-                self._keep(pack, below, hidden)
+                self._keep(pack, recipe, level, hidden)
                 start = level
         return finish(pair, pack, hidden, start)
 
+    def forget(self, pack: Pack) -> None:
+        """Let go of all that is kept of a pack."""
+        for key in [key for key in self._base if key[1] is pack]:
+            self._release(self._base.pop(key))
+        for states in self._merged.values():
+            for key in [key for key in states if key[1] is pack]:
+                self._release(states.pop(key))
+
     def _find(self, pack: Pack, below: Prefix) -> Tensor | None:
+        key = len(below), pack
         if _is_base(below):
-            return self._base.get((len(below), pack))
-        if below in self._merged:
-            self._merged.move_to_end(below)
-            return self._merged[below].get(pack)
+            return self._base[key].hidden if key in self._base else None
+        for recipe, states in self._merged.items():
+            if key in states and recipe.layers[: len(below)] == below:
+                self._merged.move_to_end(recipe)
+                return states[key].hidden
         return None
 
     def _is_wanted(self, pack: Pack, below: Prefix) -> bool:
@@ -120,25 +142,36 @@ class HiddenLevels:
             return self._budget.prefixes > 0
         return (len(below), pack) not in self._base and not self._is_full
 
-    def _keep(self, pack: Pack, below: Prefix, hidden: Tensor) -> None:
-        if not _is_base(below):
-            self._merged.setdefault(below, {})[pack] = hidden
+    def _keep(self, pack: Pack, recipe: Recipe, level: int, hidden: Tensor) -> None:
+        if _is_base(recipe.layers[:level]):
+            states = self._base
+        else:
+            states = self._merged.setdefault(recipe, {})
             while len(self._merged) > self._budget.prefixes:
-                self._merged.popitem(last=False)
-        elif (placed := self._placed(hidden)) is not None:
-            self._base[len(below), pack] = placed
+                _, oldest = self._merged.popitem(last=False)
+                for kept in oldest.values():
+                    self._release(kept)
+        if (placed := self._placed(hidden)) is not None:
+            states[level, pack] = placed
 
-    def _placed(self, hidden: Tensor) -> Tensor | None:
-        size = hidden.numel() * hidden.element_size()
-        if self._device_bytes + size <= self._budget.device:
-            self._device_bytes += size
-            return hidden
-        if self._host_bytes + size <= self._budget.host:
-            self._host_bytes += size
+    def _placed(self, hidden: Tensor) -> _Kept | None:
+        if self._device_bytes + hidden.nbytes <= self._budget.device:
+            self._device_bytes += hidden.nbytes
+            return _Kept(hidden, is_on_host=False)
+        if self._host_bytes + hidden.nbytes <= self._budget.host:
+            self._host_bytes += hidden.nbytes
             host = hidden.cpu()
-            return host.pin_memory() if torch.cuda.is_available() else host
+            pinned = host.pin_memory() if hidden.device.type == "cuda" else host
+            return _Kept(pinned, is_on_host=True)
         self._is_full = True
         return None
+
+    def _release(self, kept: _Kept) -> None:
+        self._is_full = False
+        if kept.is_on_host:
+            self._host_bytes -= kept.hidden.nbytes
+        else:
+            self._device_bytes -= kept.hidden.nbytes
 
 
 def _is_base(below: Prefix) -> bool:

@@ -21,7 +21,7 @@ class LiveMerge:
     """The VLM's language model with the backbone's tensors at hand.
 
     The VLM's own attention is kept beside the live one once a recipe has touched it; the rest,
-    four fifths of a layer, only while a recipe changes it.
+    four fifths of a layer, on the host, and only while a recipe changes it.
     """
 
     def __init__(self, model: nn.Module, backbone: Weights, alignment: Alignment) -> None:
@@ -92,10 +92,12 @@ class LiveMerge:
     def _write(self, tensor: AlignedTensor, rule: Rule) -> None:
         live = layer_tensor(self._model, tensor)
         if tensor not in self._originals:
-            self._originals[tensor] = live.detach().clone()
+            place = live.device if tensor.part == "attention" else "cpu"
+            self._originals[tensor] = live.detach().to(place, copy=True)
+        original = self._originals[tensor].to(live.device)
         self._applied[tensor] = None  # neither the original nor yet the rule's
         backbone = self._backbone[tensor].to(live.device, non_blocking=True)
-        live.copy_(merge_tensor(rule, self._originals[tensor], backbone))
+        live.copy_(merge_tensor(rule, original, backbone))
         self._applied[tensor] = rule
 
     @torch.no_grad()

@@ -2,11 +2,12 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from merit_opt.models.alignment import Alignment
+from merit_opt.models.alignment import Alignment, decoder_layers
 from merit_opt.models.families.family import Family
 from merit_opt.models.live import LiveMerge, Switch
 from merit_opt.recipe.recipe import Recipe
@@ -37,6 +38,12 @@ class ModelPair:
         """Decoder layers of the language model."""
         return self.alignment.n_layers
 
+    @cached_property
+    def matrix_weights(self) -> tuple[tuple[int, int], ...]:
+        """Weights in each decoder layer's matrices: of its attention, of its MLP."""
+        layers = decoder_layers(self.model)
+        return tuple((_matrices(layer.self_attn), _matrices(layer.mlp)) for layer in layers)
+
     @property
     def device(self) -> torch.device:
         """Where the model's inputs go."""
@@ -49,3 +56,7 @@ class ModelPair:
     def switching(self) -> AbstractContextManager[Switch]:
         """Recipe after recipe inside the block; see `LiveMerge.switching`."""
         return self.live.switching()
+
+
+def _matrices(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters() if p.ndim == 2)

@@ -26,6 +26,7 @@ from merit_opt.models.families.family import Family
 from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
+from merit_opt.models.rope import require_float32_rope
 
 DTYPES = {
     "float32": torch.float32,
@@ -111,7 +112,7 @@ class PairSource:
             device: As torch names it.
             backbone: Where the backbone's attention waits: `device` puts each layer's beside the
                 VLM's, `host` into pinned memory. Its other parts, four fifths of a layer and
-                needed by no proposal, always wait on the host.
+                needed by no proposal, always wait in the mapped file.
 
         Raises:
             UserError: Weights or processor are damaged, or not those that the config describes.
@@ -128,8 +129,10 @@ class PairSource:
             tensor: _placed(
                 layer_tensor(donor, tensor).detach(),
                 layer_tensor(model, tensor).device,
-                backbone if tensor.part == "attention" else "host",
+                backbone,
             )
+            if tensor.part == "attention"
+            else layer_tensor(donor, tensor).detach()
             for tensor in alignment.tensors
         }
         return ModelPair(
@@ -164,17 +167,6 @@ def _placed(tensor: torch.Tensor, device: torch.device, place: Place) -> torch.T
     if place == "device":
         return tensor.to(device)
     return tensor.pin_memory() if device.type == "cuda" else tensor
-
-
-def require_float32_rope(model: torch.nn.Module) -> None:
-    """RoPE frequencies must be float32: a model cast as a whole is silently wrong.
-
-    Raises:
-        RuntimeError: A buffer named inv_freq has another dtype.
-    """
-    for name, buffer in model.named_buffers():
-        if name.endswith("inv_freq") and buffer.dtype != torch.float32:
-            raise RuntimeError(f"{name} is {buffer.dtype}, expected float32: load, never cast")
 
 
 def _require_checkpoint(role: str, folder: Path) -> None:

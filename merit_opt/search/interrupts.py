@@ -52,10 +52,10 @@ def interrupts_allowed() -> Generator[None]:
     if not isinstance(held, _Held):
         yield
         return
-    if held.is_pending:
-        raise KeyboardInterrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if held.is_pending:
+            raise KeyboardInterrupt
         yield
     finally:
         signal.signal(signal.SIGINT, held)

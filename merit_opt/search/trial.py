@@ -116,8 +116,10 @@ def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
 
 def _curtailment(study: Study, trial: Trial, bench: Bench) -> Curtailment | None:
     """When to stop a proposal; an equal value wins for the trial with the smaller number."""
+    if bench.history is None or is_control(trial):
+        return None
     leader = best(study)
-    if bench.history is None or is_control(trial) or leader is None or leader.value is None:
+    if leader is None or leader.value is None:
         return None
     to_beat = leader.value
     if trial.number < leader.number:

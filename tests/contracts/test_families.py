@@ -1,6 +1,6 @@
 """What every family promises: its inputs are the stock processor's.
 
-A new family is one row of `SOURCES` in conftest.py: two small checkpoints of it.
+A new family is one row of `SOURCES` in stock.py: two small checkpoints of it.
 """
 
 from copy import deepcopy

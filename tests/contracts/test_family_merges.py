@@ -15,7 +15,7 @@ from merit_opt.models.features import FeatureStore, feature_identity, feature_ke
 from merit_opt.models.forward import embed
 from merit_opt.models.levels import HiddenLevels, LevelBudget
 from merit_opt.models.pack import pack
-from merit_opt.models.source import require_float32_rope
+from merit_opt.models.rope import require_float32_rope
 from merit_opt.recipe.constructors import attention, base, uniform
 from tests.contracts.stock import (
     answers,
@@ -161,7 +161,7 @@ def test_a_kept_merged_beginning_changes_nothing(either, small_suite, clips):
     n_layers = either.n_layers
     (asked,) = packs_of(either, small_suite, clips, 1)
     for level in range(1, n_layers):
-        levels = HiddenLevels((level,), LevelBudget(0, 0, 1))
+        levels = HiddenLevels((level,), LevelBudget(GIB, 0, 1))
         below = dict.fromkeys(range(level), 0.5)
         one, other = (attention(n_layers, below | {n_layers - 1: c}) for c in (0.25, 1.0))
         for recipe, start in ((one, 0), (other, level), (one, level)):

@@ -35,7 +35,11 @@ class Family(Protocol):
     backbone_types: tuple[str, ...]
 
     def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
-        """What the vision tower and the projector make of one video."""
+        """What the vision tower and the projector make of one video.
+
+        Raises:
+            VideoRefused: The processor cannot take it.
+        """
         ...
 
     def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:

@@ -36,6 +36,11 @@ def same(one, other):
     assert [getattr(one, f) for f in facts] == [getattr(other, f) for f in facts]
 
 
+def held(store):
+    """The keys whose files are there."""
+    return sorted(path.stem for path in store.folder.glob("*.safetensors"))
+
+
 def never():
     raise AssertionError("nothing should be built")
 
@@ -55,16 +60,15 @@ def test_what_was_built_once_is_read_ever_after(store, known):
     same(store.get(KEYS[0], lambda: known), known)
     same(store.get(KEYS[0], never), known)
     same(FeatureStore(store.folder, 1).get(KEYS[0], never), known)
-    assert store.has(KEYS[0])
-    assert not store.has(KEYS[1])
+    assert held(store) == KEYS[:1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_files_are_mapped_not_copied(store, path):
     big = replace(PLAIN, tokens=torch.randn(2000, 512))
-    held = store.get(KEYS[0], lambda: big)
+    mapped = store.get(KEYS[0], lambda: big)
     assert path.name in Path("/proc/self/maps").read_text()
-    assert torch.equal(held.tokens, big.tokens)
+    assert torch.equal(mapped.tokens, big.tokens)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +92,12 @@ def test_a_torn_or_foreign_file_is_dropped_and_built_again(store, path, damage):
     same(store.get(KEYS[0], never), FEATURES)
 
 
-def test_an_error_while_building_passes_and_leaves_nothing(store):
+@pytest.mark.parametrize("error", [ValueError, PermissionError])
+def test_an_error_while_building_passes_and_leaves_nothing(store, error):
     def broken():
-        raise ValueError("no such video")
+        raise error("no such video")
 
-    with pytest.raises(ValueError, match="no such video"):
+    with pytest.raises(error, match="no such video"):
         store.get(KEYS[0], broken)
     assert not list(store.folder.glob("*.safetensors"))
     same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
@@ -112,12 +117,31 @@ def test_the_least_recently_used_go_first(tmp_path):
         age(key, 300 - 100 * i)
     store.get(KEYS[0], never)
     store.get(KEYS[3], lambda: big)
-    assert [store.has(key) for key in KEYS[:4]] == [True, False, True, True]
-    held = store.get(KEYS[2], never)
+    assert held(store) == [KEYS[0], KEYS[2], KEYS[3]]
+    assert store.size == sum(f.stat().st_size for f in tmp_path.glob("*.safetensors"))
+    mapped = store.get(KEYS[2], never)
     tight = FeatureStore(tmp_path, 1)
     tight.get(KEYS[4], lambda: big)
-    assert [store.has(key) for key in KEYS[:5]] == [False, False, False, False, True]
-    assert torch.equal(held.tokens, big.tokens)
+    assert held(store) == [KEYS[4]]
+    assert torch.equal(mapped.tokens, big.tokens)
+
+
+def test_what_a_killed_process_was_writing_is_removed_in_the_end(tmp_path):
+    old, new = tmp_path / ".writing-1", tmp_path / ".writing-2"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    FeatureStore(tmp_path, 2**30).get(KEYS[0], lambda: FEATURES)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_the_folder_is_not_looked_through_for_every_file(tmp_path, monkeypatch):
+    looks = []
+    store = FeatureStore(tmp_path, 2**30)
+    monkeypatch.setattr(features, "_remove_abandoned", looks.append)
+    for key in KEYS:
+        store.get(key, lambda: FEATURES)
+    assert len(looks) == 1
 
 
 def test_a_limit_of_nothing_is_refused(tmp_path):
@@ -211,7 +235,9 @@ def test_a_worker_does_not_wait_for_another_one_s_video(store):
         same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
 
 
-def test_the_identity_changes_with_everything_that_shapes_features(tiny_pair_live, monkeypatch):
+def test_the_identity_changes_with_everything_that_shapes_features(
+    tiny_pair_live, tiny_source, monkeypatch
+):
     pair = tiny_pair_live
     video = pair.processor.video_processor
     weight = next(pair.model.model.visual.parameters())
@@ -223,6 +249,17 @@ def test_the_identity_changes_with_everything_that_shapes_features(tiny_pair_liv
     video.image_mean = [0.1, 0.2, 0.3]
     found.append(feature_identity(pair, 1))
     video.image_mean = mean
+    config = pair.model.config.vision_config
+    for owner, name, value in (
+        (config, "spatial_merge_size", 4),
+        (config, "_attn_implementation", "eager"),
+        (features, "FORMAT", "features/0"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, value)
+            found.append(feature_identity(pair, 1))
+    bfloat16 = replace(tiny_source, dtype="bfloat16").load("cpu", "host")
+    found.append(feature_identity(bfloat16, 1))
     monkeypatch.setattr(features, "version", lambda _library: "0.0")
     found.append(feature_identity(pair, 1))
     monkeypatch.undo()

@@ -102,8 +102,31 @@ def test_merged_beginnings_are_kept_only_where_asked_and_the_oldest_go(
         levels = HiddenLevels((5,), LevelBudget(device=2**30, host=0, prefixes=prefixes))
         for recipe in parents:
             through(levels, pack, recipe)
-        # The younger child first: its parent's beginning is the one a single place holds.
+        # The younger child first: its parent is the one that a single place holds.
         found = {c: through(levels, pack, c) for c in reversed(children)}
         assert [found[c][0] for c in children] == begun
         for child, (_, hidden) in found.items():
             assert torch.equal(hidden, fresh(tiny_pair_live, pack, child))
+
+
+def test_a_kept_recipe_keeps_all_its_levels_of_all_packs(through, small_packs):
+    levels = HiddenLevels((3, 5, 7), LevelBudget(device=2**30, host=0, prefixes=1))
+    for pack in small_packs[:3]:
+        through(levels, pack, attention(9, {1: 0.2, 8: 0.5}))
+    for pack in small_packs[:3]:
+        assert through(levels, pack, attention(9, {1: 0.2, 8: 0.7}))[0] == 7
+
+
+def test_merged_recipes_stay_within_the_budget_too(through, small_packs):
+    pack = small_packs[0]
+    one = pack.rows * 96 * 4
+    levels = HiddenLevels((5,), LevelBudget(device=one, host=0, prefixes=1))
+    through(levels, pack, attention(9, {1: 0.2, 8: 0.5}))
+    assert through(levels, pack, attention(9, {1: 0.2, 8: 0.7}))[0] == 5
+    through(levels, pack, attention(9, {1: 0.3, 8: 0.5}))
+    assert through(levels, pack, attention(9, {1: 0.3, 8: 0.7}))[0] == 5
+    through(levels, pack, base(9))
+    assert through(levels, pack, attention(9, {8: 0.5}))[0] == 0
+    levels.forget(pack)
+    through(levels, pack, base(9))
+    assert through(levels, pack, attention(9, {8: 0.5}))[0] == 5

@@ -14,7 +14,8 @@ from transformers import (
 
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.models.alignment import layer_tensor
-from merit_opt.models.source import PairSource, require_float32_rope
+from merit_opt.models.rope import require_float32_rope
+from merit_opt.models.source import PairSource
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.constructors import backbone as backbone_recipe
 
