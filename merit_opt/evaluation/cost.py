@@ -42,10 +42,15 @@ class Cost:
         return self.switch + self.load + self.forward + self.score
 
     @property
-    def utilisation(self) -> float:
-        """FLOP/s of load and forward as a share of the matrix rate; 0 where nothing was done."""
+    def flops_per_second(self) -> float:
+        """Of load and forward together; 0 where nothing was done."""
         busy = self.load + self.forward
-        return self.flops / busy / self.matrix_rate if busy > 0 else 0.0
+        return self.flops / busy if busy > 0 else 0.0
+
+    @property
+    def utilisation(self) -> float:
+        """`flops_per_second` as a share of the matrix rate."""
+        return self.flops_per_second / self.matrix_rate
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -60,6 +65,8 @@ class Cost:
             "tokens": float(self.tokens),
             "layers_skipped": self.layers_skipped,
             "flops": self.flops,
+            "flops_per_second": self.flops_per_second,
+            "matrix_rate": self.matrix_rate,
             "utilisation": self.utilisation,
             "packs_halved": float(self.halved),
         }

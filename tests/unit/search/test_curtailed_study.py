@@ -1,5 +1,6 @@
 """Stopping hopeless proposals changes what is measured, and nothing of what is found."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 from merit_opt.evaluation.cost import Cost
 from merit_opt.search import pruners
 from merit_opt.search.samplers import cmaes, random, tpe
+from merit_opt.search.trial import best, run_trial
 
 SAMPLERS = {
     "random": random(),
@@ -55,6 +57,23 @@ def test_a_stopped_trial_is_pruned_with_its_bound_and_no_value(studies):
         assert true <= bound <= leader
     records = {r.number: r for r in world.told.trials[-60:]}
     assert {records[t.number].state for t in pruned} == {"PRUNED"}
+
+
+def test_an_equal_value_beats_a_leader_of_a_greater_number_alone(world):
+    """As told in parallel: of equals the trial with the smaller number wins."""
+    world.sampler, world.curtails = random(), True
+    study, bench, asked = world.study(), world.bench(), []
+
+    def measure(recipe, curtailment):
+        asked.append(curtailment)
+        return bench.measure(recipe, None)
+
+    spying = replace(bench, measure=measure)
+    early, leader, late = (study.ask() for _ in range(3))
+    value = run_trial(study, leader, bench).value
+    for trial in (early, late):
+        run_trial(study, trial, spying)
+    assert [c.incumbent for c in asked] == [math.nextafter(value, -math.inf), best(study).value]
 
 
 def test_controls_are_always_measured_in_full(studies):
