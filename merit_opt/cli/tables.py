@@ -27,6 +27,8 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     console.print(
         f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
     )
+    if stopped := result["trials"]["pruned"]:
+        console.print(f"{stopped} proposals were stopped early: they could no longer win")
     if confirm["random_layers"] is None:
         console.print(
             "no random-layer controls: the time was up, none were asked for, or the winner's "

@@ -179,3 +179,11 @@ def test_ctrl_c_says_how_to_go_on(merit_opt, monkeypatch):
     assert f"(study {NAME} in outputs)" in told
     assert merit_opt("search @small").code == 0
     assert result()["trials"] == {"complete": 3, "pruned": 0, "failed": 1}
+
+
+def test_stopped_proposals_are_counted(merit_opt):
+    done = merit_opt("search @small study.trials=12 sampler=random study.random_layers=0")
+    stopped = result("tiny-clips-layerwise-random-s0")["trials"]["pruned"]
+    assert stopped > 0
+    assert f"{stopped} proposals were stopped early: they could no longer win" in done.out
+    assert "stopped early" not in merit_opt("search @small").out
