@@ -2,10 +2,25 @@
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from merit_opt.errors import UserError
+
+WRITING = ".writing-"
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """A temporary name beside `path` to write to; renamed to it unless the block raises."""
+    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,14 +29,11 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UserError: The folder cannot be written; the message names the path.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UserError(
             f"cannot write {path}: {error.strerror}; free some space, or choose another folder"
         ) from error

@@ -13,12 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from merit_opt.cli import conf_dir
+from merit_opt.cli.main import USER_ERROR
 from merit_opt.cli.refusal import sentence, strangers
 from merit_opt.cli.schema import SCHEMAS, register
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.search.interrupts import interrupts_held
-
-USER_ERROR = 2
 
 
 def launch(verb: str, arguments: list[str]) -> int:

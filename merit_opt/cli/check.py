@@ -15,14 +15,13 @@ from merit_opt.cli.progress import Display, display
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError, read_video
 from merit_opt.errors import UserError
-from merit_opt.evaluation.engine import EngineSettings
+from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import VideoShape, footprint
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import PARTS
 
-GIB = 1024**3
 SPACE_WANTED_GIB = 1.0
 
 
@@ -131,13 +130,13 @@ def _engine_lines(
         f"engine.host_levels_gib={settings.host_levels_gib:g})"
     )
     yield f"self-attention takes {_size(found.attention)}, kept of the VLM and of the backbone"
-    if found.features > settings.features_gib * GIB:
+    if found.features > settings.feature_bytes:
         raise UserError(
             f"the visual features of the suite take {_size(found.features)}, more than "
             f"engine.features_gib={settings.features_gib:g}; raise it, or they are computed again "
             "in every process"
         )
-    store = FeatureStore(outputs.features, int(settings.features_gib * GIB))
+    store = FeatureStore(outputs.features, settings.feature_bytes)
     if found.features - store.size > (free := shutil.disk_usage(outputs.root).free):
         raise UserError(
             f"the visual features of the suite take {_size(found.features)}, and {outputs.root} "

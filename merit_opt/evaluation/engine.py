@@ -85,6 +85,11 @@ class EngineSettings:
         return f"{LETTER_SCORER}, {LAYOUT}, threads {self.threads}, {device_type}, {libraries}"
 
     @property
+    def feature_bytes(self) -> int:
+        """Disk that frozen features may take."""
+        return int(self.features_gib * GIB)
+
+    @property
     def levels(self) -> LevelBudget:
         """What may be kept between layers, in bytes."""
         device, host = int(self.levels_gib * GIB), int(self.host_levels_gib * GIB)
@@ -120,7 +125,7 @@ class Engine:
         self._cache = EvaluationCache(cache / "evaluations")
         self._preparer = Preparer(
             pair,
-            FeatureStore(cache / FEATURES, int(settings.features_gib * GIB)),
+            FeatureStore(cache / FEATURES, settings.feature_bytes),
             threads=settings.threads,
             max_unscored=settings.max_unscored,
             reporter=reporter,
@@ -131,7 +136,6 @@ class Engine:
         self._levels: tuple[str, HiddenLevels] | None = None
         self._switch: Switch | None = None
         self._exit = ExitStack()
-        self._matrix_rate = matrix_rate(pair.device, pair.model.dtype)
 
     def __enter__(self) -> Self:
         """Take hold of the live model."""
@@ -234,6 +238,7 @@ class Engine:
         samples = {s.id: s for s in suite.samples}
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
+        rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
         levels = self._levels_of(suite, prepared.packs)
         try:
             with meter.stage("switch"):
@@ -249,7 +254,7 @@ class Engine:
             tried = ", with half the questions of a video too" if meter.halved else ""
             raise TrialFailed(f"out of memory{tried}: {error}") from error
         asked = sum(len(p.questions) for p in prepared.packs)
-        return scores, meter.total(asked=asked, matrix_rate=self._matrix_rate)
+        return scores, meter.total(asked=asked, matrix_rate=rate)
 
     def _answers(
         self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter

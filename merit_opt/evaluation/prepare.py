@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -58,10 +59,15 @@ class Preparer:
     ) -> None:
         self._pair = pair
         self._store = store
-        self._identity = feature_identity(pair, threads)
+        self._threads = threads
         self._max_unscored = max_unscored
         self._reporter = reporter
         self._known: dict[str, VideoFeatures | MediaError] = {}
+
+    @cached_property
+    def _identity(self) -> str:
+        """Reads all weights of the vision side, so only when a feature is wanted."""
+        return feature_identity(self._pair, self._threads)
 
     @torch.no_grad()
     def prepare(self, suite: Suite) -> Prepared:

@@ -68,12 +68,8 @@ def pack_attention(  # noqa: PLR0913  transformers calls it so
         raise RuntimeError("attention in a pack needs its layout, and no other mask")
     if options.get("sliding_window") is not None:
         raise RuntimeError("attention in a pack has no sliding window")
-    prefix, rows = pack_layout.prefix, query.shape[2]
-    if pack_layout.mask.shape[-2:] != (rows - prefix, rows):
-        raise RuntimeError(
-            f"the layout is for {list(pack_layout.mask.shape[-2:])}, the pack has {rows} rows, "
-            f"{prefix} of them prefix"
-        )
+    prefix = pack_layout.prefix
+    _require_fit(pack_layout, rows=query.shape[2])
     shared = scaled_dot_product_attention(
         query[:, :, :prefix],
         key[:, :, :prefix],
@@ -91,6 +87,14 @@ def pack_attention(  # noqa: PLR0913  transformers calls it so
         scale=scaling,
     )
     return torch.cat([shared, own], dim=2).transpose(1, 2).contiguous(), None
+
+
+def _require_fit(layout: PackLayout, rows: int) -> None:
+    if layout.mask.shape[-2:] != (rows - layout.prefix, rows):
+        raise RuntimeError(
+            f"the layout is for {list(layout.mask.shape[-2:])}, the pack has {rows} rows, "
+            f"{layout.prefix} of them prefix"
+        )
 
 
 AttentionInterface.register(NAME, pack_attention)

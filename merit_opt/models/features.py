@@ -6,7 +6,6 @@ One safetensors file per video, memory-mapped, so that the processes of one host
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from merit_opt.errors import UserError
+from merit_opt.files import WRITING, replacing
 from merit_opt.models.families.family import VideoFeatures
 from merit_opt.models.pair import ModelPair
 
@@ -30,7 +30,6 @@ SUFFIX = ".safetensors"
 LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
 LOCKS = 64
 LOOKS = 64
-WRITING = ".writing-"
 ABANDONED_SECONDS = 3600.0
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
@@ -168,11 +167,11 @@ def _digest(value: object) -> str:
 
 def _vision_digest(model: Any) -> str:
     """Over every parameter and buffer outside the decoder and the head."""
-    decoder = {id(t) for t in (*model.get_decoder().parameters(), *model.get_decoder().buffers())}
-    head = {id(t) for t in model.get_output_embeddings().parameters()}
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    others = {id(t) for t in (*decoder.parameters(), *decoder.buffers(), *head.parameters())}
     digest = hashlib.sha256()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if id(tensor) not in decoder | head:
+        if id(tensor) not in others:
             digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
             digest.update(_bytes(tensor))
     return digest.hexdigest()
@@ -215,22 +214,18 @@ def _write(path: Path, key: str, features: VideoFeatures) -> None:
         "tokens": features.tokens,
         **{f"deepstack.{i}": level for i, level in enumerate(features.deepstack)},
     }
-    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}")
-    try:
-        save_file(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-            temporary,
-            metadata={"features": json.dumps(facts)},
-        )
+    with replacing(path) as temporary:
+        try:
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
+                temporary,
+                metadata={"features": json.dumps(facts)},
+            )
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
         temporary.chmod(0o666 & ~_UMASK)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 @dataclass(frozen=True, slots=True)

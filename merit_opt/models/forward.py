@@ -41,13 +41,7 @@ def run_layers(pair: ModelPair, pack: Pack, hidden: Tensor, start: int, stop: in
     """
     decoder = pair.model.get_decoder()
     with packed(decoder):
-        state = _state(pair, pack, hidden)
-        for index in range(start, stop):
-            layer = decoder.layers[index]
-            state = state.on(layer.input_layernorm.weight.device)
-            hidden = layer(state.hidden, **state.options)
-            state = replace(state, hidden=_deepstack(pack, hidden, index))
-    return state.hidden
+        return _through(decoder, pack, _state(decoder, pack, hidden), start, stop).hidden
 
 
 def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
@@ -60,9 +54,10 @@ def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
     """
     decoder = pair.model.get_decoder()
     last = decoder.layers[-1]
-    hidden = run_layers(pair, pack, hidden, start, pair.n_layers - 1)
     with packed(decoder):
-        state = _state(pair, pack, hidden).on(last.input_layernorm.weight.device)
+        state = _state(decoder, pack, hidden)
+        state = _through(decoder, pack, state, start, pair.n_layers - 1)
+        state = state.on(last.input_layernorm.weight.device)
         attended, _ = last.self_attn(last.input_layernorm(state.hidden), **state.options)
     rows = pack.last_rows.to(attended.device)
     read = state.hidden[:, rows] + attended[:, rows]
@@ -103,14 +98,22 @@ class _State:
         )
 
 
-def _state(pair: ModelPair, pack: Pack, hidden: Tensor) -> _State:
-    decoder = pair.model.get_decoder()
+def _state(decoder: Any, pack: Pack, hidden: Tensor) -> _State:
     require_float32_rope(decoder.rotary_emb)
     return _State(
         hidden,
         decoder.rotary_emb(hidden, _batched(pack.position_ids.to(hidden.device))),
         pack_layout(pack.prefix, pack.suffixes, hidden.device),
     )
+
+
+def _through(decoder: Any, pack: Pack, state: _State, start: int, stop: int) -> _State:
+    for index in range(start, stop):
+        layer = decoder.layers[index]
+        state = state.on(layer.input_layernorm.weight.device)
+        hidden = layer(state.hidden, **state.options)
+        state = replace(state, hidden=_deepstack(pack, hidden, index))
+    return state
 
 
 def letter_log_probabilities(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]:

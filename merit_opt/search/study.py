@@ -21,6 +21,7 @@ from merit_opt.evaluation.curtail import Curtailment, MissHistory
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.prepare import EngineReporter
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
@@ -83,19 +84,11 @@ class StudyPlan:
         return self.folder / "workers"
 
 
-class Reporter(Protocol):
-    """Is told how a study gets on."""
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a longer stage are finished."""
-        ...
+class Reporter(EngineReporter, Protocol):
+    """Is told how a study gets on, the engine included."""
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
         """`record` was told as one of `done` of `total` finished trials; `best` leads."""
-        ...
-
-    def warn(self, message: str) -> None:
-        """Something is amiss, and the study goes on."""
         ...
 
 

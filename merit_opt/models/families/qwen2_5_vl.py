@@ -1,5 +1,6 @@
 """Qwen2.5-VL (`Qwen2_5_VLForConditionalGeneration`) and the Qwen2 text models it grew from."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,8 +8,7 @@ from torch import Tensor
 
 from merit_opt.data.video import Video
 from merit_opt.models.families.family import VideoFeatures
-from merit_opt.models.families.qwen2_vl import grid_of, mrope_positions
-from merit_opt.models.families.video_inputs import video_inputs
+from merit_opt.models.families.qwen2_vl import encode_grid, mrope_positions
 
 
 class Qwen25VL:
@@ -19,17 +19,10 @@ class Qwen25VL:
 
     def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
         """See `Family.encode_video`."""
-        inputs, placeholder = video_inputs(processor, video)
-        grid = inputs["video_grid_thw"].to(model.device)
-        pixels = inputs["pixel_values_videos"].to(model.device)
-        (tokens,) = model.get_video_features(pixels, grid).pooler_output
-        (metadata,) = inputs["video_metadata"]
-        return VideoFeatures(
-            tokens,
-            placeholder,
-            grid=grid_of(grid),
-            seconds_per_grid=processor.video_processor.temporal_patch_size / metadata.sampled_fps,
-        )
+        encoded = encode_grid(model, processor, video)
+        (metadata,) = encoded.inputs["video_metadata"]
+        seconds = processor.video_processor.temporal_patch_size / metadata.sampled_fps
+        return replace(encoded.features, seconds_per_grid=seconds)
 
     def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
         """See `Family.position_ids`."""

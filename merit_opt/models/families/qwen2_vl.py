@@ -1,5 +1,6 @@
 """Qwen2-VL (`Qwen2VLForConditionalGeneration`) and the Qwen2 text models it grew from."""
 
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -21,21 +22,41 @@ class Qwen2VL:
 
     def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
         """See `Family.encode_video`."""
-        inputs, placeholder = video_inputs(processor, video)
-        grid = inputs["video_grid_thw"].to(model.device)
-        pixels = inputs["pixel_values_videos"].to(model.device)
-        (tokens,) = model.get_video_features(pixels, grid).pooler_output
-        return VideoFeatures(tokens, placeholder, grid=grid_of(grid))
+        return encode_grid(model, processor, video).features
 
     def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
         """See `Family.position_ids`."""
         return mrope_positions(model, token_ids, features)
 
 
-def grid_of(grid: Tensor) -> tuple[int, int, int]:
-    """The one video of `grid`, int64 [1, 3]."""
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodedGrid:
+    """What all families of M-RoPE make of a video, and what they made it from.
+
+    Attributes:
+        features: Tokens, placeholder and grid.
+        inputs: The processor's, its metadata of the video among them.
+        output: The vision side's.
+    """
+
+    features: VideoFeatures
+    inputs: Any
+    output: Any
+
+
+def encode_grid(model: Any, processor: Any, video: Video) -> EncodedGrid:
+    """One video through processor, vision tower and projector.
+
+    Raises:
+        VideoRefused: The processor cannot take it.
+    """
+    inputs, placeholder = video_inputs(processor, video)
+    grid = inputs["video_grid_thw"].to(model.device)
+    output = model.get_video_features(inputs["pixel_values_videos"].to(model.device), grid)
+    (tokens,) = output.pooler_output
     time, height, width = (int(n) for n in grid[0])
-    return time, height, width
+    features = VideoFeatures(tokens, placeholder, grid=(time, height, width))
+    return EncodedGrid(features, inputs, output)
 
 
 def mrope_positions(

@@ -1,13 +1,13 @@
 """Qwen3-VL (`Qwen3VLForConditionalGeneration`) and the Qwen3 text models it grew from."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from merit_opt.data.video import Video
 from merit_opt.models.families.family import VideoFeatures
-from merit_opt.models.families.qwen2_vl import grid_of, mrope_positions
-from merit_opt.models.families.video_inputs import video_inputs
+from merit_opt.models.families.qwen2_vl import encode_grid, mrope_positions
 
 
 class Qwen3VL:
@@ -18,12 +18,9 @@ class Qwen3VL:
 
     def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
         """See `Family.encode_video`."""
-        inputs, placeholder = video_inputs(processor, video)
-        grid = inputs["video_grid_thw"].to(model.device)
-        output = model.get_video_features(inputs["pixel_values_videos"].to(model.device), grid)
-        (tokens,) = output.pooler_output
-        deepstack = tuple(level for (level,) in output.deepstack_features)
-        return VideoFeatures(tokens, placeholder, grid=grid_of(grid), deepstack=deepstack)
+        encoded = encode_grid(model, processor, video)
+        deepstack = tuple(level for (level,) in encoded.output.deepstack_features)
+        return replace(encoded.features, deepstack=deepstack)
 
     def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
         """See `Family.position_ids`."""
