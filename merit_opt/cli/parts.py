@@ -11,7 +11,7 @@ from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource, Place
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe
 
@@ -118,7 +118,7 @@ def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
         UserError: No such recipe, or it belongs to another pair.
     """
     if not name.startswith(PREFIX):
-        recipe = named_recipe(name, source.alignment.n_layers)
+        recipe = named_recipe(name, source.alignment.n_layers, parts=PARTS)
     else:
         found = study_recipe(storage.build(), name)
         if found.pair != source.digest:

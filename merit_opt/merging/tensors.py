@@ -1,40 +1,73 @@
-"""One rule applied to two tensors: the only merge arithmetic, for search and export alike."""
+"""One rule applied to one tensor: the only merge arithmetic, for search and export alike."""
 
+import math
 from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from merit_opt.recipe.rules import Lerp
+from merit_opt.merging.operands import Operands
+from merit_opt.merging.task_vectors import merge_task_vectors
+from merit_opt.recipe.rules import Lerp, Slerp, TaskVectorRule, rule_name
+
+# Beyond this cosine, either way, the great circle is a line to within a ten-thousandth.
+COLLINEAR = 0.9995
+NO_LENGTH = 1e-8
 
 
 @singledispatch
-def merge_tensor(rule: object, vlm: Tensor, backbone: Tensor) -> Tensor:
+def merge_tensor(rule: object, operands: Operands) -> Tensor:
     """A new tensor of the VLM's shape and dtype.
 
     Args:
         rule: A rule of `merit_opt.recipe.rules`.
-        vlm: Any floating dtype and shape.
-        backbone: Of the same dtype and shape as `vlm`.
+        operands: The tensor as each model has it. The arithmetic is in float32, whatever theirs.
 
     Raises:
         TypeError: No arithmetic is registered for the rule.
-        ValueError: Shapes or dtypes differ.
+        ValueError: The rule is one of task vectors and there is no base.
     """
     raise TypeError(f"no merge arithmetic for rule {type(rule).__name__}")
 
 
 @merge_tensor.register
-def _(rule: Lerp, vlm: Tensor, backbone: Tensor) -> Tensor:
-    _same_kind(vlm, backbone)
+def _(rule: Lerp, operands: Operands) -> Tensor:
     if rule.coefficient == 1.0:
-        return backbone.clone()
-    return torch.lerp(vlm, backbone, float(rule.coefficient))
+        return operands.backbone.clone()
+    return torch.lerp(operands.vlm, operands.backbone, rule.coefficient)
 
 
-def _same_kind(vlm: Tensor, backbone: Tensor) -> None:
-    if vlm.shape != backbone.shape or vlm.dtype != backbone.dtype:
+@merge_tensor.register
+def _(rule: Slerp, operands: Operands) -> Tensor:
+    if rule.coefficient == 1.0:
+        return operands.backbone.clone()
+    vlm, backbone = operands.vlm.float(), operands.backbone.float()
+    angle = _angle(vlm, backbone)
+    if angle is None:
+        merged = torch.lerp(vlm, backbone, rule.coefficient)
+    else:
+        vlm_share = math.sin((1.0 - rule.coefficient) * angle) / math.sin(angle)
+        backbone_share = math.sin(rule.coefficient * angle) / math.sin(angle)
+        merged = vlm_share * vlm + backbone_share * backbone
+    return merged.to(operands.vlm.dtype)
+
+
+@merge_tensor.register
+def _(rule: TaskVectorRule, operands: Operands) -> Tensor:
+    if operands.base is None:
         raise ValueError(
-            f"cannot merge {tuple(vlm.shape)} {vlm.dtype} with "
-            f"{tuple(backbone.shape)} {backbone.dtype}; shapes and dtypes must be equal"
+            f"rule {rule_name(type(rule))} merges what both models learned since their base, "
+            f"and {operands.name} has none"
         )
+    return merge_task_vectors(rule, operands, operands.base)
+
+
+def _angle(one: Tensor, other: Tensor) -> float | None:
+    """Radians between two tensors taken as vectors; None where no circle is told apart."""
+    # One order of the entries, so that the sums do not depend on the layout.
+    one, other = one.contiguous(), other.contiguous()
+    lengths = [torch.linalg.vector_norm(tensor) for tensor in (one, other)]
+    if min(lengths) <= NO_LENGTH:
+        return None
+    cosine = float(((one / lengths[0]) * (other / lengths[1])).sum())
+    return None if abs(cosine) > COLLINEAR else math.acos(cosine)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from merit_opt.errors import UserError
+from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
 from merit_opt.recipe.recipe import PARTS, Recipe
@@ -97,7 +98,8 @@ class LiveMerge:
         original = self._originals[tensor].to(live.device)
         self._applied[tensor] = None  # neither the original nor yet the rule's
         backbone = self._backbone[tensor].to(live.device, non_blocking=True)
-        live.copy_(merge_tensor(rule, original, backbone))
+        name = f"layers.{tensor.layer}.{tensor.name}"
+        live.copy_(merge_tensor(rule, Operands(name, original, backbone, base=None)))
         self._applied[tensor] = rule
 
     @torch.no_grad()

@@ -1,11 +1,14 @@
-"""The recipes that controls are made of."""
+"""The recipes that controls are made of.
+
+Where one takes a coefficient it takes a rule for it too, linear interpolation unless told.
+"""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.recipe import LayerMerge, Recipe
-from merit_opt.recipe.rules import lerp
+from merit_opt.recipe.recipe import PARTS, LayerMerge, Part, Recipe
+from merit_opt.recipe.rules import Rule, RuleAt, lerp
 
 
 def base(n_layers: int) -> Recipe:
@@ -13,47 +16,76 @@ def base(n_layers: int) -> Recipe:
     return Recipe((LayerMerge(),) * n_layers)
 
 
-def backbone(n_layers: int) -> Recipe:
-    """Every part of every decoder layer from the backbone."""
-    return full(n_layers, 1.0)
+def backbone(n_layers: int, *, parts: Sequence[Part] = PARTS) -> Recipe:
+    """These parts of every decoder layer from the backbone."""
+    return full(n_layers, 1.0, parts=parts)
 
 
-def uniform(n_layers: int, coefficient: float) -> Recipe:
+def uniform(n_layers: int, coefficient: float, rule: RuleAt = lerp) -> Recipe:
     """Self-attention of every layer at one coefficient."""
-    return attention(n_layers, dict.fromkeys(range(n_layers), coefficient))
+    return attention(n_layers, dict.fromkeys(range(n_layers), coefficient), rule)
 
 
-def full(n_layers: int, coefficient: float) -> Recipe:
-    """Every part of every layer at one coefficient: the papers' full-model merge."""
-    rule = lerp(coefficient)
-    return Recipe((LayerMerge(attention=rule, mlp=rule, norm=rule),) * n_layers)
+def full(
+    n_layers: int, coefficient: float, rule: RuleAt = lerp, *, parts: Sequence[Part] = PARTS
+) -> Recipe:
+    """These parts of every layer at one coefficient: the papers' full-model merge."""
+    return layer_swap(n_layers, 0, coefficient, rule, parts=parts)
 
 
-def attention(n_layers: int, coefficients: Mapping[int, float]) -> Recipe:
+def layer_swap(
+    n_layers: int,
+    first: int,
+    coefficient: float,
+    rule: RuleAt = lerp,
+    *,
+    parts: Sequence[Part] = PARTS,
+) -> Recipe:
+    """Layers below `first` as the VLM has them, these parts of all others at one coefficient.
+
+    The "layerswap" of the code of *Bring Reason to Vision*, with `first` one above its
+    base_layer_num: nothing is swapped, the merge just begins at a layer.
+
+    Raises:
+        UserError: There is no such layer.
+    """
+    if not 0 <= first < n_layers:
+        raise UserError(f"layers run from 0 to {n_layers - 1}; got {first} for the first merged")
+    chosen = rule(coefficient)
+    merged = LayerMerge(**dict.fromkeys(parts, chosen))
+    return Recipe((LayerMerge(),) * first + (merged,) * (n_layers - first))
+
+
+def attention(n_layers: int, coefficients: Mapping[int, float], rule: RuleAt = lerp) -> Recipe:
     """Self-attention at a coefficient per layer; layers not named keep the VLM's."""
     outside = sorted(layer for layer in coefficients if not 0 <= layer < n_layers)
     if outside:
         raise UserError(f"layers run from 0 to {n_layers - 1}; got {outside}")
-    return Recipe(tuple(LayerMerge(lerp(coefficients.get(i, 0.0))) for i in range(n_layers)))
+    return _attention([rule(coefficients.get(i, 0.0)) for i in range(n_layers)])
 
 
 def random_layers(recipe: Recipe, rng: random.Random) -> Recipe:
-    """The attention coefficients of `recipe` dealt to the layers anew, at random.
+    """The attention rules of `recipe` dealt to the layers anew, at random.
 
     They fall on another set of as many layers; where `recipe` merges every layer, on the same set
     in another order.
 
     Raises:
-        UserError: All layers have one coefficient, so that there is no other deal.
+        UserError: All layers have one rule, so that there is no other deal.
     """
-    n_layers = len(recipe.layers)
-    own = recipe.coefficients()
-    dealt = [own.get(layer, 0.0) for layer in range(n_layers)]
+    dealt = [layer.attention for layer in recipe.layers]
     if len(set(dealt)) == 1:
-        raise UserError(f"all {n_layers} layers have one coefficient: there is no other deal")
-    is_full = len(own) == n_layers
+        raise UserError(f"all {len(dealt)} layers have one rule: there is no other deal")
+    is_full = None not in dealt
     while True:
-        values = rng.sample(dealt, n_layers)
-        layers = {i for i, value in enumerate(values) if value}
-        if (values != dealt) if is_full else (layers != own.keys()):
-            return attention(n_layers, dict(enumerate(values)))
+        rules = rng.sample(dealt, len(dealt))
+        if (rules != dealt) if is_full else (_merged(rules) != _merged(dealt)):
+            return _attention(rules)
+
+
+def _attention(rules: Sequence[Rule | None]) -> Recipe:
+    return Recipe(tuple(LayerMerge(rule) for rule in rules))
+
+
+def _merged(rules: Sequence[Rule | None]) -> list[int]:
+    return [i for i, rule in enumerate(rules) if rule is not None]

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, cast, get_args
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.rules import Lerp, Rule
+from merit_opt.recipe.rules import Rule, make_rule, needs_base, rule_name
 
 Part = Literal["attention", "mlp", "norm"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -60,6 +61,12 @@ class Recipe:
         """Indices of the layers that take anything from the backbone."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.is_merged)
 
+    @property
+    def needs_base(self) -> bool:
+        """Whether any rule asks for the base model that VLM and backbone grew from."""
+        rules = (layer.rule(part) for layer in self.layers for part in PARTS)
+        return any(needs_base(rule) for rule in rules if rule is not None)
+
     def coefficients(self, part: Part = "attention") -> dict[int, float]:
         """Layer -> coefficient of `part`; layers that keep the VLM's weights are left out."""
         rules = ((i, layer.rule(part)) for i, layer in enumerate(self.layers))
@@ -70,7 +77,7 @@ def to_json(recipe: Recipe) -> str:
     """Canonical JSON: sorted keys, no spaces, only merged layers and parts written."""
     layers = {
         str(i): {
-            part: {"rule": "lerp", "coefficient": rule.coefficient}
+            part: {"rule": rule_name(type(rule)), **asdict(rule)}
             for part in PARTS
             if (rule := layer.rule(part)) is not None
         }
@@ -112,14 +119,14 @@ def _layer(name: str, parts: object) -> LayerMerge:
 
 
 def _rule(layer: str, part: str, value: object) -> Rule:
-    match value:
-        case {"rule": "lerp", "coefficient": int() | float() as coefficient, **rest} if not rest:
-            try:
-                return Lerp(coefficient)
-            except UserError as error:
-                raise UserError(f"recipe layer {layer} {part}: {error}") from None
-        case _:
-            raise UserError(
-                f'recipe layer {layer} {part}: expected {{"rule": "lerp", "coefficient": c}}, '
-                f"got {value!r}"
-            )
+    place = f"recipe layer {layer} {part}"
+    if not isinstance(value, dict) or not isinstance(value.get("rule"), str):
+        raise UserError(
+            f'{place}: expected an object such as {{"rule": "lerp", "coefficient": 0.5}}, '
+            f"got {value!r}"
+        )
+    numbers = dict(cast(Mapping[str, object], value))
+    try:
+        return make_rule(str(numbers.pop("rule")), numbers)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None

@@ -1,13 +1,27 @@
 """Recipes on disk, and the names that stand for recipes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
-from merit_opt.recipe.recipe import Recipe, from_json, to_json
+from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
+from merit_opt.recipe.rules import RULES, RuleAt, field_names, lerp, rule_at
 
-NAMES = "base, backbone, uniform:C, full:C (C in [0, 1]) or a path to a recipe.json"
+RECIPE_FILE = "recipe.json"
+FORMS = {
+    "uniform": "uniform:C[:RULE]",
+    "full": "full:C[:RULE]",
+    "layer_swap": "layer_swap:FIRST:C[:RULE]",
+}
+_RULE_FORMS = ", ".join(
+    ":".join((name, *map(str.upper, field_names(kind)[1:]))) for name, kind in RULES.items()
+)
+NAMES = (
+    f"base, backbone, {', '.join(FORMS.values())} (C in [0, 1], FIRST a layer, RULE one of "
+    f"{_RULE_FORMS}) or a path to a {RECIPE_FILE} or to a folder that holds one"
+)
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
@@ -20,11 +34,12 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file.
+    """The recipe in a file, or in the recipe.json of a folder: an export or a delta.
 
     Raises:
         UserError: There is no such file, or it holds no recipe.
     """
+    path = path / RECIPE_FILE if path.is_dir() else path
     try:
         return from_json(path.read_text())
     except OSError as error:
@@ -33,31 +48,57 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: {error}") from None
 
 
-def named_recipe(name: str, n_layers: int) -> Recipe:
+def named_recipe(name: str, n_layers: int, *, parts: Sequence[Part]) -> Recipe:
     """The recipe that `name` stands for.
+
+    Args:
+        name: One of `NAMES`.
+        n_layers: Decoder layers of the pair.
+        parts: What `backbone`, `full` and `layer_swap` merge of a layer.
 
     Raises:
         UserError: The name is neither one of the known forms nor a file.
     """
-    match name.partition(":"):
-        case ("base", "", ""):
+    form, *words = name.split(":")
+    match form, words:
+        case "base", []:
             return constructors.base(n_layers)
-        case ("backbone", "", ""):
-            return constructors.backbone(n_layers)
-        case ("uniform", ":", value):
-            return constructors.uniform(n_layers, _coefficient(name, value))
-        case ("full", ":", value):
-            return constructors.full(n_layers, _coefficient(name, value))
-        case _ if Path(name).is_file():
+        case "backbone", []:
+            return constructors.backbone(n_layers, parts=parts)
+        case _ if form in FORMS and words:
+            try:
+                return _formed(form, words, n_layers, parts)
+            except UserError as error:
+                raise UserError(f"recipe={name}: {error}; expected {FORMS[form]}") from None
+        case _ if Path(name).exists():
             return read_recipe(Path(name))
         case _:
             raise UserError(f"recipe={name} is no file and no known name; expected {NAMES}")
 
 
-def _coefficient(name: str, value: str) -> float:
+def _formed(form: str, words: list[str], n_layers: int, parts: Sequence[Part]) -> Recipe:
+    first = _layer(words.pop(0)) if form == "layer_swap" else 0
+    if not words:
+        raise UserError("a coefficient is missing")
+    coefficient, rule = _number(words[0]), _rule(words[1:])
+    if form == "uniform":
+        return constructors.uniform(n_layers, coefficient, rule)
+    return constructors.layer_swap(n_layers, first, coefficient, rule, parts=parts)
+
+
+def _rule(words: Sequence[str]) -> RuleAt:
+    return rule_at(words[0], [_number(word) for word in words[1:]]) if words else lerp
+
+
+def _layer(word: str) -> int:
     try:
-        return float(value)
+        return int(word)
     except ValueError:
-        raise UserError(
-            f"recipe={name}: expected a number after the colon, got {value!r}"
-        ) from None
+        raise UserError(f"expected the number of a layer after the colon, got {word!r}") from None
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise UserError(f"expected a number after the colon, got {word!r}") from None
