@@ -17,10 +17,10 @@ from merit_opt.data.video import MediaError, read_video
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
+from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import VideoShape, footprint
 from merit_opt.models.source import PairSource
-from merit_opt.recipe.recipe import PARTS
 
 SPACE_WANTED_GIB = 1.0
 
@@ -48,7 +48,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         shapes: list[VideoShape] = []
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
-        look("pair", lambda: _pair_lines(pair()))
+        look("pair", lambda: _pair_lines(pair(), shown))
         look(
             "suite",
             lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage), shapes, shown),
@@ -68,14 +68,53 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
     yield f"{outputs.root}, {free:.0f} GiB free"
 
 
-def _pair_lines(source: PairSource) -> Iterator[str]:
+def _pair_lines(source: PairSource, shown: Display) -> Iterator[str]:
     alignment = source.alignment
-    counts = ", ".join(f"{alignment.count(part)} {part}" for part in PARTS)
-    yield f"{source.vlm} and {source.backbone}"
-    yield f"{alignment.n_layers} layers; tensors that can be merged: {counts}"
+    yield f"{source.vlm_checkpoint}; text models: {', '.join(map(str, source.text_checkpoints))}"
+    yield from source.notes
+    yield f"{alignment.n_layers} decoder layers"
+    if not all(checkpoint.has_weights for checkpoint in source.checkpoints):
+        yield "weights are not here yet: tensors and distances are told once a run fetched them"
+        return
+    yield from _part_lines(source)
     for name, reason in alignment.kept.items():
         yield f"kept: {name} ({reason})"
-    yield from source.notes
+    stored = source.stored
+    texts = {"backbone": stored.backbone} | ({"base": stored.base} if stored.base else {})
+    for role, other in texts.items():
+        yield from _distance_lines(role, stored.vlm, other, shown)
+
+
+def _part_lines(source: PairSource) -> Iterator[str]:
+    stored, alignment = source.stored, source.alignment
+    for part in alignment.parts:
+        size = sum(one.size for tensor, one in stored.vlm.items() if tensor.part == part)
+        yield f"{part}: {alignment.count(part)} tensors, {_size(size)}"
+    held = sum(tensor.size for shard in stored.shards for tensor in shard.tensors)
+    merged = sum(one.size for one in stored.vlm.values())
+    yield f"everything else, vision side included, stays the VLM's: {_size(held - merged)}"
+
+
+def _distance_lines(role: str, vlm: Stored, other: Stored, shown: Display) -> Iterator[str]:
+    """How far the text model is from the VLM, a line a layer."""
+
+    def progress(done: int, total: int) -> None:
+        shown.stage(f"comparing with the {role} (tensors)", done, total)
+
+    found = distances(vlm, other, progress)
+    rows: dict[int, list[str]] = {}
+    for one in found:
+        rows.setdefault(one.layer, []).append(f"{one.part} {one.relative:.4f}")
+    yield f"distance of the {role} from the VLM, relative to the VLM's length:"
+    for layer, parts in rows.items():
+        yield f"  layer {layer:>2}: {', '.join(parts)}"
+    if looks_unrelated(found):
+        yield (
+            f"warning: the {role}'s attention is farther from the VLM's than that is long; the two "
+            "look unrelated, and a merge will not make sense"
+        )
+    if all(one.relative == 0 for one in found):
+        yield f"warning: the {role} equals the VLM in every layer: there is nothing to merge"
 
 
 def _suite_lines(suite: Suite, shapes: list[VideoShape], shown: Display) -> Iterator[str]:

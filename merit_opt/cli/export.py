@@ -1,4 +1,4 @@
-"""`merit-opt export`: a recipe as a checkpoint."""
+"""`merit-opt export`: a recipe as a checkpoint, as its changed tensors, or as a mergekit file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,25 +6,82 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from merit_opt.cli.build import factories
-from merit_opt.cli.parts import find_recipe, load_pair
-from merit_opt.models.device import resolve_device
-from merit_opt.models.export import export
+from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.measured import measured_rows
+from merit_opt.cli.parts import Outputs, disk_names, find_recipe
+from merit_opt.cli.progress import display
+from merit_opt.errors import UserError
+from merit_opt.files import write_text
+from merit_opt.models.export import export_checkpoint, export_delta
+from merit_opt.models.merge import Merge, is_delta, merge_of_delta, merge_of_recipe
+from merit_opt.models.source import PairSource
+from merit_opt.recipe.mergekit import to_mergekit
+from merit_opt.recipe.recipe import Recipe
+
+FORMATS = ("hf", "delta", "mergekit")
+MIB = 1024**2
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
-    """Write the merged VLM, load it back, and compare."""
+    """Write the recipe in the format asked for.
+
+    Raises:
+        UserError: There is no such format, or the recipe cannot be written so.
+    """
+    if cfg.format not in FORMATS:
+        raise UserError(f"format is one of {', '.join(FORMATS)}; got {cfg.format!r}")
     console = Console()
     built = factories(cfg, {})
-    source = built["pair"].build()
-    recipe = find_recipe(cfg.recipe, source, built["storage"])
+    source: PairSource = built["pair"].build()
     out = Path(cfg.out)
-    with console.status("loading the pair, writing and checking the checkpoint"):
-        export(load_pair(source, resolve_device(cfg.device), "host"), recipe, out)
-    console.print(
-        f"{out}: recipe {recipe.digest}, {len(recipe.merged_layers)} of {len(recipe.layers)} "
-        f"layers merged, loaded back bit-equal\n"
-        f"next: AutoModelForImageTextToText.from_pretrained({str(out)!r})",
-        highlight=False,
-        soft_wrap=True,
+    if cfg.format == "mergekit":
+        recipe = find_recipe(cfg.recipe, source, built["storage"])
+        _write_mergekit(source, recipe, out)
+        told = f"{out}: recipe {recipe.digest}\nnext: the commands in its first lines"
+    else:
+        told = _write(cfg, source, built["storage"], out, console)
+    console.print(told, highlight=False, soft_wrap=True)
+
+
+def _write(
+    cfg: DictConfig, source: PairSource, storage: Factory, out: Path, console: Console
+) -> str:
+    merge = _merge(cfg.recipe, source, storage)
+    measured = measured_rows(Outputs(Path(cfg.output_dir)), cfg.recipe, merge.recipe.digest)
+    with display(console) as shown:
+
+        def progress(done: int, total: int) -> None:
+            shown.stage("writing (MiB)", done // MIB, total // MIB)
+
+        if cfg.format == "delta":
+            export_delta(merge, out, measured, progress)
+            use = f"merit-opt export recipe={out} pair=… out=FOLDER"
+        else:
+            export_checkpoint(source, merge, out, measured, progress)
+            use = f"AutoModelForImageTextToText.from_pretrained({str(out)!r})"
+    layers = merge.recipe.layers
+    return (
+        f"{out}: recipe {merge.recipe.digest}, {len(merge.recipe.merged_layers)} of {len(layers)} "
+        f"layers merged, {len(merge.changes)} tensors changed, read back as computed\nnext: {use}"
     )
+
+
+def _merge(name: str, source: PairSource, storage: Factory) -> Merge:
+    if is_delta(Path(name)):
+        return merge_of_delta(source, Path(name))
+    return merge_of_recipe(source, find_recipe(name, source, storage))
+
+
+def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} exists; choose another out=")
+    merged, others = disk_names(source)
+    text = to_mergekit(
+        recipe,
+        merged,
+        vlm=str(source.vlm),
+        backbone=str(source.backbone),
+        dtype=str(source.compute_dtype).removeprefix("torch."),
+        others=others,
+    )
+    write_text(out, text)

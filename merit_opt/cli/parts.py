@@ -10,7 +10,9 @@ from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import PairSource, Place
+from merit_opt.models.source import PairSource
+from merit_opt.models.waiting import Place
+from merit_opt.recipe.mergekit import NamedTensor, from_mergekit
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe
@@ -18,6 +20,7 @@ from merit_opt.search.references import PREFIX, study_recipe
 SPLIT_KEYS = {"search_share": float, "split_seed": int}
 SUITE_INJECTED = {"cache", "progress"}
 MAX_SEED = 2**32 - 1
+MERGEKIT = "mergekit:"
 
 Stage = Callable[[str, int, int], None]
 
@@ -112,24 +115,51 @@ def load_pair(source: PairSource, device: str, backbone: Place) -> ModelPair:
 
 
 def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
-    """The recipe a user named, refused where it was found on another pair.
+    """The recipe a user named, checked against the pair.
 
     Raises:
-        UserError: No such recipe, or it belongs to another pair.
+        UserError: No such recipe, it was found on another pair, or it does not fit this one.
     """
-    if not name.startswith(PREFIX):
-        recipe = named_recipe(name, source.alignment.n_layers, parts=PARTS)
+    if name.startswith(PREFIX):
+        recipe = _found_on(source, name, storage)
+    elif name.startswith(MERGEKIT):
+        recipe = _from_mergekit(Path(name.removeprefix(MERGEKIT)), source)
     else:
-        found = study_recipe(storage.build(), name)
-        if found.pair != source.digest:
-            raise UserError(
-                f"{name} was found on pair {found.pair}, but pair= gives {source.digest}; "
-                "give the pair that the study was run on"
-            )
-        recipe = found.recipe
-    if len(recipe.layers) != source.alignment.n_layers:
-        raise UserError(
-            f"recipe={name} is for {len(recipe.layers)} layers, "
-            f"this pair has {source.alignment.n_layers}"
-        )
+        alignment = source.alignment
+        recipe = named_recipe(name, alignment.n_layers, parts=alignment.parts)
+    try:
+        source.require(recipe)
+    except UserError as error:
+        raise UserError(f"recipe={name}: {error}") from None
     return recipe
+
+
+def disk_names(source: PairSource) -> tuple[list[NamedTensor], list[str]]:
+    """The VLM's tensors as they are called on disk: those that can be merged, and all others."""
+    stored = source.stored
+    merged = [NamedTensor(one.name, t.layer, t.part) for t, one in stored.vlm.items()]
+    known = {tensor.name for tensor in merged}
+    names = (tensor.name for shard in stored.shards for tensor in shard.tensors)
+    return merged, [name for name in names if name not in known]
+
+
+def _found_on(source: PairSource, name: str, storage: Factory) -> Recipe:
+    found = study_recipe(storage.build(), name)
+    if found.pair != source.digest:
+        raise UserError(
+            f"{name} was found on pair {found.pair}, but pair= gives {source.digest}; "
+            "give the pair that the study was run on"
+        )
+    return found.recipe
+
+
+def _from_mergekit(path: Path, source: PairSource) -> Recipe:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe={MERGEKIT}{path} cannot be read: {error}") from None
+    merged, others = disk_names(source)
+    try:
+        return from_mergekit(text, merged, others, source.alignment.n_layers)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -60,7 +60,7 @@ class ExportSchema:
     storage: Any = MISSING
     recipe: str = MISSING
     out: str = MISSING
-    device: str = MISSING
+    format: str = MISSING
     output_dir: str = MISSING
 
 

@@ -25,7 +25,7 @@ from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels
 from merit_opt.models.live import Switch
 from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import Place
+from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
 
 LAYOUT = "pack/1"

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from merit_opt.errors import PairMismatch
-from merit_opt.recipe.recipe import PARTS, Part
+from merit_opt.errors import PairMismatch, UserError
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
 
 _MODULES: dict[str, Part] = {
     "self_attn": "attention",
@@ -31,6 +31,11 @@ class AlignedTensor:
     part: Part
     name: str
 
+    @property
+    def path(self) -> str:
+        """Its name inside the decoder."""
+        return f"layers.{self.layer}.{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
@@ -49,6 +54,17 @@ class Alignment:
     def count(self, part: Part) -> int:
         """How many tensors belong to `part` over all layers."""
         return sum(t.part == part for t in self.tensors)
+
+    def require(self, recipe: Recipe) -> None:
+        """The recipe must be for as many layers.
+
+        Raises:
+            UserError: It is not.
+        """
+        if len(recipe.layers) != self.n_layers:
+            raise UserError(
+                f"the recipe is for {len(recipe.layers)} layers, this pair has {self.n_layers}"
+            )
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:

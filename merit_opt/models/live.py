@@ -1,33 +1,39 @@
 """The one mutation in the project: recipes applied to the live VLM, and taken back."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from merit_opt.errors import UserError
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
+from merit_opt.models.waiting import WaitingWeights
 from merit_opt.recipe.recipe import PARTS, Recipe
-from merit_opt.recipe.rules import Rule
+from merit_opt.recipe.rules import Rule, needs_base
 
-Weights = Mapping[AlignedTensor, Tensor]
 Switch = Callable[[Recipe], Any]
 
 
 class LiveMerge:
-    """The VLM's language model with the backbone's tensors at hand.
+    """The VLM's language model with the text models' tensors at hand.
 
     The VLM's own attention is kept beside the live one once a recipe has touched it; the rest,
     four fifths of a layer, on the host, and only while a recipe changes it.
     """
 
-    def __init__(self, model: nn.Module, backbone: Weights, alignment: Alignment) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        backbone: WaitingWeights,
+        base: WaitingWeights | None,
+        alignment: Alignment,
+    ) -> None:
         self._model = model
         self._backbone = backbone
+        self._base = base
         self._alignment = alignment
         self._originals: dict[AlignedTensor, Tensor] = {}
         self._applied: dict[AlignedTensor, Rule | None] = {}
@@ -70,11 +76,8 @@ class LiveMerge:
 
     def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
         """The rule of every tensor that the recipe changes."""
+        self._alignment.require(recipe)
         n_layers = self._alignment.n_layers
-        if len(recipe.layers) != n_layers:
-            raise UserError(
-                f"the recipe is for {len(recipe.layers)} layers, this pair has {n_layers}"
-            )
         rules = {
             tensor: rule
             for tensor in self._alignment.tensors
@@ -97,9 +100,15 @@ class LiveMerge:
             self._originals[tensor] = live.detach().to(place, copy=True)
         original = self._originals[tensor].to(live.device)
         self._applied[tensor] = None  # neither the original nor yet the rule's
-        backbone = self._backbone[tensor].to(live.device, non_blocking=True)
-        name = f"layers.{tensor.layer}.{tensor.name}"
-        live.copy_(merge_tensor(rule, Operands(name, original, backbone, base=None)))
+        operands = Operands(
+            name=tensor.path,
+            vlm=original,
+            backbone=self._backbone[tensor].to(live.device, non_blocking=True),
+            base=None
+            if self._base is None or not needs_base(rule)
+            else self._base[tensor].to(live.device, non_blocking=True),
+        )
+        live.copy_(merge_tensor(rule, operands))
         self._applied[tensor] = rule
 
     @torch.no_grad()

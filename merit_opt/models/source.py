@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -20,50 +18,112 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from merit_opt.errors import PairMismatch, UserError
-from merit_opt.models.alignment import Alignment, align, layer_tensor
+from merit_opt.models.alignment import AlignedTensor, Alignment, align
+from merit_opt.models.checkpoint import Checkpoint, first_lines
+from merit_opt.models.disk_names import locate, require_whole
 from merit_opt.models.families import family_of
 from merit_opt.models.families.family import Family
 from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.rope import require_float32_rope
+from merit_opt.models.stored import FLOATS, Shard, StoredTensor, read_shards
+from merit_opt.models.waiting import Place, WaitingWeights, waiting_weights
+from merit_opt.recipe.recipe import Recipe
 
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+ACCEPTABLE = ("rope_theta", "rms_norm_eps")
 
-Place = Literal["device", "host"]
+
+@dataclass(frozen=True, slots=True)
+class StoredPair:
+    """Where the weights lie on disk.
+
+    Attributes:
+        shards: All files of the VLM.
+        vlm: Its mergeable tensors.
+        backbone: The backbone's tensor for each.
+        base: The base's, where the pair gives one.
+    """
+
+    shards: tuple[Shard, ...]
+    vlm: Mapping[AlignedTensor, StoredTensor]
+    backbone: Mapping[AlignedTensor, StoredTensor]
+    base: Mapping[AlignedTensor, StoredTensor] | None
 
 
 @dataclass(frozen=True)
 class PairSource:
-    """Where a VLM and its backbone lie.
+    """Where a VLM and its text models are: folders, or repositories of the hub.
 
     Attributes:
-        vlm: Folder of the VLM, as `save_pretrained` writes it.
-        backbone: Folder of the text model it grew from.
-        dtype: Compute dtype of both, by name; None = the one the VLM is stored in.
+        vlm: The VLM.
+        backbone: The text model it grew from, or one tuned from the same ancestor.
+        base: That ancestor, which rules of task vectors subtract; None = no such rule is used.
+        revision: Commit, tag or branch of a VLM on the hub.
+        backbone_revision: Of the backbone.
+        base_revision: Of the base.
+        accept: Differences of the configurations, by field, that are known and accepted.
+        dtype: Compute dtype of all, by name; None = the one the VLM is stored in.
 
     Raises:
-        UserError: A folder is no checkpoint, or the dtype has no such name.
+        UserError: A folder is no checkpoint, or a dtype or field has no such name.
     """
 
-    vlm: Path
-    backbone: Path
+    vlm: str
+    backbone: str
+    base: str | None
+    revision: str | None
+    backbone_revision: str | None
+    base_revision: str | None
+    accept: tuple[str, ...]
     dtype: str | None
 
     def __post_init__(self) -> None:
-        for role, folder in (("pair.vlm", self.vlm), ("pair.backbone", self.backbone)):
-            _require_checkpoint(role, folder)
+        for checkpoint in self.checkpoints:
+            _ = checkpoint.key
         if self.dtype is not None and self.dtype not in DTYPES:
             raise UserError(f"pair.dtype is one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        if unknown := [field for field in self.accept if field not in ACCEPTABLE]:
+            raise UserError(f"pair.accept takes {', '.join(ACCEPTABLE)}; got {unknown}")
+
+    @cached_property
+    def vlm_checkpoint(self) -> Checkpoint:
+        """The VLM's."""
+        return Checkpoint("pair.vlm", str(self.vlm), self.revision)
+
+    @cached_property
+    def backbone_checkpoint(self) -> Checkpoint:
+        """The backbone's."""
+        return Checkpoint("pair.backbone", str(self.backbone), self.backbone_revision)
+
+    @cached_property
+    def base_checkpoint(self) -> Checkpoint | None:
+        """The base's, where one is given."""
+        if self.base is None:
+            return None
+        return Checkpoint("pair.base", str(self.base), self.base_revision)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """All that make the pair."""
+        return (self.vlm_checkpoint, *self.text_checkpoints)
+
+    @property
+    def text_checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The backbone's and, where one is given, the base's."""
+        base = () if self.base_checkpoint is None else (self.base_checkpoint,)
+        return (self.backbone_checkpoint, *base)
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits over both folders and the compute dtype."""
-        parts = [folder_digest(self.vlm), folder_digest(self.backbone), self.dtype]
+        """12 hex digits over all checkpoints and the compute dtype; downloads what is not here."""
+        folders = [folder_digest(checkpoint.folder) for checkpoint in self.checkpoints]
+        parts = [*folders, self.dtype]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     @cached_property
@@ -73,74 +133,113 @@ class PairSource:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """How the two language models correspond, found on the meta device: loads no weights.
+        """How the language models correspond, found on the meta device: loads no weights.
 
         Raises:
             PairMismatch: They are not the same architecture; the message lists what differs.
         """
-        vlm, backbone = self.vlm_config, self._backbone_config
-        if backbone.model_type not in self.family.backbone_types:
-            raise PairMismatch(
-                f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
-                f"but {self.backbone} is {backbone.model_type}"
-            )
-        if problems := list(_config_differences(vlm.get_text_config(), backbone)):
-            raise PairMismatch(
-                "; ".join(problems) + f". Is {self.backbone} the model {self.vlm} was tuned from?"
-            )
-        with torch.device("meta"):
-            return align(
-                AutoModelForImageTextToText.from_config(vlm),
-                AutoModelForCausalLM.from_config(backbone),
-            )
+        for checkpoint in self.text_checkpoints:
+            self._require_same_architecture(checkpoint)
+        backbone, *_ = [align(self.vlm_skeleton, _skeleton(t)) for t in self.text_checkpoints]
+        return backbone
+
+    @cached_property
+    def stored(self) -> StoredPair:
+        """Where every aligned tensor lies on disk; downloads what is not here, reads headers only.
+
+        Raises:
+            UserError: A checkpoint is incomplete or torn, or not what its configuration describes.
+        """
+        shards = read_shards(self.vlm_checkpoint.folder)
+        backbone, *base = (
+            locate(_skeleton(text), self.alignment, read_shards(text.folder))
+            for text in self.text_checkpoints
+        )
+        return StoredPair(
+            shards=shards,
+            vlm=locate(self.vlm_skeleton, self.alignment, shards),
+            backbone=backbone,
+            base=base[0] if base else None,
+        )
+
+    @cached_property
+    def compute_dtype(self) -> torch.dtype:
+        """The dtype of every weight of the live model.
+
+        Raises:
+            UserError: The VLM is stored in several, and none was chosen.
+        """
+        if self.dtype is not None:
+            return DTYPES[self.dtype]
+        codes = {t.dtype for s in self.stored.shards for t in s.tensors if t.dtype in FLOATS}
+        if len(codes) > 1:
+            raise UserError(f"{self.vlm} mixes dtypes {', '.join(sorted(codes))}: set pair.dtype")
+        return FLOATS[codes.pop()]
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is unusual about the pair but allowed."""
-        ours = self.vlm_config.get_text_config().vocab_size
-        theirs = self._backbone_config.vocab_size
-        if ours == theirs:
-            return ()
-        return (
-            f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not merged",
-        )
+        text = self.vlm_config.get_text_config()
+        notes = [
+            f"accepted by pair.accept: {told}"
+            for checkpoint in self.text_checkpoints
+            for field, told in _config_differences(text, checkpoint)
+            if field in self.accept
+        ]
+        ours, theirs = text.vocab_size, self.backbone_checkpoint.config.vocab_size
+        if ours != theirs:
+            notes.append(
+                f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not "
+                "merged"
+            )
+        return tuple(notes)
+
+    def require(self, recipe: Recipe) -> None:
+        """The recipe must fit the pair.
+
+        Raises:
+            UserError: It is for another number of layers, merges what this pair keeps, or needs
+                a base that the pair does not give.
+        """
+        self.alignment.require(recipe)
+        if recipe.needs_base and self.base is None:
+            raise UserError(
+                "the recipe subtracts the common ancestor of VLM and backbone: give it, "
+                "pair.base=FOLDER_OR_ID"
+            )
 
     def load(self, device: str, backbone: Place) -> ModelPair:
         """The VLM on `device`, ready to be merged in place.
 
         Args:
             device: As torch names it.
-            backbone: Where the backbone's attention waits: `device` puts each layer's beside the
-                VLM's, `host` into pinned memory. Its other parts, four fifths of a layer and
-                needed by no proposal, always wait in the mapped file.
+            backbone: Where the other models' attention waits: `device` puts each layer's beside
+                the VLM's, `host` into pinned memory. Their other parts, four fifths of a layer
+                and needed by no proposal, always wait on disk.
 
         Raises:
             UserError: Weights or processor are damaged, or not those that the config describes.
         """
-        alignment = self.alignment
+        stored = self.stored
         disable_progress_bar()
-        dtype = "auto" if self.dtype is None else DTYPES[self.dtype]
-        model = _load_model(AutoModelForImageTextToText, self.vlm, dtype).to(device)
+        model = _load_vlm(self.vlm_checkpoint.folder, self.compute_dtype).to(device)
         _own_memory(model)
-        if self.dtype is None and (stored := _stored_dtypes(model)) != {model.dtype}:
-            raise UserError(f"{self.vlm} mixes dtypes {sorted(map(str, stored))}: set pair.dtype")
-        donor = _load_model(AutoModelForCausalLM, self.backbone, model.dtype)
-        weights = {
-            tensor: _placed(
-                layer_tensor(donor, tensor).detach(),
-                layer_tensor(model, tensor).device,
-                backbone,
-            )
-            if tensor.part == "attention"
-            else layer_tensor(donor, tensor).detach()
-            for tensor in alignment.tensors
-        }
+
+        def waiting(where: Mapping[AlignedTensor, StoredTensor]) -> WaitingWeights:
+            return waiting_weights(where, model, backbone)
+
+        live = LiveMerge(
+            model,
+            waiting(stored.backbone),
+            None if stored.base is None else waiting(stored.base),
+            self.alignment,
+        )
         return ModelPair(
             model=model.eval().requires_grad_(False),
             processor=self.processor,
             family=self.family,
-            alignment=alignment,
-            live=LiveMerge(model, weights, alignment),
+            alignment=self.alignment,
+            live=live,
             digest=self.digest,
         )
 
@@ -151,43 +250,57 @@ class PairSource:
         Raises:
             UserError: It cannot be read.
         """
-        return _load_processor(self.vlm)
+        return _load_processor(self.vlm_checkpoint.described)
 
     @cached_property
     def vlm_config(self) -> Any:
         """The VLM's configuration."""
-        return _read_config(self.vlm)
+        return self.vlm_checkpoint.config
 
     @cached_property
-    def _backbone_config(self) -> Any:
-        return _read_config(self.backbone)
+    def vlm_skeleton(self) -> Any:
+        """The VLM without weights, on the meta device."""
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(self.vlm_config)
+
+    def _require_same_architecture(self, text: Checkpoint) -> None:
+        vlm = self.vlm_config
+        if text.config.model_type not in self.family.backbone_types:
+            raise PairMismatch(
+                f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
+                f"but {text} is {text.config.model_type}"
+            )
+        differences = _config_differences(vlm.get_text_config(), text)
+        refused = [(field, told) for field, told in differences if field not in self.accept]
+        if not refused:
+            return
+        hint = ""
+        if all(field in ACCEPTABLE for field, _ in refused):
+            fields = ",".join(field for field, _ in refused)
+            hint = f" If you know and want that, pair.accept=[{fields}]"
+        raise PairMismatch(
+            "; ".join(told for _, told in refused)
+            + f". Is {text} the model {self.vlm} was tuned from?{hint}"
+        )
 
 
-def _placed(tensor: torch.Tensor, device: torch.device, place: Place) -> torch.Tensor:
-    if place == "device":
-        return tensor.to(device)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
+    """A pair of two local folders."""
+    return PairSource(
+        vlm=str(vlm),
+        backbone=str(backbone),
+        base=None,
+        revision=None,
+        backbone_revision=None,
+        base_revision=None,
+        accept=(),
+        dtype=dtype,
+    )
 
 
-def _require_checkpoint(role: str, folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{role}: expected a checkpoint folder, but {folder} is none")
-    missing = [what for what in ("config.json", "*.safetensors") if not any(folder.glob(what))]
-    if missing:
-        raise UserError(f"{role}: {folder} holds no {' and no '.join(missing)}")
-
-
-def _read_config(folder: Path) -> Any:
+def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError, TypeError, StrictDataclassError) as error:
-        reason = _first_lines(error)
-        raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None
-
-
-def _load_model(auto_class: Any, folder: Path, dtype: torch.dtype | str) -> Any:
-    try:
-        model, info = auto_class.from_pretrained(
+        model, info = AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
@@ -197,18 +310,17 @@ def _load_model(auto_class: Any, folder: Path, dtype: torch.dtype | str) -> Any:
         )
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"the weights in {folder} cannot be read: {_first_lines(error)}; copy them again"
+            f"the weights in {folder} cannot be read: {first_lines(error)}; copy them again"
         ) from None
     # transformers makes up what a checkpoint lacks.
-    absent = sorted(info["missing_keys"]) + sorted(row[0] for row in info["mismatched_keys"])
-    if absent:
-        more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
-        raise UserError(
-            f"the weights in {folder} lack, or have in another shape than config.json says, "
-            f"{', '.join(absent[:3])}{more}; copy the checkpoint again"
-        )
+    require_whole(folder, [*info["missing_keys"], *(row[0] for row in info["mismatched_keys"])])
     require_float32_rope(model)
     return model
+
+
+def _skeleton(text: Checkpoint) -> Any:
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(text.config)
 
 
 def _own_memory(model: torch.nn.Module) -> None:
@@ -223,35 +335,30 @@ def _load_processor(folder: Path) -> Any:
         return AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (ValueError, OSError) as error:
         raise UserError(
-            f"the processor in {folder} cannot be read: {_first_lines(error)}"
+            f"the processor in {folder} cannot be read: {first_lines(error)}"
         ) from None
 
 
-def _first_lines(error: Exception) -> str:
-    return " ".join(" ".join(str(error).splitlines()[:2]).split())
-
-
-def _stored_dtypes(model: torch.nn.Module) -> set[torch.dtype]:
-    return {p.dtype for p in model.parameters()}
-
-
-def _config_differences(text: Any, backbone: Any) -> Iterator[str]:
+def _config_differences(vlm: Any, text: Checkpoint) -> Iterator[tuple[str, str]]:
+    """Field of the configuration, and what the VLM's text part and a text model have in it."""
     fields = {
-        "decoder layers": "num_hidden_layers",
-        "hidden size": "hidden_size",
-        "attention heads": "num_attention_heads",
-        "key/value heads": "num_key_value_heads",
-        "MLP width": "intermediate_size",
-        "RMS norm epsilon": "rms_norm_eps",
-        "activation": "hidden_act",
+        "num_hidden_layers": "decoder layers",
+        "hidden_size": "hidden size",
+        "num_attention_heads": "attention heads",
+        "num_key_value_heads": "key/value heads",
+        "intermediate_size": "MLP width",
+        "rms_norm_eps": "RMS norm epsilon",
+        "hidden_act": "activation",
     }
-    for what, field in fields.items():
-        ours, theirs = getattr(text, field, None), getattr(backbone, field, None)
+    role = text.key.removeprefix("pair.")
+    values = {
+        field: (what, getattr(vlm, field, None), getattr(text.config, field, None))
+        for field, what in fields.items()
+    }
+    values["rope_theta"] = ("RoPE theta", _rope_theta(vlm), _rope_theta(text.config))
+    for field, (what, ours, theirs) in values.items():
         if ours != theirs:
-            yield f"{what}: the VLM has {ours}, the backbone has {theirs}"
-    ours, theirs = _rope_theta(text), _rope_theta(backbone)
-    if ours != theirs:
-        yield f"RoPE theta: the VLM has {ours}, the backbone has {theirs}"
+            yield field, f"{what}: the VLM has {ours}, the {role} has {theirs}"
 
 
 def _rope_theta(config: Any) -> float | None:

@@ -1,6 +1,6 @@
 """The embedded pair as a source: `pair=tiny`."""
 
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import PairSource, folder_pair
 from merit_opt.models.tiny import tiny_folder
 
 BACKBONE = "text"
@@ -16,4 +16,4 @@ def tiny_pair(*, vlm: str, dtype: str | None) -> PairSource:
     Raises:
         UserError: No such checkpoint.
     """
-    return PairSource(tiny_folder(vlm), tiny_folder(BACKBONE), dtype)
+    return folder_pair(tiny_folder(vlm), tiny_folder(BACKBONE), dtype)

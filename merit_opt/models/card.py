@@ -1,0 +1,131 @@
+"""The README of an exported checkpoint: what it is made of, and what was measured."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import ModelCardData, metadata_load
+
+from merit_opt.recipe.recipe import PARTS, Recipe
+
+UNKNOWN = "not stated"
+CARD = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A model that went into a merge.
+
+    Attributes:
+        name: Folder or repository.
+        revision: Of a repository, where one was asked for.
+        digest: Identity of its files.
+        licence: As its own model card states it.
+    """
+
+    name: str
+    revision: str | None
+    digest: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a merge was made of.
+
+    Attributes:
+        vlm: The video-language model.
+        backbone: The text model.
+        base: Their common ancestor, where the rules needed one.
+        dtype: The dtype in which they were merged.
+    """
+
+    vlm: Parent
+    backbone: Parent
+    base: Parent | None
+    dtype: str
+
+    @property
+    def parents(self) -> dict[str, Parent]:
+        """Role -> parent."""
+        roles = {"VLM": self.vlm, "text backbone": self.backbone}
+        return roles if self.base is None else {**roles, "base": self.base}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Scores of the recipe beside those of the unmerged VLM.
+
+    Attributes:
+        suite: On what.
+        role: TR or TP.
+        n: Questions.
+        base: Accuracy of the VLM, in [0, 1].
+        merged: Accuracy of the merged VLM, in [0, 1].
+        difference: Merged minus base, with its interval, as text.
+    """
+
+    suite: str
+    role: str
+    n: int
+    base: float
+    merged: float
+    difference: str
+
+
+def licence(folder: Path) -> str:
+    """What the model card in `folder` says; `not stated` where there is none."""
+    card = folder / CARD
+    try:
+        facts = metadata_load(card) if card.is_file() else None
+    except (OSError, ValueError):
+        facts = None
+    if not isinstance(facts, dict) or not facts.get("license"):
+        return UNKNOWN
+    return str(facts.get("license_name") or facts["license"])
+
+
+def model_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> str:
+    """The Markdown, with the front matter that the hub reads."""
+    licences = {parent.licence for parent in lineage.parents.values()}
+    data = ModelCardData(
+        base_model=[parent.name for parent in lineage.parents.values()],
+        base_model_relation="merge",
+        library_name="transformers",
+        license=licences.pop() if len(licences) == 1 and UNKNOWN not in licences else "other",
+        pipeline_tag="video-text-to-text",
+        tags=["merge", "merit_opt"],
+    )
+    body = "\n".join(_body(recipe, lineage, measured))
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
+
+
+def _body(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> Iterator[str]:
+    merged, total = len(recipe.merged_layers), len(recipe.layers)
+    yield f"# {Path(lineage.vlm.name).name}, merged with {Path(lineage.backbone.name).name}"
+    yield ""
+    yield (
+        f"{merged} of {total} decoder layers take weights back from the text backbone, without "
+        "training. Coefficient 0 is the VLM, 1 the backbone. Made with merit_opt."
+    )
+    yield "\n## Made of\n\n| role | model | revision | digest | licence |\n|---|---|---|---|---|"
+    for role, parent in lineage.parents.items():
+        revision = parent.revision or ""
+        yield f"| {role} | {parent.name} | {revision} | `{parent.digest}` | {parent.licence} |"
+    yield "\nWhoever passes it on must keep to the licences of all of them."
+    yield f"\n## Recipe `{recipe.digest}`\n\nMerged in {lineage.dtype}; the rest is the VLM's.\n"
+    yield "| layer | " + " | ".join(PARTS) + " |\n|---|" + "---|" * len(PARTS)
+    for index in recipe.merged_layers:
+        rules = (recipe.layers[index].rule(part) for part in PARTS)
+        yield f"| {index} | " + " | ".join("" if r is None else str(r) for r in rules) + " |"
+    yield "\n`recipe.json` holds it for machines, `merit_opt.json` where it came from."
+    yield "\n## Measured\n"
+    if not measured:
+        yield "Nothing was measured with this recipe where it was exported."
+        return
+    yield "| suite | role | questions | VLM | merged | difference |\n|---|---|---|---|---|---|"
+    for row in measured:
+        yield (
+            f"| {row.suite} | {row.role} | {row.n} | {row.base:.3f} | {row.merged:.3f} | "
+            f"{row.difference} |"
+        )

@@ -1,0 +1,190 @@
+"""A checkpoint that a user named: a folder, or a repository of the hub."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    StrictDataclassError,
+)
+from transformers import AutoConfig
+
+from merit_opt.errors import UserError
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
+_WEIGHTS = "*.safetensors"
+_PICKLED = ("*.bin", "*.pt", "*.pth")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model, opened no further than what is asked of it.
+
+    Attributes:
+        key: The configuration key that names it, such as `pair.vlm`; errors begin with it.
+        name: A folder as `save_pretrained` writes it, or a repository's id on the hub.
+        revision: Commit, tag or branch of a repository; None = its default branch.
+
+    Raises:
+        UserError: It is neither a folder that can hold a model, nor a repository's id.
+    """
+
+    key: str
+    name: str
+    revision: str | None
+
+    def __post_init__(self) -> None:
+        if self._is_local:
+            if self.revision is not None:
+                raise UserError(
+                    f"{self.key}: {self.name} is a folder, and folders have no revision"
+                )
+            _require_model(self.key, Path(self.name))
+        elif not _REPOSITORY.fullmatch(self.name):
+            raise UserError(
+                f"{self.key}: expected a checkpoint folder or a repository OWNER/NAME of the hub, "
+                f"but {self.name} is none"
+            )
+
+    @cached_property
+    def described(self) -> Path:
+        """A folder with all but the weights; nothing else is downloaded for it.
+
+        Raises:
+            UserError: The hub does not give it, or it is no model that can be merged.
+        """
+        if self._is_local:
+            return Path(self.name)
+        folder = self._snapshot(_DESCRIPTIONS)
+        _require_described(self.key, folder)
+        return folder
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder with everything, downloaded where it must be.
+
+        Raises:
+            UserError: The hub does not give it, or it is no model that can be merged.
+        """
+        if self._is_local:
+            return Path(self.name)
+        folder = self._snapshot((*_DESCRIPTIONS, _WEIGHTS))
+        _require_model(self.key, folder)
+        return folder
+
+    @cached_property
+    def config(self) -> Any:
+        """Its configuration.
+
+        Raises:
+            UserError: It cannot be read, or describes quantised weights.
+        """
+        config = _read_config(self.described)
+        if (quantised := getattr(config, "quantization_config", None)) is not None:
+            method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+            raise UserError(
+                f"{self.key}: {self.name} is quantised ({method}): its numbers are codes, which "
+                "cannot be interpolated; give the checkpoint it was made from"
+            )
+        return config
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether `folder` would download nothing."""
+        try:
+            return self._is_local or any(self._snapshot((_WEIGHTS,), local=True).glob(_WEIGHTS))
+        except UserError:
+            return False
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name} at {self.revision}"
+
+    @property
+    def _is_local(self) -> bool:
+        return Path(self.name).is_dir()
+
+    def _snapshot(self, patterns: tuple[str, ...], *, local: bool = False) -> Path:
+        try:
+            return Path(
+                snapshot_download(
+                    self.name,
+                    revision=self.revision,
+                    allow_patterns=list(patterns),
+                    local_files_only=local,
+                )
+            )
+        except (OSError, HTTPError, HFValidationError) as error:
+            raise UserError(f"{self.key}: {self._why_absent(error)}") from error
+
+    def _why_absent(self, error: Exception) -> str:
+        causes = list(_causes(error))
+        if any(isinstance(e, GatedRepoError) for e in causes):
+            return (
+                f"{self.name} is gated: accept its terms on its page, then `hf auth login` or "
+                "set HF_TOKEN"
+            )
+        if any(isinstance(e, RepositoryNotFoundError) for e in causes):
+            return (
+                f"there is no folder {self.name} here, and no such repository on the hub (or it "
+                "is private: `hf auth login`)"
+            )
+        if any(isinstance(e, RevisionNotFoundError) for e in causes):
+            return f"{self.name} has no revision {self.revision}"
+        if any(isinstance(e, LocalEntryNotFoundError | HfHubHTTPError) for e in causes):
+            return (
+                f"there is no folder {self.name} here, the hub cannot be reached, and its cache "
+                f"lacks {self}; give a folder, or run `hf download {self.name}` where there is a "
+                "network and copy the cache"
+            )
+        return f"{self} cannot be downloaded: {first_lines(error)}"
+
+
+def first_lines(error: BaseException) -> str:
+    """The first two lines of an error, as one."""
+    return " ".join(" ".join(str(error).splitlines()[:2]).split())
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _require_described(key: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{key}: {folder} is a LoRA adapter, not a model; merge it into its base first "
+            "(peft: model.merge_and_unload().save_pretrained(FOLDER))"
+        )
+
+
+def _require_model(key: str, folder: Path) -> None:
+    _require_described(key, folder)
+    missing = [what for what in ("config.json", _WEIGHTS) if not any(folder.glob(what))]
+    if missing == [_WEIGHTS] and any(any(folder.glob(p)) for p in _PICKLED):
+        raise UserError(
+            f"{key}: {folder} holds its weights as pickle, which can run code and is not read; "
+            "convert it where you trust it: AutoModel.from_pretrained(FOLDER)"
+            ".save_pretrained(NEW_FOLDER)"
+        )
+    if missing:
+        raise UserError(f"{key}: {folder} holds no {' and no '.join(missing)}")
+
+
+def _read_config(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError, TypeError, StrictDataclassError) as error:
+        raise UserError(f"{folder / 'config.json'} cannot be read: {first_lines(error)}") from None

@@ -1,0 +1,92 @@
+"""Which tensor on disk a model's parameter is: transformers renames them as it loads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+from merit_opt.errors import UserError
+from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
+from merit_opt.models.stored import Shard, StoredTensor
+
+
+def memory_names(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """Name on disk -> name in `model`, by transformers' own rules of loading.
+
+    Several names on disk share one where the model fuses them, as it does experts.
+
+    Args:
+        model: A transformers model; one on the meta device will do.
+        names: As its checkpoint spells them.
+    """
+    rules = get_model_conversion_mapping(model)
+    renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
+    converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
+    known = model.state_dict()
+    return {
+        name: rename_source_key(name, renamings, converters, model.base_model_prefix, known)[0]
+        for name in names
+    }
+
+
+def locate(
+    model: Any, alignment: Alignment, shards: Iterable[Shard]
+) -> dict[AlignedTensor, StoredTensor]:
+    """Where each aligned tensor of `model` lies on disk.
+
+    Args:
+        model: The VLM or a text model, on the meta device.
+        alignment: Names what to look for.
+        shards: The model's checkpoint.
+
+    Raises:
+        UserError: The checkpoint lacks a parameter of the model, or holds an aligned one in
+            another shape or twice.
+    """
+    stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+    folder = next(iter(stored.values())).file.parent
+    on_disk: dict[str, list[StoredTensor]] = {}
+    for name, memory in memory_names(model, stored).items():
+        on_disk.setdefault(memory, []).append(stored[name])
+    problems = _absent(model, on_disk)
+    names = {id(p): name for name, p in model.named_parameters()}
+    found: dict[AlignedTensor, StoredTensor] = {}
+    for tensor in alignment.tensors:
+        parameter = layer_tensor(model, tensor)
+        name = names[id(parameter)]
+        match on_disk.get(name, []):
+            case [one] if one.shape == tuple(parameter.shape):
+                found[tensor] = one
+            case []:
+                pass  # told already, as absent
+            case _:
+                problems.append(name)
+    require_whole(folder, problems)
+    return found
+
+
+def require_whole(folder: Path, problems: Sequence[str]) -> None:
+    """No parameter may be absent from the weights, or of another shape than it should be.
+
+    Raises:
+        UserError: `problems` names some that are.
+    """
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise UserError(
+            f"the weights in {folder} lack, or have in another shape than config.json says, "
+            f"{', '.join(sorted(problems)[:3])}{more}; copy the checkpoint again"
+        )
+
+
+def _absent(model: nn.Module, on_disk: Mapping[str, object]) -> list[str]:
+    """Parameters no name of which is on disk; tied ones have several names."""
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    return sorted(
+        names[0] for names in aliases.values() if not any(name in on_disk for name in names)
+    )

@@ -1,0 +1,159 @@
+"""What an export writes: the tensors that a recipe changes, each made when it is asked for."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merit_opt.errors import UserError
+from merit_opt.merging.operands import Operands
+from merit_opt.merging.tensors import merge_tensor
+from merit_opt.models.alignment import AlignedTensor
+from merit_opt.models.card import Lineage, Parent, licence
+from merit_opt.models.checkpoint import Checkpoint
+from merit_opt.models.fingerprint import folder_digest
+from merit_opt.models.shards import Changes
+from merit_opt.models.source import PairSource
+from merit_opt.models.stored import StoredTensor, read_shard
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.rules import needs_base
+from merit_opt.recipe.store import read_recipe
+
+SCHEMA = 1
+PROVENANCE = "merit_opt.json"
+DELTA = "delta.safetensors"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Merge:
+    """A recipe applied to a pair, before anything is written.
+
+    Attributes:
+        recipe: The recipe.
+        lineage: What is merged.
+        dtype: Of every floating-point tensor.
+        tensors: The VLM's tensors that change, in layer order.
+        changes: Name on disk -> its new values.
+    """
+
+    recipe: Recipe
+    lineage: Lineage
+    dtype: torch.dtype
+    tensors: tuple[StoredTensor, ...]
+    changes: Changes
+
+    def facts(self, form: str) -> dict[str, Any]:
+        """What `merit_opt.json` says of an export in the form `hf` or `delta`."""
+        lineage = asdict(self.lineage)
+        return {"schema": SCHEMA, "format": form, "recipe": self.recipe.digest, "made_of": lineage}
+
+
+def merge_of_recipe(source: PairSource, recipe: Recipe) -> Merge:
+    """The recipe's merge, computed from the checkpoints.
+
+    Raises:
+        UserError: The recipe does not fit the pair; (a change) weights are not finite.
+    """
+    source.require(recipe)
+    stored = source.stored
+    tensors = [t for t in source.alignment.tensors if recipe.layers[t.layer].rule(t.part)]
+    return Merge(
+        recipe=recipe,
+        lineage=Lineage(
+            vlm=_parent(source.vlm_checkpoint),
+            backbone=_parent(source.backbone_checkpoint),
+            base=_parent(source.base_checkpoint) if source.base_checkpoint else None,
+            dtype=_name(source.compute_dtype),
+        ),
+        dtype=source.compute_dtype,
+        tensors=tuple(stored.vlm[t] for t in tensors),
+        changes={stored.vlm[t].name: partial(_merged, source, recipe, t) for t in tensors},
+    )
+
+
+def merge_of_delta(source: PairSource, folder: Path) -> Merge:
+    """The merge whose changed tensors lie in `folder`; needs no backbone.
+
+    Raises:
+        UserError: The folder holds no delta, or one of another VLM or dtype.
+    """
+    recipe, lineage = read_recipe(folder), _read_lineage(folder)
+    found = folder_digest(source.vlm_checkpoint.folder)
+    if found != lineage.vlm.digest:
+        raise UserError(
+            f"{folder} changes {lineage.vlm.name} ({lineage.vlm.digest}), but {source.vlm} is "
+            f"another ({found}); give that VLM, pair.vlm="
+        )
+    if _name(source.compute_dtype) != lineage.dtype:
+        raise UserError(f"{folder} was made in {lineage.dtype}; give pair.dtype={lineage.dtype}")
+    tensors = read_shard(folder / DELTA).tensors
+    return Merge(
+        recipe=recipe,
+        lineage=lineage,
+        dtype=source.compute_dtype,
+        tensors=tensors,
+        changes={tensor.name: tensor.read for tensor in tensors},
+    )
+
+
+def is_delta(folder: Path) -> bool:
+    """Whether `folder` holds changed tensors alone."""
+    return (folder / DELTA).is_file()
+
+
+def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor:
+    stored, dtype = source.stored, source.compute_dtype
+    rule = recipe.layers[tensor.layer].rule(tensor.part)
+    if rule is None:
+        raise RuntimeError(f"the recipe keeps {tensor.path}")
+
+    def cast(where: Mapping[AlignedTensor, StoredTensor]) -> Tensor:
+        return where[tensor].read().to(dtype)
+
+    operands = Operands(
+        name=tensor.path,
+        vlm=cast(stored.vlm),
+        backbone=cast(stored.backbone),
+        base=None if stored.base is None or not needs_base(rule) else cast(stored.base),
+    )
+    merged = merge_tensor(rule, operands)
+    if not torch.isfinite(merged).all():
+        raise UserError(
+            f"layer {tensor.layer} {tensor.name} is not finite once merged: {source.vlm} or "
+            f"{source.backbone} holds NaN or infinities, or {dtype} is too narrow"
+        )
+    return merged
+
+
+def _parent(checkpoint: Checkpoint) -> Parent:
+    folder = checkpoint.folder
+    return Parent(
+        name=checkpoint.name,
+        revision=checkpoint.revision,
+        digest=folder_digest(folder),
+        licence=licence(folder),
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _read_lineage(folder: Path) -> Lineage:
+    path = folder / PROVENANCE
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text())["made_of"]
+        base = facts["base"]
+        return Lineage(
+            vlm=Parent(**facts["vlm"]),
+            backbone=Parent(**facts["backbone"]),
+            base=None if base is None else Parent(**base),
+            dtype=str(facts["dtype"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not say what the delta was made of: {error!r}") from None
