@@ -40,7 +40,8 @@ class LiveMerge:
         the originals. On exit, after an exception too, every parameter has its own bits again.
 
         Raises:
-            UserError: (the function) The recipe is for another number of layers.
+            UserError: (the function) The recipe is for another number of layers, or merges a part
+                that this pair keeps.
             RuntimeError: Another such block is open.
         """
         if self._is_open:
@@ -74,6 +75,13 @@ class LiveMerge:
             raise UserError(
                 f"the recipe is for {len(recipe.layers)} layers, this pair has {n_layers}"
             )
+        for index, layer in enumerate(recipe.layers):
+            for part in PARTS:
+                if layer.rule(part) is not None and part not in self._alignment.parts:
+                    raise UserError(
+                        f"the recipe merges {part} in layer {index}, which this pair keeps: it "
+                        f"merges {' and '.join(self._alignment.parts)} alone"
+                    )
         rules = {
             tensor: rule
             for tensor in self._alignment.tensors

@@ -79,11 +79,7 @@ class PairSource:
             PairMismatch: They are not the same architecture; the message lists what differs.
         """
         vlm, backbone = self.vlm_config, self._backbone_config
-        if backbone.model_type not in self.family.backbone_types:
-            raise PairMismatch(
-                f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
-                f"but {self.backbone} is {backbone.model_type}"
-            )
+        _require_kin(self.family, vlm.get_text_config().model_type, backbone, self.backbone)
         if problems := list(_config_differences(vlm.get_text_config(), backbone)):
             raise PairMismatch(
                 "; ".join(problems) + f". Is {self.backbone} the model {self.vlm} was tuned from?"
@@ -92,6 +88,7 @@ class PairSource:
             return align(
                 AutoModelForImageTextToText.from_config(vlm),
                 AutoModelForCausalLM.from_config(backbone),
+                self.family.parts,
             )
 
     @property
@@ -161,6 +158,19 @@ class PairSource:
     @cached_property
     def _backbone_config(self) -> Any:
         return _read_config(self.backbone)
+
+
+def _require_kin(family: Family, text: str, backbone: Any, folder: Path) -> None:
+    if text not in family.backbones:
+        raise PairMismatch(
+            f"a {family.model_type} VLM on {text} is not supported; on "
+            f"{' or '.join(family.backbones)} it is"
+        )
+    if backbone.model_type != family.backbones[text]:
+        raise PairMismatch(
+            f"a {family.model_type} VLM on {text} pairs with {family.backbones[text]}, but "
+            f"{folder} is {backbone.model_type}"
+        )
 
 
 def _placed(tensor: torch.Tensor, device: torch.device, place: Place) -> torch.Tensor:
