@@ -98,6 +98,7 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
 
     from merit_opt.data.prompts import render_prompt
     from merit_opt.data.video import read_video
+    from merit_opt.models.families.inputs import visual_features
     from merit_opt.models.pack import Question, pack
     from merit_opt.models.prompt import encode_prompt
 
@@ -105,7 +106,7 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
     for media in dict.fromkeys(s.media[0] for s in small_suite.samples):
         with torch.no_grad():
             video = read_video(media.path, None)
-            features = pair.family.encode_video(pair.model, pair.processor, video)
+            features = visual_features(pair.family, pair.model, pair.processor, video)
         questions = [
             Question(
                 s.id,

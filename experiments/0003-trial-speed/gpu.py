@@ -50,7 +50,7 @@ from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.alignment import align, layer_tensor
 from merit_opt.models.families import family_of
-from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.flops import matrix_rate
 from merit_opt.models.live import LiveMerge
@@ -178,12 +178,12 @@ def two_a_video(suite: Suite) -> Suite:
 
 def fill_store(
     pair: ModelPair, suite: Suite, work: Work, folder: Path
-) -> dict[str, VideoFeatures]:
+) -> dict[str, VisualFeatures]:
     """Group -> features, put where the engine looks for them."""
     identity = feature_identity(pair, work.settings.threads)
     store = FeatureStore(folder, int(work.settings.features_gib * GIB))
     generator = torch.Generator(pair.device).manual_seed(2)
-    found: dict[str, VideoFeatures] = {}
+    found: dict[str, VisualFeatures] = {}
     for sample in suite.samples:
         if sample.group_id not in found:
             made = random_features(pair, work.grid, generator)
@@ -196,13 +196,14 @@ def fill_store(
 
 def random_features(
     pair: ModelPair, grid: tuple[int, int, int], generator: torch.Generator
-) -> VideoFeatures:
+) -> VisualFeatures:
     """Of the spread of the text's embeddings."""
     width = pair.model.get_decoder().config.hidden_size
     count = grid[0] * grid[1] * grid[2] // 4
     tokens = torch.empty(count, width, dtype=pair.model.dtype, device=pair.device)
     tokens.normal_(0.0, width**-0.5, generator=generator)
-    return VideoFeatures(tokens, "<|video_pad|>" * count, grid=grid, seconds_per_grid=1.0)
+    shown = InPrompt("video", 1, ("<|video_pad|>" * count,), pair.model.config.video_token_id)
+    return VisualFeatures(tokens, shown, grid=grid, seconds_per_grid=1.0)
 
 
 class SyntheticPeer:
@@ -212,7 +213,7 @@ class SyntheticPeer:
     """
 
     def __init__(
-        self, pair: ModelPair, suite: Suite, features: Mapping[str, VideoFeatures]
+        self, pair: ModelPair, suite: Suite, features: Mapping[str, VisualFeatures]
     ) -> None:
         self._pair = pair
         self._letters = letter_ids(pair.processor, 4)

@@ -12,14 +12,16 @@ from rich.console import Console
 from merit_opt.cli.build import factories
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite
 from merit_opt.cli.progress import Display, display
+from merit_opt.data.image import Image
+from merit_opt.data.medium import read_medium
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError, read_video
+from merit_opt.data.video import MediaError
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.features import FeatureStore
-from merit_opt.models.footprint import VideoShape, footprint
+from merit_opt.models.footprint import ImageShape, MediumShape, VideoShape, footprint
 from merit_opt.models.source import PairSource
 
 SPACE_WANTED_GIB = 1.0
@@ -45,7 +47,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
 
     with display(console) as shown:
         pair = built["pair"].build
-        shapes: list[VideoShape] = []
+        shapes: list[MediumShape] = []
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
         look("pair", lambda: _pair_lines(pair(), shown))
@@ -117,8 +119,8 @@ def _distance_lines(role: str, vlm: Stored, other: Stored, shown: Display) -> It
         yield f"warning: the {role} equals the VLM in every layer: there is nothing to merge"
 
 
-def _suite_lines(suite: Suite, shapes: list[VideoShape], shown: Display) -> Iterator[str]:
-    """What the suite holds; the shapes of its videos are added to `shapes`."""
+def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Iterator[str]:
+    """What the suite holds; the shapes of its media are added to `shapes`."""
     roles = Counter(suite.role(s) for s in suite.samples)
     letters = Counter(s.letter for s in suite.samples)
     media = {m.digest: m.path for s in suite.samples for m in s.media}
@@ -136,17 +138,19 @@ def _suite_lines(suite: Suite, shapes: list[VideoShape], shown: Display) -> Iter
         raise UserError(f"{len(broken)} of {len(media)} videos: " + "; ".join(broken))
 
 
-def _shape(path: Path, frames: int | None) -> VideoShape:
-    video = read_video(path, 1)
-    height, width = video.frames.shape[1:3]
-    sampling = video.sampling
+def _shape(path: Path, frames: int | None) -> MediumShape:
+    medium = read_medium(path, 1)
+    if isinstance(medium, Image):
+        return ImageShape(*medium.pixels.shape[:2])
+    height, width = medium.frames.shape[1:3]
+    sampling = medium.sampling
     return VideoShape(frames or sampling.total, height, width, sampling.fps)
 
 
 def _engine_lines(
     settings: EngineSettings,
     pair: Callable[[], PairSource],
-    shapes: Sequence[VideoShape],
+    shapes: Sequence[MediumShape],
     outputs: Outputs,
 ) -> Iterator[str]:
     yield repr(settings)

@@ -38,7 +38,9 @@ def _of_evaluations(outputs: Outputs, digest: str) -> Iterator[Measured]:
     for path in sorted(outputs.root.glob(f"evaluations/*-{digest}/result.json")):
         result = _read(path)
         suite = result["suite"]
-        yield from _rows(suite["name"], {**result, "n": suite["n"]}, result["base"], result["scores"])
+        yield from _rows(
+            suite["name"], {**result, "n": suite["n"]}, result["base"], result["scores"]
+        )
 
 
 def _rows(

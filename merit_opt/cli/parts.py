@@ -13,7 +13,7 @@ from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
 from merit_opt.recipe.mergekit import NamedTensor, from_mergekit
-from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe
 

@@ -8,7 +8,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A video file.
+    """A video, or a still image where the file's suffix says so.
 
     Attributes:
         path: Where it lies on this machine; not part of its identity.

@@ -66,14 +66,7 @@ def read_video(path: Path, count: int | None) -> Video:
     Raises:
         MediaError: The file is missing, empty, corrupt or holds no video.
     """
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except OSError as error:
-        raise MediaError(path, f"{error.strerror}; see who may read it") from error
-    if size is None:
-        raise MediaError(path, "no such file; see where the videos were unpacked")
-    if size == 0:
-        raise MediaError(path, "the file is empty; download it again")
+    require_content(path)
     reason = ""
     for decoder in _decoders():
         try:
@@ -81,6 +74,22 @@ def read_video(path: Path, count: int | None) -> Video:
         except (FFmpegError, OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
     raise MediaError(path, f"not a readable video ({reason}); replace the file")
+
+
+def require_content(path: Path) -> None:
+    """A media file is there and holds something.
+
+    Raises:
+        MediaError: It is not, or does not.
+    """
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:
+        raise MediaError(path, f"{error.strerror}; see who may read it") from error
+    if size is None:
+        raise MediaError(path, "no such file; see where the media were unpacked")
+    if size == 0:
+        raise MediaError(path, "the file is empty; download it again")
 
 
 def _decoders() -> tuple[Decoder, ...]:

@@ -7,13 +7,14 @@ from typing import Protocol
 
 import torch
 
+from merit_opt.data.medium import read_medium
 from merit_opt.data.prompts import render_prompt
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError, read_video
+from merit_opt.data.video import MediaError
 from merit_opt.errors import TrialFailed, UserError
-from merit_opt.models.families.family import VideoFeatures
-from merit_opt.models.families.video_inputs import VideoRefused
+from merit_opt.models.families.family import VisualFeatures
+from merit_opt.models.families.inputs import MediaRefused, visual_features
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.pack import Pack, Question, pack
 from merit_opt.models.pair import ModelPair
@@ -37,7 +38,7 @@ class Prepared:
     """A suite as the engine reads it.
 
     Attributes:
-        packs: One a video, in the order of the suite.
+        packs: One a medium, in the order of the suite.
         excluded: Sample id -> why it cannot be asked, whatever the recipe.
     """
 
@@ -62,7 +63,7 @@ class Preparer:
         self._threads = threads
         self._max_unscored = max_unscored
         self._reporter = reporter
-        self._known: dict[str, VideoFeatures | MediaError] = {}
+        self._known: dict[str, VisualFeatures | MediaError] = {}
 
     @cached_property
     def _identity(self) -> str:
@@ -75,7 +76,7 @@ class Preparer:
 
         Raises:
             UserError: Too many are left out, or features cannot be kept on disk.
-            TrialFailed: Memory does not suffice for a video.
+            TrialFailed: Memory does not suffice for a medium.
         """
         packs: list[Pack] = []
         excluded: dict[str, str] = {}
@@ -93,7 +94,7 @@ class Preparer:
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 
-    def _features(self, media: Media, frames: int | None) -> VideoFeatures | MediaError:
+    def _features(self, media: Media, frames: int | None) -> VisualFeatures | MediaError:
         key = feature_key(self._identity, media.digest, frames)
         if key not in self._known:
             try:
@@ -102,19 +103,19 @@ class Preparer:
                 self._known[key] = error
         return self._known[key]
 
-    def _encode(self, media: Media, frames: int | None) -> VideoFeatures:
-        video = read_video(media.path, frames)
+    def _encode(self, media: Media, frames: int | None) -> VisualFeatures:
+        medium = read_medium(media.path, frames)
+        pair = self._pair
         try:
-            return self._pair.family.encode_video(self._pair.model, self._pair.processor, video)
-        except VideoRefused as error:
+            return visual_features(pair.family, pair.model, pair.processor, medium)
+        except MediaRefused as error:
             raise MediaError(media.path, f"this model's processor refuses it ({error})") from error
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
-                f"out of memory for a video of {len(video.frames)} frames; ask for fewer frames: "
-                f"{error}"
+                f"out of memory for {media.path}; ask for fewer frames: {error}"
             ) from error
 
-    def _question(self, sample: Sample, prompt: str, features: VideoFeatures) -> Question:
+    def _question(self, sample: Sample, prompt: str, features: VisualFeatures) -> Question:
         encoded = encode_prompt(self._pair, render_prompt(prompt, sample), features)
         return Question(sample.id, encoded, len(sample.options))
 

@@ -43,11 +43,13 @@ class Alignment:
 
     Attributes:
         n_layers: Decoder layers.
+        parts: What a merge may touch.
         tensors: Mergeable tensors in layer order.
         kept: Name in the decoder -> why a merge never touches it.
     """
 
     n_layers: int
+    parts: tuple[Part, ...]
     tensors: tuple[AlignedTensor, ...]
     kept: dict[str, str]
 
@@ -56,15 +58,22 @@ class Alignment:
         return sum(t.part == part for t in self.tensors)
 
     def require(self, recipe: Recipe) -> None:
-        """The recipe must be for as many layers.
+        """The recipe must be for as many layers, and merge no part that is kept.
 
         Raises:
-            UserError: It is not.
+            UserError: It does not fit.
         """
         if len(recipe.layers) != self.n_layers:
             raise UserError(
                 f"the recipe is for {len(recipe.layers)} layers, this pair has {self.n_layers}"
             )
+        for index, layer in enumerate(recipe.layers):
+            for part in PARTS:
+                if layer.rule(part) is not None and part not in self.parts:
+                    raise UserError(
+                        f"the recipe merges {part} in layer {index}, which this pair keeps: it "
+                        f"merges {' and '.join(self.parts)} alone"
+                    )
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:
@@ -77,8 +86,13 @@ def layer_tensor(model: Any, tensor: AlignedTensor) -> nn.Parameter:
     return decoder_layers(model)[tensor.layer].get_parameter(tensor.name)
 
 
-def align(vlm: Any, backbone: Any) -> Alignment:
+def align(vlm: Any, backbone: Any, parts: tuple[Part, ...] = PARTS) -> Alignment:
     """Match two models layer by layer; works on the meta device.
+
+    Args:
+        vlm: The VLM.
+        backbone: The text model.
+        parts: What a merge may touch; tensors of others are kept, and need not correspond.
 
     Raises:
         PairMismatch: Layer counts, names or shapes differ; every problem is listed.
@@ -90,12 +104,18 @@ def align(vlm: Any, backbone: Any) -> Alignment:
             "give the text model that this VLM was trained from"
         )
     pairs = enumerate(zip(layers, other, strict=True))
-    problems = [p for i, (a, b) in pairs for p in _differences(i, a, b)]
+    problems = [p for i, (a, b) in pairs for p in _differences(i, a, b, parts)]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise PairMismatch("; ".join(problems[:3]) + more)
-    tensors = tuple(t for i, layer in enumerate(layers) for t in _layer_tensors(i, layer))
-    alignment = Alignment(len(layers), tensors, _kept(vlm))
+    every = [t for i, layer in enumerate(layers) for t in _layer_tensors(i, layer)]
+    others = {
+        t.path: f"{t.part} is not merged in this architecture"
+        for t in every
+        if t.part not in parts
+    }
+    tensors = tuple(t for t in every if t.part in parts)
+    alignment = Alignment(len(layers), parts, tensors, others | _kept(vlm))
     _assert_total(vlm, alignment)
     return alignment
 
@@ -111,9 +131,10 @@ def _layer_tensors(index: int, layer: nn.Module) -> Iterator[AlignedTensor]:
         yield AlignedTensor(index, _MODULES[module], name)
 
 
-def _differences(index: int, vlm: nn.Module, backbone: nn.Module) -> Iterator[str]:
-    ours: dict[str, Tensor] = dict(vlm.named_parameters())
-    theirs: dict[str, Tensor] = dict(backbone.named_parameters())
+def _differences(
+    index: int, vlm: nn.Module, backbone: nn.Module, parts: tuple[Part, ...]
+) -> Iterator[str]:
+    ours, theirs = _merged(vlm, parts), _merged(backbone, parts)
     for name in sorted(ours.keys() ^ theirs.keys()):
         owner = "VLM" if name in ours else "backbone"
         yield f"layer {index}: only the {owner} has {name}"
@@ -121,6 +142,14 @@ def _differences(index: int, vlm: nn.Module, backbone: nn.Module) -> Iterator[st
         a, b = tuple(ours[name].shape), tuple(theirs[name].shape)
         if a != b:
             yield f"layer {index} {name}: the VLM has {a}, the backbone has {b}"
+
+
+def _merged(layer: nn.Module, parts: tuple[Part, ...]) -> dict[str, Tensor]:
+    """Named parameters, but those of parts that no merge touches."""
+    owned = (
+        (name, _MODULES.get(name.split(".", 1)[0]), p) for name, p in layer.named_parameters()
+    )
+    return {name: p for name, part, p in owned if part is None or part in parts}
 
 
 def _kept(vlm: Any) -> dict[str, str]:

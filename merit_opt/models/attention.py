@@ -11,6 +11,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
+from merit_opt.errors import UserError
+
 NAME = "merit_opt_pack"
 
 
@@ -20,10 +22,12 @@ class PackLayout:
 
     Attributes:
         prefix: Rows of the shared prefix; among themselves causal.
+        longest: Rows of the longest question, the prefix among them.
         mask: bool [1, 1, suffix rows, rows], true where a suffix row sees a row.
     """
 
     prefix: int
+    longest: int
     mask: Tensor
 
 
@@ -32,7 +36,7 @@ def pack_layout(prefix: int, suffixes: Sequence[int], device: torch.device) -> P
     owner = torch.tensor([i for i, n in enumerate(suffixes) for _ in range(n)], device=device)
     own = (owner[:, None] == owner[None]).tril()
     mask = torch.cat([own.new_ones(len(owner), prefix), own], dim=1)
-    return PackLayout(prefix, mask[None, None])
+    return PackLayout(prefix, prefix + max(suffixes), mask[None, None])
 
 
 def pack_attention(  # noqa: PLR0913  transformers calls it so
@@ -62,12 +66,12 @@ def pack_attention(  # noqa: PLR0913  transformers calls it so
         [1, rows, heads, head size], and no weights.
 
     Raises:
-        RuntimeError: The layout is missing or does not fit, or attention is windowed.
+        RuntimeError: The layout is missing or does not fit.
+        UserError: A question is longer than the attention's window.
     """
     if pack_layout is None or attention_mask is not None:
         raise RuntimeError("attention in a pack needs its layout, and no other mask")
-    if options.get("sliding_window") is not None:
-        raise RuntimeError("attention in a pack has no sliding window")
+    _require_seen(pack_layout, options.get("sliding_window"))
     prefix = pack_layout.prefix
     _require_fit(pack_layout, rows=query.shape[2])
     shared = scaled_dot_product_attention(
@@ -94,6 +98,15 @@ def _require_fit(layout: PackLayout, rows: int) -> None:
         raise RuntimeError(
             f"the layout is for {list(layout.mask.shape[-2:])}, the pack has {rows} rows, "
             f"{layout.prefix} of them prefix"
+        )
+
+
+def _require_seen(layout: PackLayout, window: int | None) -> None:
+    """A window that every question fits into changes nothing."""
+    if window is not None and layout.longest > window:
+        raise UserError(
+            f"this model attends to {window} tokens and a question has {layout.longest}; lower "
+            "suite.frames"
         )
 
 

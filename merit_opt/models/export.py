@@ -4,17 +4,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from merit_opt.errors import UserError
 from merit_opt.models.card import CARD, Measured, model_card
 from merit_opt.models.merge import DELTA, PROVENANCE, Merge
 from merit_opt.models.shards import Progress, differing, write_shards
 from merit_opt.models.source import PairSource
-from merit_opt.models.stored import FLOATS, INDEX, Shard
+from merit_opt.models.stored import Shard
 from merit_opt.recipe.recipe import to_json
 from merit_opt.recipe.store import RECIPE_FILE
 

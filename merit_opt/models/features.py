@@ -1,6 +1,6 @@
-"""Frozen visual features on disk: computed once per video for the life of the cache.
+"""Frozen visual features on disk: computed once per medium for the life of the cache.
 
-One safetensors file per video, memory-mapped, so that the processes of one host share its pages.
+One safetensors file per medium, memory-mapped, so that the processes of one host share its pages.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from torch import Tensor
 
 from merit_opt.errors import UserError
 from merit_opt.files import WRITING, replacing
-from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.pair import ModelPair
 
-FORMAT = "features/1"
+FORMAT = "features/2"
 SUFFIX = ".safetensors"
 LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
 LOCKS = 64
@@ -54,7 +54,7 @@ class FeatureStore:
         self._limit = limit
         self._unchecked = limit
 
-    def get(self, key: str, build: Callable[[], VideoFeatures]) -> VideoFeatures:
+    def get(self, key: str, build: Callable[[], VisualFeatures]) -> VisualFeatures:
         """The features of `key`, built by the first process that asks while others wait.
 
         A torn or foreign file is dropped and built again. The lock goes with the process that
@@ -127,7 +127,7 @@ class FeatureStore:
 
 
 def feature_identity(pair: ModelPair, threads: int) -> str:
-    """24 hex digits over all that shapes features but the video.
+    """24 hex digits over all that shapes features but the medium.
 
     Weights and configuration of the vision side, processor, dtype, device type, threads, libraries
     and the version of this module's files.
@@ -149,7 +149,7 @@ def feature_identity(pair: ModelPair, threads: int) -> str:
 
 
 def feature_key(identity: str, media_digest: str, frames: int | None) -> str:
-    """24 hex digits: `identity` and which frames of which video."""
+    """24 hex digits: `identity` and which frames of which medium."""
     return _digest([identity, media_digest, frames])
 
 
@@ -181,7 +181,7 @@ def _bytes(tensor: Tensor) -> Any:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
-def _read(path: Path, key: str) -> VideoFeatures | None:
+def _read(path: Path, key: str) -> VisualFeatures | None:
     """The features in the file, its time of use renewed; None where it holds no such."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -189,9 +189,9 @@ def _read(path: Path, key: str) -> VideoFeatures | None:
             if facts["key"] != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = VideoFeatures(
+            found = VisualFeatures(
                 tokens=tensors["tokens"],
-                placeholder=facts["placeholder"],
+                prompt=_in_prompt(facts["prompt"]),
                 grid=None if facts["grid"] is None else tuple(facts["grid"]),
                 seconds_per_grid=facts["seconds_per_grid"],
                 deepstack=tuple(tensors[f"deepstack.{i}"] for i in range(len(tensors) - 1)),
@@ -203,10 +203,15 @@ def _read(path: Path, key: str) -> VideoFeatures | None:
     return found
 
 
-def _write(path: Path, key: str, features: VideoFeatures) -> None:
+def _in_prompt(facts: dict[str, Any]) -> InPrompt:
+    texts = facts.pop("texts")
+    return InPrompt(**facts, texts=None if texts is None else tuple(texts))
+
+
+def _write(path: Path, key: str, features: VisualFeatures) -> None:
     facts = {
         "key": key,
-        "placeholder": features.placeholder,
+        "prompt": asdict(features.prompt),
         "grid": features.grid,
         "seconds_per_grid": features.seconds_per_grid,
     }

@@ -11,10 +11,12 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from merit_opt.data.frames import Sampling, frame_indices
+from merit_opt.data.image import Image
+from merit_opt.data.medium import Medium
 from merit_opt.data.video import Video
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import layer_tensor
-from merit_opt.models.families.video_inputs import VideoRefused, video_inputs
+from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.source import DTYPES, PairSource
 
 
@@ -36,13 +38,29 @@ class VideoShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageShape:
+    """Of one still image of a suite.
+
+    Attributes:
+        height: Pixels, upright.
+        width: Pixels.
+    """
+
+    height: int
+    width: int
+
+
+MediumShape = VideoShape | ImageShape
+
+
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """Bytes.
 
     Attributes:
-        visual_tokens: Of all videos; the one count among the sizes.
-        features: Frozen features of all videos, on disk.
-        level: Hidden states of all videos at one level; their questions come on top.
+        visual_tokens: Of all media; the one count among the sizes.
+        features: Frozen features of all media, on disk.
+        level: Hidden states of all media at one level; their questions come on top.
         attention: Self-attention of one model, all layers.
     """
 
@@ -52,17 +70,17 @@ class Footprint:
     attention: int
 
 
-def footprint(source: PairSource, videos: Iterable[VideoShape]) -> Footprint:
+def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
     """What features, hidden states and attention will take.
 
-    Visual tokens are counted by the processor itself, on blank frames of each shape.
+    Visual tokens are counted by the processor itself, on blank pixels of each shape.
 
     Raises:
-        UserError: The processor cannot be read, or refuses videos of a shape.
+        UserError: The processor cannot be read, or refuses media of a shape.
         PairMismatch: The pair is none.
     """
     config: Any = source.vlm_config
-    tokens = sum(_tokens(source.processor, shape) * n for shape, n in Counter(videos).items())
+    tokens = sum(_tokens(source, shape) * n for shape, n in Counter(media).items())
     dtype = _dtype(source)
     row = config.get_text_config().hidden_size * dtype.itemsize
     deepstack = len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
@@ -77,17 +95,22 @@ def footprint(source: PairSource, videos: Iterable[VideoShape]) -> Footprint:
     )
 
 
-def _tokens(processor: Any, shape: VideoShape) -> int:
-    blank = np.zeros((shape.frames, shape.height, shape.width, 3), dtype=np.uint8)
-    sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
+def _tokens(source: PairSource, shape: MediumShape) -> int:
     try:
-        _, placeholder = video_inputs(processor, Video(blank, sampling))
-    except VideoRefused as error:
+        return visual_inputs(source.family, source.processor, _blank(shape)).length
+    except MediaRefused as error:
+        what = f"{shape.frames} frames" if isinstance(shape, VideoShape) else "an image"
         raise UserError(
-            f"this model's processor refuses {shape.frames} frames of {shape.height} x "
-            f"{shape.width}: {error}"
+            f"this model's processor refuses {what} of {shape.height} x {shape.width}: {error}"
         ) from error
-    return placeholder.count(processor.video_token)
+
+
+def _blank(shape: MediumShape) -> Medium:
+    if isinstance(shape, ImageShape):
+        return Image(np.zeros((shape.height, shape.width, 3), dtype=np.uint8))
+    frames = np.zeros((shape.frames, shape.height, shape.width, 3), dtype=np.uint8)
+    sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
+    return Video(frames, sampling)
 
 
 def _dtype(source: PairSource) -> torch.dtype:

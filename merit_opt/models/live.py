@@ -47,7 +47,8 @@ class LiveMerge:
         the originals. On exit, after an exception too, every parameter has its own bits again.
 
         Raises:
-            UserError: (the function) The recipe is for another number of layers.
+            UserError: (the function) The recipe is for another number of layers, or merges a part
+                that this pair keeps.
             RuntimeError: Another such block is open.
         """
         if self._is_open:

@@ -1,4 +1,4 @@
-"""All questions about one video behind one visual prefix: the unit of work of the engine.
+"""All questions about one medium behind one visual prefix: the unit of work of the engine.
 
 Rows are ``[prefix | suffix of question 1 | suffix of question 2 | ...]``. The prefix, up to the
 last visual token, is computed once; a suffix sees the prefix and itself.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.family import VisualFeatures
 from merit_opt.models.prompt import EncodedPrompt
 
 
@@ -35,7 +35,7 @@ class Pack:
 
     Attributes:
         questions: In canonical order, that of their ids.
-        features: Of the video they are about.
+        features: Of the medium they are about.
         prefix: Rows that all of them share.
         suffixes: Rows of each question alone.
         input_ids: int64 [rows].
@@ -44,7 +44,7 @@ class Pack:
     """
 
     questions: tuple[Question, ...]
-    features: VideoFeatures
+    features: VisualFeatures
     prefix: int
     suffixes: tuple[int, ...]
     input_ids: Tensor
@@ -82,12 +82,12 @@ class Pack:
         )
 
 
-def pack(questions: Sequence[Question], features: VideoFeatures) -> Pack:
-    """The questions about one video as one sequence.
+def pack(questions: Sequence[Question], features: VisualFeatures) -> Pack:
+    """The questions about one medium as one sequence.
 
     Raises:
-        RuntimeError: A prompt lacks positions, holds another video than the features are of, or
-            ends in its video.
+        RuntimeError: A prompt lacks positions, holds another medium than the features are of, or
+            ends in its medium.
     """
     ordered = tuple(sorted(questions, key=lambda q: q.id))
     prompts = [q.prompt for q in ordered]
@@ -98,7 +98,7 @@ def pack(questions: Sequence[Question], features: VideoFeatures) -> Pack:
         raise RuntimeError(f"question {ordered[0].id} and its companions share no visual prefix")
     suffixes = tuple(len(p.input_ids) - prefix for p in prompts)
     if min(suffixes) < 1:
-        raise RuntimeError(f"a prompt about the video of {ordered[0].id} ends in the video")
+        raise RuntimeError(f"a prompt about the medium of {ordered[0].id} ends in it")
     return Pack(
         questions=ordered,
         features=features,
@@ -110,7 +110,7 @@ def pack(questions: Sequence[Question], features: VideoFeatures) -> Pack:
     )
 
 
-def _require_whole(question: Question, features: VideoFeatures) -> None:
+def _require_whole(question: Question, features: VisualFeatures) -> None:
     prompt = question.prompt
     length = len(prompt.input_ids)
     if prompt.position_ids.ndim != 2 or prompt.position_ids.shape[1] != length:
@@ -122,7 +122,7 @@ def _require_whole(question: Question, features: VideoFeatures) -> None:
     sizes = [len(level) for level in (features.tokens, *features.deepstack)]
     if not visual or sizes != [visual] * len(sizes):
         raise RuntimeError(
-            f"question {question.id} has {visual} visual tokens, its video's features {sizes}"
+            f"question {question.id} has {visual} visual tokens, its features {sizes}"
         )
 
 

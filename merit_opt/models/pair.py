@@ -40,7 +40,7 @@ class ModelPair:
 
     @cached_property
     def matrix_weights(self) -> tuple[tuple[int, int], ...]:
-        """Weights in each decoder layer's matrices: of its attention, of its MLP."""
+        """Weights that a token meets in each decoder layer: in its attention, in its MLP."""
         layers = decoder_layers(self.model)
         return tuple((_matrices(layer.self_attn), _matrices(layer.mlp)) for layer in layers)
 
@@ -59,4 +59,7 @@ class ModelPair:
 
 
 def _matrices(module: Any) -> int:
-    return sum(p.numel() for p in module.parameters() if p.ndim == 2)
+    """Of matrices all weights, of stacked experts those of the few that a token is sent to."""
+    plain = sum(p.numel() for p in module.parameters() if p.ndim == 2)
+    stacked = sum(p.numel() for p in module.parameters() if p.ndim == 3)
+    return plain + (stacked * module.gate.top_k // module.gate.num_experts if stacked else 0)

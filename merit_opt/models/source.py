@@ -140,7 +140,10 @@ class PairSource:
         """
         for checkpoint in self.text_checkpoints:
             self._require_same_architecture(checkpoint)
-        backbone, *_ = [align(self.vlm_skeleton, _skeleton(t)) for t in self.text_checkpoints]
+        backbone, *_ = [
+            align(self.vlm_skeleton, _skeleton(text), self.family.parts)
+            for text in self.text_checkpoints
+        ]
         return backbone
 
     @cached_property
@@ -265,11 +268,7 @@ class PairSource:
 
     def _require_same_architecture(self, text: Checkpoint) -> None:
         vlm = self.vlm_config
-        if text.config.model_type not in self.family.backbone_types:
-            raise PairMismatch(
-                f"a {vlm.model_type} VLM pairs with {' or '.join(self.family.backbone_types)}, "
-                f"but {text} is {text.config.model_type}"
-            )
+        _require_kin(self.family, vlm.get_text_config().model_type, text)
         differences = _config_differences(vlm.get_text_config(), text)
         refused = [(field, told) for field, told in differences if field not in self.accept]
         if not refused:
@@ -296,6 +295,19 @@ def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
         accept=(),
         dtype=dtype,
     )
+
+
+def _require_kin(family: Family, text: str, checkpoint: Checkpoint) -> None:
+    if text not in family.backbones:
+        raise PairMismatch(
+            f"a {family.model_type} VLM on {text} is not supported; on "
+            f"{' or '.join(family.backbones)} it is"
+        )
+    if checkpoint.config.model_type != family.backbones[text]:
+        raise PairMismatch(
+            f"a {family.model_type} VLM on {text} pairs with {family.backbones[text]}, but "
+            f"{checkpoint} is {checkpoint.config.model_type}"
+        )
 
 
 def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:

@@ -1,31 +1,66 @@
 """The stock path of a pair, asked the same questions as the engine."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import torch
+from PIL import Image as Pillow
 
+from merit_opt.data.image import Image
 from merit_opt.data.prompts import render_prompt
+from merit_opt.data.video import read_video
+from merit_opt.models.families.inputs import visual_features
 from merit_opt.models.forward import embed, finish, letter_log_probabilities
 from merit_opt.models.pack import Question, pack
 from merit_opt.models.prompt import encode_prompt, letter_ids
 from merit_opt.recipe.constructors import attention
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import lerp
+from tests.contracts.checkpoints import llava, others, qwen
 
 SOURCES = {
-    "qwen2_vl": "qwen2_vl_source",
-    "qwen2_5_vl": "qwen2_5_vl_source",
-    "qwen3_vl": "qwen3_vl_source",
-    "llava_onevision": "llava_onevision_source",
+    write.__name__: write
+    for write in (
+        qwen.qwen2_vl,
+        qwen.qwen2_5_vl,
+        qwen.qwen3_vl,
+        qwen.qwen3_vl_moe,
+        llava.llava_onevision,
+        llava.llava_next,
+        llava.llava_next_video,
+        others.video_llama_3,
+        others.internvl,
+        others.idefics2,
+        others.idefics3,
+        others.smolvlm,
+        others.mistral3,
+    )
 }
-MROPE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-FEWEST_FRAMES = {"qwen3_vl": 2}
+MROPE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+FEWEST_FRAMES = {"qwen3_vl": 2, "qwen3_vl_moe": 2}
+NEEDS = {"smolvlm": ("num2words",)}
 ROUNDING = 2e-5
 
 
 @torch.no_grad()
-def encode(pair, video):
-    return pair.family.encode_video(pair.model, pair.processor, video)
+def encode(pair, medium):
+    return visual_features(pair.family, pair.model, pair.processor, medium)
+
+
+def noise(size):
+    """uint8 [height, width, 3]: smooth enough that a resize keeps something of it."""
+    height, width = size
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return np.array(Pillow.fromarray(coarse).resize((width, height)))
+
+
+def clip(sample, count, *, is_wide=False):
+    """The sample's video, `count` frames of it or all, its mirror image beside it where wide."""
+    video = read_video(sample.media[0].path, count)
+    if not is_wide:
+        return video
+    return replace(video, frames=np.concatenate([video.frames, video.frames[::-1]], axis=2))
 
 
 def ask(pair, suite, sample, features):
@@ -60,24 +95,33 @@ def by_id(pair, asked, hidden):
     return {q.id: row for q, row in zip(asked.questions, found, strict=True)}
 
 
-def stock_inputs(pair, suite, sample, video):
-    content = [
-        {"type": "video", "video": video.frames},
-        {"type": "text", "text": render_prompt(suite.prompt, sample)},
-    ]
-    metadata = {
-        "total_num_frames": video.sampling.total,
-        "fps": video.sampling.fps,
-        "frames_indices": list(video.sampling.indices),
-    }
+def stock_inputs(pair, suite, sample, medium):
+    options = {}
+    if isinstance(medium, Image):
+        shown = [picture(medium.pixels)]
+    elif pair.family.video_entry == "image":
+        shown = [picture(pixels) for pixels in medium.frames]
+    else:
+        shown = [{"type": "video", "video": medium.frames}]
+        metadata = {
+            "total_num_frames": medium.sampling.total,
+            "fps": medium.sampling.fps,
+            "frames_indices": list(medium.sampling.indices),
+        }
+        options = {"do_sample_frames": False, "video_metadata": [metadata]}
+    question = {"type": "text", "text": render_prompt(suite.prompt, sample)}
     return pair.processor.apply_chat_template(
-        [{"role": "user", "content": content}],
+        [{"role": "user", "content": [*shown, question]}],
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
-        processor_kwargs={"do_sample_frames": False, "video_metadata": [metadata]},
+        processor_kwargs=options,
     )
+
+
+def picture(pixels):
+    return {"type": "image", "image": Pillow.fromarray(pixels)}
 
 
 @torch.no_grad()

@@ -116,7 +116,7 @@ def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     """Makes the decoder fail on videos of these names."""
     from merit_opt.evaluation import prepare
 
-    read = prepare.read_video
+    read = prepare.read_medium
 
     def make(names: set[str]) -> None:
         shutil.rmtree("outputs/cache/features", ignore_errors=True)
@@ -126,7 +126,7 @@ def unreadable(monkeypatch) -> Callable[[set[str]], None]:
                 raise MediaError(path, "no moov atom")
             return read(path, frames)
 
-        monkeypatch.setattr(prepare, "read_video", broken)
+        monkeypatch.setattr(prepare, "read_medium", broken)
 
     return make
 

@@ -2,27 +2,24 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from merit_opt.data.video import Video
-from merit_opt.models.families.family import VideoFeatures
-from merit_opt.models.families.video_inputs import video_inputs
+from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
+from merit_opt.models.families.inputs import on_model
 
 
-class LlavaOnevision:
-    """Pooled patches of every frame and one newline token; plain RoPE positions."""
+def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
+    """Pooled patches of every frame and one newline token, or the tiles of an image."""
+    if inputs.prompt.kind == "video":
+        (pixels,) = on_model(model, inputs, "pixel_values_videos")
+        output = model.get_video_features(pixels.to(model.dtype))
+    else:
+        pixels, sizes = on_model(model, inputs, "pixel_values", "image_sizes")
+        output = model.get_image_features(pixels.to(model.dtype), sizes)
+    (tokens,) = output.pooler_output
+    return VisualFeatures(tokens, inputs.prompt)
 
-    model_type = "llava_onevision"
-    backbone_types: tuple[str, ...] = ("qwen2",)
 
-    def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
-        """See `Family.encode_video`."""
-        inputs, placeholder = video_inputs(processor, video)
-        pixels = inputs["pixel_values_videos"].to(model.device, model.dtype)
-        (tokens,) = model.get_video_features(pixels).pooler_output
-        return VideoFeatures(tokens, placeholder)
-
-    def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
-        """See `Family.position_ids`."""
-        return torch.arange(len(token_ids))[None]
+LLAVA_ONEVISION = Family(
+    model_type="llava_onevision",
+    backbones={"qwen2": "qwen2"},
+    encode=encode,
+)

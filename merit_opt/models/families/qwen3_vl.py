@@ -3,25 +3,23 @@
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
-from merit_opt.data.video import Video
-from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
 from merit_opt.models.families.qwen2_vl import encode_grid, mrope_positions
 
 
-class Qwen3VL:
-    """Time as text between the frames; features added again after the first layers."""
+def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
+    """As of Qwen2-VL, and features that are added again after the first layers.
 
-    model_type = "qwen3_vl"
-    backbone_types: tuple[str, ...] = ("qwen3",)
+    The processor writes a video's time as text between its frames.
+    """
+    features, output = encode_grid(model, inputs)
+    deepstack = tuple(level for (level,) in output.deepstack_features)
+    return replace(features, deepstack=deepstack)
 
-    def encode_video(self, model: Any, processor: Any, video: Video) -> VideoFeatures:
-        """See `Family.encode_video`."""
-        encoded = encode_grid(model, processor, video)
-        deepstack = tuple(level for (level,) in encoded.output.deepstack_features)
-        return replace(encoded.features, deepstack=deepstack)
 
-    def position_ids(self, model: Any, token_ids: Tensor, features: VideoFeatures) -> Tensor:
-        """See `Family.position_ids`."""
-        return mrope_positions(model, token_ids, features)
+QWEN3_VL = Family(
+    model_type="qwen3_vl",
+    backbones={"qwen3_vl_text": "qwen3"},
+    encode=encode,
+    position_ids=mrope_positions,
+)

@@ -92,14 +92,14 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
     from merit_opt.cli import check
     from merit_opt.data.video import MediaError
 
-    read = check.read_video
+    read = check.read_medium
 
     def broken(path, frames):
         if path.stem in ("00003", "00007"):
             raise MediaError(path, "moov atom not found")
         return read(path, frames)
 
-    monkeypatch.setattr(check, "read_video", broken)
+    monkeypatch.setattr(check, "read_medium", broken)
     done = merit_opt("check suite.clips=10")
     assert done.code == 2
     told = done.err.splitlines()[1]

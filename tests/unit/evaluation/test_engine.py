@@ -301,8 +301,8 @@ def counted_reads(monkeypatch):
         read.append(path.name)
         return original(path, count)
 
-    original = prepare.read_video
-    monkeypatch.setattr(prepare, "read_video", counted)
+    original = prepare.read_medium
+    monkeypatch.setattr(prepare, "read_medium", counted)
     return read
 
 

@@ -12,19 +12,19 @@ from safetensors.torch import save_file
 
 from merit_opt.errors import UserError
 from merit_opt.models import features
-from merit_opt.models.families.family import VideoFeatures
+from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.recipe.constructors import full
 
 KEYS = [f"{i:024x}" for i in range(1, 9)]
-FEATURES = VideoFeatures(
+FEATURES = VisualFeatures(
     tokens=torch.randn(7, 16, dtype=torch.bfloat16),
-    placeholder="<0.1 seconds><|video_pad|>",
+    prompt=InPrompt("video", 1, ("<0.1 seconds><|video_pad|>",), 6),
     grid=(1, 2, 14),
     seconds_per_grid=0.1 + 0.2,
     deepstack=(torch.randn(7, 16), torch.randn(7, 16)),
 )
-PLAIN = VideoFeatures(tokens=torch.zeros(3, 4), placeholder="<video>")
+PLAIN = VisualFeatures(tokens=torch.zeros(3, 4), prompt=InPrompt("image", 3, None, 5))
 
 
 def same(one, other):
@@ -32,7 +32,7 @@ def same(one, other):
     assert one.tokens.dtype == other.tokens.dtype
     assert len(one.deepstack) == len(other.deepstack)
     assert all(torch.equal(a, b) for a, b in zip(one.deepstack, other.deepstack, strict=True))
-    facts = ("placeholder", "grid", "seconds_per_grid")
+    facts = ("prompt", "grid", "seconds_per_grid")
     assert [getattr(one, f) for f in facts] == [getattr(other, f) for f in facts]
 
 

@@ -60,7 +60,7 @@ def test_what_is_no_question_about_one_video_raises(one, small_packs):
         ([short], "expected positions"),
         ([flat], "expected positions"),
         ([blind], "has 0 visual tokens"),
-        ([silent], "ends in the video"),
+        ([silent], "ends in it"),
         ([question, shifted], "share no visual prefix"),
     ):
         with pytest.raises(RuntimeError, match=message):

@@ -1,0 +1,25 @@
+"""LLaVA-NeXT-Video (`LlavaNextVideoForConditionalGeneration`) and its text models."""
+
+from typing import Any
+
+import torch
+
+from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
+from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.llava_next import encode as encode_tiles
+
+
+def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
+    """Pooled patches of every frame, or the tiles of an image as of LLaVA-NeXT."""
+    if inputs.prompt.kind == "image":
+        return encode_tiles(model, inputs)
+    (pixels,) = on_model(model, inputs, "pixel_values_videos")
+    output = model.get_video_features(pixels)
+    return VisualFeatures(torch.cat(list(output.pooler_output)), inputs.prompt)
+
+
+LLAVA_NEXT_VIDEO = Family(
+    model_type="llava_next_video",
+    backbones={"llama": "llama", "mistral": "mistral", "qwen2": "qwen2"},
+    encode=encode,
+)
