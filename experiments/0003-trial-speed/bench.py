@@ -23,7 +23,7 @@ from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.scorers import score_letters
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import trial as trials
@@ -112,7 +112,7 @@ class Bench:
 
 def open_bench(material: Material, folder: Path, dtype: str, say: Say) -> Bench:
     """Both pairs loaded, right options drawn, features, levels and embeddings made."""
-    source = PairSource(material.vlm, material.backbone, dtype)
+    source = folder_pair(material.vlm, material.backbone, dtype)
     pair, other = source.load("cpu", "device"), source.load("cpu", "device")
     say("the unmerged model, and the right options drawn from its answers")
     engines = make_engines(pair, folder / "cache", SETTINGS, say)

@@ -17,7 +17,7 @@ from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 
@@ -27,8 +27,8 @@ FEW_VIDEOS = 3
 
 def exactness(material: Material, suite: Suite, folder: Path, say: Say) -> dict[str, Any]:
     """Every figure of exactness, on pairs of its own."""
-    single = PairSource(material.vlm, material.backbone, "float32").load("cpu", "device")
-    half = PairSource(material.vlm, material.backbone, "bfloat16").load("cpu", "device")
+    single = folder_pair(material.vlm, material.backbone, "float32").load("cpu", "device")
+    half = folder_pair(material.vlm, material.backbone, "bfloat16").load("cpu", "device")
     few = first_videos(suite, FEW_VIDEOS)
     recipes = some_recipes(single.n_layers)
     say("exactness: float32 against the stock forward")
@@ -71,7 +71,7 @@ def float32_difference(
     pair: ModelPair, material: Material, suite: Suite, recipes: Sequence[Recipe], cache: Path
 ) -> float:
     """Greatest over all questions and recipes, between engine and ``model(**inputs)``."""
-    source = PairSource(material.vlm, material.backbone, "float32")
+    source = folder_pair(material.vlm, material.backbone, "float32")
     other = source.load("cpu", "device")
     donor = AutoModelForCausalLM.from_pretrained(material.backbone, dtype=torch.float32)
     weights, stock = Weights.of(other.model, donor), Stock(other, suite)
@@ -109,7 +109,7 @@ def bfloat16_errors(
 
 def restore(pair: ModelPair, material: Material) -> None:
     """The checkpoint's weights again."""
-    fresh = PairSource(material.vlm, material.backbone, "float32").load("cpu", "device")
+    fresh = folder_pair(material.vlm, material.backbone, "float32").load("cpu", "device")
     with torch.no_grad():
         for own, other in zip(pair.model.parameters(), fresh.model.parameters(), strict=True):
             own.copy_(other)

@@ -26,8 +26,10 @@ from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import without_credentials
 from merit_opt.evaluation.engine import Engine
+from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
+from merit_opt.recipe.recipe import Part
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
@@ -78,8 +80,9 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     device = resolve_device(request.cfg.device)
     shown.stage("comparing the pair's architectures", 0, 1)
     source: PairSource = built["pair"].build()
+    alignment = source.alignment  # before the digest, which may have to download weights
     identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
-    plan = _plan(request, source.alignment.n_layers, identity, shown)
+    plan = _plan(request, alignment, identity, shown)
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
@@ -101,11 +104,14 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
 
 
 def _plan(
-    request: _Request, n_layers: int, identity: Mapping[str, str], shown: Display
+    request: _Request, alignment: Alignment, identity: Mapping[str, str], shown: Display
 ) -> StudyPlan:
     cfg, built = request.cfg, request.built
-    space, objective = built["space"].build(n_layers=n_layers), built["objective"].build()
-    budget, sampler = _budget(cfg), built["sampler"].build()
+    space, objective = (
+        built["space"].build(n_layers=alignment.n_layers),
+        built["objective"].build(),
+    )
+    budget, sampler = _budget(cfg, alignment.parts), built["sampler"].build()
     curtails = built["pruner"].build()(sampler)
     split = _split(request, shown)
     parts = {
@@ -135,11 +141,12 @@ def _plan(
     )
 
 
-def _budget(cfg: DictConfig) -> Budget:
+def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
     return Budget(
         trials=cfg.study.trials,
         hours=cfg.study.hours,
         uniform=tuple(cfg.study.uniform),
+        parts=parts,
         random_layers=cfg.study.random_layers,
         seed=cfg.seed,
     )

@@ -89,7 +89,7 @@ def model_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -
     """The Markdown, with the front matter that the hub reads."""
     licences = {parent.licence for parent in lineage.parents.values()}
     data = ModelCardData(
-        base_model=[parent.name for parent in lineage.parents.values()],
+        base_model=[p.name for p in lineage.parents.values() if is_repository(p.name)] or None,
         base_model_relation="merge",
         library_name="transformers",
         license=licences.pop() if len(licences) == 1 and UNKNOWN not in licences else "other",
@@ -117,7 +117,7 @@ def _body(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> Ite
     yield "| layer | " + " | ".join(PARTS) + " |\n|---|" + "---|" * len(PARTS)
     for index in recipe.merged_layers:
         rules = (recipe.layers[index].rule(part) for part in PARTS)
-        yield f"| {index} | " + " | ".join("" if r is None else str(r) for r in rules) + " |"
+        yield f"| {index} | " + " | ".join("" if r is None else spelled(r) for r in rules) + " |"
     yield "\n`recipe.json` holds it for machines, `merit_opt.json` where it came from."
     yield "\n## Measured\n"
     if not measured:

@@ -12,7 +12,6 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -24,7 +23,7 @@ from merit_opt.errors import UserError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
-_WEIGHTS = "*.safetensors"
+_WEIGHTS = "model*.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth")
 
 
@@ -125,7 +124,7 @@ class Checkpoint:
                     local_files_only=local,
                 )
             )
-        except (OSError, HTTPError, HFValidationError) as error:
+        except (OSError, HFValidationError) as error:
             raise UserError(f"{self.key}: {self._why_absent(error)}") from error
 
     def _why_absent(self, error: Exception) -> str:

@@ -90,7 +90,7 @@ def differing(
             tensor.name
             for tensor in shard.tensors
             if tensor.name not in held
-            or held[tensor.name].read_bytes() != _contents(tensor, changes, dtype)
+            or memoryview(held[tensor.name].read_bytes()) != _contents(tensor, changes, dtype)
         ]
         found += sorted(held.keys() - {tensor.name for tensor in shard.tensors})
     return found
@@ -125,7 +125,7 @@ def _contents(tensor: StoredTensor, changes: Changes, dtype: torch.dtype) -> mem
         return memoryview(tensor.read_bytes())
     if (values.dtype, tuple(values.shape)) != (dtype, tensor.shape):
         raise RuntimeError(f"{tensor.name}: {values.dtype} {tuple(values.shape)} is not its kind")
-    return memoryview(values.contiguous().flatten().view(torch.uint8).numpy())
+    return values.contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _differs(shard: Shard, changes: Changes, dtype: torch.dtype) -> bool:

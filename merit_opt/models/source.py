@@ -312,7 +312,7 @@ def _require_kin(family: Family, text: str, checkpoint: Checkpoint) -> None:
 
 def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
@@ -324,6 +324,7 @@ def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
         raise UserError(
             f"the weights in {folder} cannot be read: {first_lines(error)}; copy them again"
         ) from None
+    model, info = loaded
     # transformers makes up what a checkpoint lacks.
     require_whole(folder, [*info["missing_keys"], *(row[0] for row in info["mismatched_keys"])])
     require_float32_rope(model)

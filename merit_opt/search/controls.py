@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
-from merit_opt.recipe.recipe import PARTS, Recipe, from_json, to_json
+from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
 from merit_opt.search.leases import LEASE
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
@@ -17,14 +17,16 @@ RANDOM_LAYERS = "random-layers"
 MAX_DRAWS = 1000
 
 
-def fixed_controls(n_layers: int, coefficients: Sequence[float]) -> Iterator[tuple[str, Recipe]]:
+def fixed_controls(
+    n_layers: int, coefficients: Sequence[float], parts: Sequence[Part]
+) -> Iterator[tuple[str, Recipe]]:
     """Base, backbone, and uniform merges of attention and of everything, by name."""
     yield "base", constructors.base(n_layers)
-    yield "backbone", constructors.backbone(n_layers, parts=PARTS)
+    yield "backbone", constructors.backbone(n_layers, parts=parts)
     for coefficient in coefficients:
         yield f"uniform:{coefficient:g}", constructors.uniform(n_layers, coefficient)
     for coefficient in coefficients:
-        recipe = constructors.full(n_layers, coefficient, parts=PARTS)
+        recipe = constructors.full(n_layers, coefficient, parts=parts)
         yield f"full:{coefficient:g}", recipe
 
 

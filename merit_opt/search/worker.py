@@ -8,6 +8,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState, create_trial
 
 from merit_opt.errors import UserError
+from merit_opt.recipe.recipe import Part
 from merit_opt.search.controls import (
     enqueue_controls,
     fixed_controls,
@@ -30,6 +31,7 @@ class Budget:
         trials: Finished trials wanted, controls and cached answers included; at least 1.
         hours: Stop asking after so long; None never does.
         uniform: Coefficients of the uniform controls, each in (0, 1].
+        parts: What the backbone and full controls merge of a layer.
         random_layers: Random-layer controls at the end; at least 0.
         seed: Of proposals and random-layer draws.
 
@@ -40,6 +42,7 @@ class Budget:
     trials: int
     hours: float | None
     uniform: tuple[float, ...]
+    parts: tuple[Part, ...]
     random_layers: int
     seed: int
 
@@ -66,7 +69,9 @@ def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: Tri
         UserError: Several trials in a row failed; the message gives the last reason.
         KeyboardInterrupt: The trial at hand is queued to be asked again.
     """
-    controls = list(fixed_controls(bench.space.n_layers, budget.uniform))[: budget.trials]
+    controls = list(fixed_controls(bench.space.n_layers, budget.uniform, budget.parts))[
+        : budget.trials
+    ]
     with turn(lease.folder):
         enqueue_controls(study, controls, bench.space, lease.id)
     started = time.monotonic()

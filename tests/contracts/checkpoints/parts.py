@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, ProcessorMixin
 
-    from merit_opt.models.source import PairSource
 
 TEXT = {
     "hidden_size": 64,
@@ -73,13 +72,13 @@ def checkpoints(
     folder: Path, vlm: PreTrainedModel, backbone: PreTrainedModel, processor: ProcessorMixin
 ) -> PairSource:
     """Both on disk, no tensor of one equal to one of the other."""
-    from merit_opt.models.source import PairSource
+    from merit_opt.models.source import folder_pair
 
     for seed, (name, model) in enumerate({"vlm": vlm, "backbone": backbone}.items()):
         spread_weights(model, seed)
         model.save_pretrained(folder / name)
     processor.save_pretrained(folder / "vlm")
-    return PairSource(folder / "vlm", folder / "backbone", "float32")
+    return folder_pair(folder / "vlm", folder / "backbone", "float32")
 
 
 def spread_weights(model: PreTrainedModel, seed: int) -> None:

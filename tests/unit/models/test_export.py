@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from merit_opt.errors import UserError
 from merit_opt.models.export import export
 from merit_opt.models.forward import embed, finish, letter_log_probabilities
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.constructors import attention
 from merit_opt.recipe.recipe import LayerMerge, Recipe
@@ -86,7 +86,7 @@ def test_its_log_probabilities_are_the_live_merge_s_bit_for_bit(pair, exported, 
             for p in small_packs[:3]
         ]
 
-    again = PairSource(exported, tiny_folder("text"), None).load("cpu", "device")
+    again = folder_pair(exported, tiny_folder("text"), None).load("cpu", "device")
     with pair.merged(RECIPE):
         live = answers(pair)
     assert answers(again) == live

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from merit_opt.models.fingerprint import folder_digest
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 
 VLM = tiny_folder("vlm_planted_3_5")
@@ -83,12 +83,12 @@ def test_a_note_beside_the_weights_is_no_part_of_it(checkpoint):
 
 
 def test_a_pair_is_both_folders_in_their_roles_and_the_dtype(tmp_path):
-    pair = PairSource(VLM, tiny_folder("text"), "float32")
+    pair = folder_pair(VLM, tiny_folder("text"), "float32")
     copies = [shutil.copytree(f, tmp_path / f.name) for f in (pair.vlm, pair.backbone)]
-    assert PairSource(*copies, "float32").digest == pair.digest
+    assert folder_pair(*copies, "float32").digest == pair.digest
     flip(copies[1] / "model.safetensors", -1)
     others = [
-        PairSource(*copies, "float32"),
+        folder_pair(*copies, "float32"),
         replace(pair, dtype="bfloat16"),
         replace(pair, dtype=None),
         replace(pair, vlm=tiny_folder("vlm_planted_3_6")),

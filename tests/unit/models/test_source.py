@@ -15,7 +15,7 @@ from transformers import (
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.rope import require_float32_rope
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.constructors import backbone as backbone_recipe
 
@@ -82,7 +82,7 @@ def copies(tmp_path):
 
 
 def test_the_plain_pair_fits(vlm, backbone, no_weights):
-    source = PairSource(vlm, backbone(), None)
+    source = folder_pair(vlm, backbone(), None)
     counts = {part: source.alignment.count(part) for part in ("attention", "mlp", "norm")}
     assert counts == {"attention": 14, "mlp": 6, "norm": 4}
     assert source.notes == ()
@@ -117,23 +117,23 @@ def test_a_backbone_of_another_architecture_is_refused(
     vlm, backbone, no_weights, changes, message
 ):
     with pytest.raises(PairMismatch, match=f"^{message}") as caught:
-        PairSource(vlm, backbone(**changes), None).load("cpu", "device")
+        folder_pair(vlm, backbone(**changes), None).load("cpu", "device")
     assert str(vlm) in str(caught.value)
 
 
 def test_a_backbone_of_another_type_is_refused(vlm, backbone, no_weights):
     message = "^a qwen2_vl VLM pairs with qwen2, but .*/backbone is llama$"
     with pytest.raises(PairMismatch, match=message):
-        PairSource(vlm, backbone(LlamaConfig), None).load("cpu", "device")
+        folder_pair(vlm, backbone(LlamaConfig), None).load("cpu", "device")
 
 
 def test_a_vlm_of_an_unknown_family_is_refused(no_weights):
     with pytest.raises(UserError, match="model_type 'qwen2' is not supported; supported: qwen2_v"):
-        PairSource(TEXT, TEXT, None).load("cpu", "device")
+        folder_pair(TEXT, TEXT, None).load("cpu", "device")
 
 
 def test_vocabularies_of_different_size_fit_and_are_noted(vlm, backbone):
-    source = PairSource(vlm, backbone(vocab_size=26), None)
+    source = folder_pair(vlm, backbone(vocab_size=26), None)
     assert source.alignment.n_layers == 2
     assert source.notes == (
         "vocabularies differ (20 and 26): fine, embeddings and heads are not merged",
@@ -159,7 +159,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path, no_weights, role, f
             (folder / name).touch()
     folders = {"vlm": VLM, "backbone": TEXT, role: folder}
     with pytest.raises(UserError, match=rf"^pair\.{role}: .*{message}"):
-        PairSource(folders["vlm"], folders["backbone"], None)
+        folder_pair(folders["vlm"], folders["backbone"], None)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path, no_weights, role, f
 def test_a_corrupt_config_is_a_sentence(copies, no_weights, index, content, reason):
     (copies[index] / "config.json").write_bytes(content)
     with pytest.raises(UserError, match=r"config\.json cannot be read: .*" + reason) as caught:
-        PairSource(*copies, None).load("cpu", "device")
+        folder_pair(*copies, None).load("cpu", "device")
     assert str(copies[index]) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -188,7 +188,7 @@ def test_a_dtype_has_one_of_three_names():
     with pytest.raises(
         UserError, match=r"pair\.dtype is one of float32, bfloat16, float16; got 'fp16'"
     ):
-        PairSource(VLM, TEXT, "fp16")
+        folder_pair(VLM, TEXT, "fp16")
 
 
 @pytest.mark.parametrize("dtype", [None, "float32", "bfloat16", "float16"])
@@ -196,7 +196,7 @@ def test_both_models_compute_in_the_dtype_asked_for(copies, dtype):
     weights = load_file(copies[1] / "model.safetensors")
     precise = {n: t.float() * 1.0009765625 for n, t in weights.items()}
     save_file(precise, copies[1] / "model.safetensors", metadata={"format": "pt"})
-    pair = PairSource(*copies, dtype).load("cpu", "device")
+    pair = folder_pair(*copies, dtype).load("cpu", "device")
     expected = getattr(torch, dtype or "bfloat16")
     assert {p.dtype for p in pair.model.parameters()} == {expected}
     assert not any(p.requires_grad for p in pair.model.parameters())
@@ -216,7 +216,7 @@ def test_the_stored_weights_are_what_is_loaded(tiny_pair_live):
 
 
 def test_rope_frequencies_are_float32_in_every_compute_dtype():
-    model = PairSource(VLM, TEXT, "bfloat16").load("cpu", "device").model
+    model = folder_pair(VLM, TEXT, "bfloat16").load("cpu", "device").model
     frequencies = [b for n, b in model.named_buffers() if n.endswith("inv_freq")]
     assert len(frequencies) >= 2
     assert {b.dtype for b in frequencies} == {torch.float32}
@@ -234,7 +234,7 @@ def test_a_model_that_comes_cast_is_never_used(copies, monkeypatch):
 
     monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", cast)
     with pytest.raises(RuntimeError, match=r"inv_freq is torch\.bfloat16, expected float32"):
-        PairSource(*copies, "bfloat16").load("cpu", "device")
+        folder_pair(*copies, "bfloat16").load("cpu", "device")
 
 
 LOST = "model.layers.3.self_attn.q_proj.weight"
@@ -262,7 +262,7 @@ def test_weights_are_never_made_up(copies, index, change, message):
     save_file(weights, copies[index] / "model.safetensors", metadata={"format": "pt"})
     expected = rf"the weights in {copies[index]} lack, or have in another shape .*{message}; copy"
     with pytest.raises(UserError, match=expected):
-        PairSource(*copies, None).load("cpu", "device")
+        folder_pair(*copies, None).load("cpu", "device")
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["vlm", "backbone"])
@@ -271,7 +271,7 @@ def test_torn_weights_are_a_sentence(copies, index):
     weights.write_bytes(weights.read_bytes()[:-1000])
     message = rf"the weights in {copies[index]} cannot be read: .*; copy them again"
     with pytest.raises(UserError, match=message):
-        PairSource(*copies, None).load("cpu", "device")
+        folder_pair(*copies, None).load("cpu", "device")
 
 
 @pytest.mark.parametrize("content", [None, "{"], ids=["missing", "torn"])
@@ -282,11 +282,11 @@ def test_a_broken_processor_is_a_sentence(copies, name, content):
     else:
         (copies[0] / name).write_text(content)
     with pytest.raises(UserError, match=f"the processor in {copies[0]} cannot be read: "):
-        PairSource(*copies, None).load("cpu", "device")
+        folder_pair(*copies, None).load("cpu", "device")
 
 
 def test_weights_lie_in_aligned_memory_of_their_own(copies):
-    pair = PairSource(*copies, None).load("cpu", "device")
+    pair = folder_pair(*copies, None).load("cpu", "device")
     assert {p.data_ptr() % 64 for p in pair.model.parameters()} == {0}
     assert pair.model.lm_head.weight is pair.model.get_input_embeddings().weight
     before = {name: p.clone() for name, p in pair.model.named_parameters()}

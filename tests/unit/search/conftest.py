@@ -20,7 +20,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
@@ -159,7 +159,14 @@ class World:
     objective: PenalisedGain = field(default_factory=lambda: PenalisedGain("probability", 2.0))
 
     def budget(self, trials: int, **changes: Any) -> Budget:
-        given = {"hours": None, "uniform": (0.25, 0.5), "random_layers": 5, "seed": 0, **changes}
+        given = {
+            "hours": None,
+            "uniform": (0.25, 0.5),
+            "parts": PARTS,
+            "random_layers": 5,
+            "seed": 0,
+            **changes,
+        }
         return Budget(trials=trials, **given)
 
     def study(self, seed: int = 0) -> optuna.Study:

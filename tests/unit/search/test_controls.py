@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from merit_opt.recipe.constructors import attention, backbone, base, full, uniform
+from merit_opt.recipe.recipe import PARTS
 from merit_opt.search.controls import (
     RANDOM_LAYERS,
     control_recipe,
@@ -69,7 +70,7 @@ def test_there_are_none_where_no_other_set_of_layers_exists(winner):
 
 
 def test_the_fixed_controls_are_the_papers():
-    assert list(fixed_controls(LAYERS, (0.25, 0.5))) == [
+    assert list(fixed_controls(LAYERS, (0.25, 0.5), PARTS)) == [
         ("base", base(LAYERS)),
         ("backbone", backbone(LAYERS)),
         ("uniform:0.25", uniform(LAYERS, 0.25)),
@@ -81,7 +82,7 @@ def test_the_fixed_controls_are_the_papers():
 
 def test_queueing_twice_adds_nothing(world):
     study = world.study()
-    controls = list(fixed_controls(6, (0.25, 0.5)))
+    controls = list(fixed_controls(6, (0.25, 0.5), PARTS))
     for _ in range(2):
         enqueue_controls(study, controls, world.space, "me")
     assert [control_recipe(t.user_attrs[CONTROL]) for t in study.trials] == controls
