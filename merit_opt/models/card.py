@@ -6,7 +6,9 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData, metadata_load
 
+from merit_opt.models.checkpoint import is_repository
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.rules import spelled
 
 UNKNOWN = "not stated"
 CARD = "README.md"

@@ -51,7 +51,7 @@ class Checkpoint:
                     f"{self.key}: {self.name} is a folder, and folders have no revision"
                 )
             _require_model(self.key, Path(self.name))
-        elif not _REPOSITORY.fullmatch(self.name):
+        elif not is_repository(self.name):
             raise UserError(
                 f"{self.key}: expected a checkpoint folder or a repository OWNER/NAME of the hub, "
                 f"but {self.name} is none"
@@ -148,6 +148,11 @@ class Checkpoint:
                 "network and copy the cache"
             )
         return f"{self} cannot be downloaded: {first_lines(error)}"
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name that is no folder can be a repository's id."""
+    return _REPOSITORY.fullmatch(name) is not None
 
 
 def first_lines(error: BaseException) -> str:

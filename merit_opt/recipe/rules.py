@@ -243,6 +243,12 @@ def field_names(kind: type[Rule]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
+def spelled(rule: Rule) -> str:
+    """A rule as the command line takes it after a form, such as `ties:0.3:1:0.2`, name first."""
+    numbers = (f"{getattr(rule, field):.4g}" for field in field_names(type(rule)))
+    return ":".join([rule_name(type(rule)), *numbers])
+
+
 def needs_base(rule: Rule) -> bool:
     """Whether the rule asks for the base model that both models grew from."""
     return isinstance(rule, TaskVectorRule)

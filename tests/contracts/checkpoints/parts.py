@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, ProcessorMixin
 
+    from merit_opt.models.source import PairSource
+
 
 TEXT = {
     "hidden_size": 64,
