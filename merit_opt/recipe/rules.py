@@ -29,7 +29,30 @@ class Lerp:
         object.__setattr__(self, "coefficient", float(self.coefficient))
 
 
-Rule = Lerp
+@dataclass(frozen=True, slots=True)
+class Slerp:
+    """Spherical interpolation from the VLM's tensor to the backbone's.
+
+    Attributes:
+        coefficient: In (0, 1], as in `Lerp`.
+
+    Raises:
+        UserError: The coefficient is not a number in (0, 1].
+    """
+
+    coefficient: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.coefficient <= 1.0:
+            raise UserError(
+                f"a merge coefficient must lie in (0, 1], got {self.coefficient!r}; "
+                "to keep the VLM's weights leave the layer out of the recipe"
+            )
+        # 1 and 1.0 are equal, so their JSON and digest must be too.
+        object.__setattr__(self, "coefficient", float(self.coefficient))
+
+
+Rule = Lerp | Slerp
 
 
 def lerp(coefficient: float) -> Lerp | None:
