@@ -1,0 +1,179 @@
+"""What mergekit computes from a file is what the recipe read from that file says."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from merit_opt.models.export import export
+from merit_opt.recipe.constructors import base, full
+from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
+from merit_opt.recipe.recipe import LayerMerge, Recipe
+from merit_opt.recipe.rules import Lerp, Slerp
+
+COMMAND = shutil.which("mergekit-yaml")
+pytestmark = [
+    pytest.mark.skipif(COMMAND is None, reason="mergekit-yaml is not on the PATH"),
+    pytest.mark.xdist_group("qwen2_5_vl"),
+]
+STEP = 2**-7  # relative distance of two neighbours in bfloat16, at most
+
+
+@pytest.fixture(scope="module")
+def folders(qwen2_5_vl_source, tmp_path_factory):
+    """The live pair, the VLM's checkpoint, and that of the VLM with the backbone's layers."""
+    pair = replace(qwen2_5_vl_source, dtype="bfloat16").load("cpu", "device")
+    folder = tmp_path_factory.mktemp("mergekit")
+    export(pair, base(pair.n_layers), folder / "vlm")
+    export(pair, full(pair.n_layers, 1.0), folder / "pseudo_vlm")
+    return pair, folder / "vlm", folder / "pseudo_vlm"
+
+
+def names(pair, checkpoint):
+    tensors = [
+        NamedTensor(f"model.layers.{t.layer}.{t.name}", t.layer, t.part)
+        for t in pair.alignment.tensors
+    ]
+    mergeable = {tensor.name for tensor in tensors}
+    assert mergeable < checkpoint.keys()
+    return tensors, sorted(checkpoint.keys() - mergeable)
+
+
+def rules(kind):
+    return Recipe(
+        (
+            LayerMerge(attention=kind(0.2)),
+            LayerMerge(),
+            LayerMerge(kind(0.65), kind(1.0), kind(0.5)),
+            LayerMerge(mlp=kind(0.1 + 0.2)),
+        )
+    )
+
+
+def entry(wanted, value):
+    return {"value": value} | ({} if wanted is None else {"filter": wanted})
+
+
+def weighted(model, weight, **more):
+    return {"model": str(model), **more, "parameters": {"weight": weight}}
+
+
+def gradient(vlm, backbone):
+    attention, mlp = "self_attn.", "model.layers.1.mlp."
+    ours = [entry(attention, [3, 1]), entry(mlp, 1), entry(None, 2)]
+    theirs = [entry(attention, [1, 3]), entry(mlp, 4), entry(None, 0)]
+    return {
+        "merge_method": "linear",
+        "base_model": str(vlm),
+        "models": [weighted(vlm, ours), weighted(backbone, theirs)],
+    }
+
+
+def arithmetic(vlm, backbone):
+    theirs = [entry("layers.1.self_attn", 0.5), entry("layers.3.", "5e-1"), entry(None, 0)]
+    return {
+        "merge_method": "task_arithmetic",
+        "base_model": str(vlm),
+        "parameters": {"lambda": 0.5, "int8_mask": True},
+        "models": [weighted(backbone, theirs)],
+    }
+
+
+def modules(vlm, backbone):
+    """Places of every width, slices of one layer and of more, gradients within them."""
+    theirs = [entry("embed", 0), entry("self_attn.", [3, 1])]
+
+    def source(model, first, last, **parameters):
+        found = {"parameters": parameters} if parameters else {}
+        return {"model": str(model), "layer_range": [first, last], **found}
+
+    def piece(first, last, *others, **parameters):
+        found = {"parameters": parameters} if parameters else {}
+        return {"sources": [source(vlm, first, last, weight=1), *others], **found}
+
+    kept = {"models": [weighted(vlm, 1), weighted(backbone, 0)]}
+    return {
+        "merge_method": "linear",
+        "base_model": str(vlm),
+        "parameters": {"weight": 1},
+        "modules": {
+            "multi_modal_projector": kept,
+            "vision_tower": kept,
+            "text_decoder": {
+                "parameters": {"weight": [entry("layernorm", 4)]},
+                "slices": [
+                    piece(0, 2, source(backbone, 0, 2, weight=theirs), weight=[entry("mlp", 7)]),
+                    piece(2, 3, source(backbone, 2, 3), weight=[entry("mlp", [9, 3])]),
+                    piece(3, 4),
+                ],
+            },
+        },
+    }
+
+
+def written(kind):
+    def text(vlm, backbone, tensors, others):
+        given = {"vlm": str(vlm), "backbone": str(backbone), "dtype": "bfloat16"}
+        return to_mergekit(rules(kind), tensors, others=others, **given)
+
+    return text
+
+
+def by_hand(make):
+    def text(vlm, backbone, _tensors, _others):
+        return json.dumps(make(vlm, backbone) | {"dtype": "bfloat16"})  # YAML without aliases
+
+    return text
+
+
+FILES = {
+    "written linear": (written(Lerp), 0.0),
+    "written slerp": (written(Slerp), 0.0),
+    "gradient": (by_hand(gradient), 0.0),
+    "modules": (by_hand(modules), 0.0),
+    # It rounds the task vector to bfloat16 before it adds it.
+    "task arithmetic": (by_hand(arithmetic), 2 * STEP),
+}
+
+
+def interpolated(rule, vlm, backbone):
+    one, other = vlm.double(), backbone.double()
+    if isinstance(rule, Lerp):
+        return (1 - rule.coefficient) * one + rule.coefficient * other
+    angle = torch.acos((one * other).sum() / (one.norm() * other.norm()))
+    parts = [(1 - rule.coefficient) * angle, rule.coefficient * angle, angle]
+    ours, theirs, whole = (torch.sin(part) for part in parts)
+    return (ours * one + theirs * other) / whole
+
+
+@pytest.mark.parametrize(("make", "slack"), FILES.values(), ids=FILES)
+def test_mergekit_merges_what_the_recipe_says(folders, tmp_path, make, slack):
+    pair, vlm, backbone = folders
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (vlm, backbone))
+    tensors, others = names(pair, ours)
+    text = make(vlm, backbone, tensors, others)
+    (tmp_path / "recipe.yml").write_text(text)
+    subprocess.run(
+        [COMMAND, "recipe.yml", "merged", "--copy-tokenizer"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        check=True,
+    )
+    found = load_file(tmp_path / "merged" / "model.safetensors")
+    recipe = from_mergekit(text, tensors, others, pair.n_layers)
+    assert recipe.merged_layers
+    assert found.keys() == ours.keys()
+    merged = {t.name: rule for t in tensors if (rule := recipe.layers[t.layer].rule(t.part))}
+    for name, tensor in found.items():
+        if name not in merged:
+            assert torch.equal(tensor, ours[name]), name
+            continue
+        expected = interpolated(merged[name], ours[name], theirs[name])
+        allowed = STEP * expected.abs() + slack * (ours[name].abs() + theirs[name].abs())
+        assert ((tensor.double() - expected).abs() <= allowed + 1e-7).all(), name
+        assert not torch.equal(tensor, ours[name]), name

@@ -1,0 +1,668 @@
+import textwrap
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merit_opt.errors import UserError
+from merit_opt.recipe.constructors import attention, base, full, uniform
+from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
+from merit_opt.recipe.recipe import LayerMerge, Recipe
+from merit_opt.recipe.rules import Lerp, Slerp, lerp
+
+INSIDE = {
+    "self_attn.q_proj.weight": "attention",
+    "self_attn.q_proj.bias": "attention",
+    "self_attn.o_proj.weight": "attention",
+    "mlp.up_proj.weight": "mlp",
+    "mlp.down_proj.weight": "mlp",
+    "input_layernorm.weight": "norm",
+    "post_attention_layernorm.weight": "norm",
+}
+QWEN = "model.layers."
+LLAVA = "language_model.model.layers."
+OTHERS = {
+    QWEN: (
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+        "visual.patch_embed.proj.weight",
+        "visual.blocks.1.attn.qkv.weight",
+        "visual.blocks.1.mlp.up_proj.weight",
+        "visual.merger.mlp.0.weight",
+    ),
+    LLAVA: (
+        "image_newline",
+        "language_model.lm_head.weight",
+        "language_model.model.embed_tokens.weight",
+        "language_model.model.norm.weight",
+        "multi_modal_projector.linear_1.weight",
+        "vision_tower.vision_model.encoder.layers.1.self_attn.q_proj.weight",
+        "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight",
+    ),
+}
+GIVEN = {"vlm": "./VLM", "backbone": "./LLM", "dtype": "bfloat16"}
+DEPTH = 4
+
+
+def tensors(n_layers=DEPTH, prefix=QWEN):
+    return [
+        NamedTensor(f"{prefix}{i}.{name}", i, part)
+        for i in range(n_layers)
+        for name, part in INSIDE.items()
+    ]
+
+
+def read(text, prefix=QWEN, n_layers=DEPTH):
+    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers)
+
+
+def write(recipe, prefix=QWEN, **changes):
+    given_here = {**GIVEN, "others": OTHERS[prefix], **changes}
+    return to_mergekit(recipe, tensors(len(recipe.layers), prefix), **given_here)
+
+
+class WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True
+
+
+def dump(document):
+    return yaml.dump(document, Dumper=WithoutAliases, sort_keys=False)
+
+
+def recipes_of(kind):
+    rules = st.none() | st.builds(kind, st.floats(0.0, 1.0, exclude_min=True))
+    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
+    return layers.map(lambda found: Recipe(tuple(found)))
+
+
+recipes = recipes_of(Lerp) | recipes_of(Slerp)
+prefixes = st.sampled_from([QWEN, LLAVA])
+
+
+@given(recipes, prefixes)
+def test_a_written_recipe_is_read_back(recipe, prefix):
+    text = write(recipe, prefix)
+    assert read(text, prefix, len(recipe.layers)) == recipe
+
+
+@given(recipes_of(Lerp), prefixes)
+def test_a_filter_matches_the_tensors_of_one_part_of_one_layer(recipe, prefix):
+    names = {t.name: t for t in tensors(len(recipe.layers), prefix)}
+    document = yaml.safe_load(write(recipe, prefix))
+    ours, theirs = (model["parameters"]["weight"] for model in document["models"])
+    for kept, merged in zip(ours[:-1], theirs[:-1], strict=True):
+        assert kept["filter"] == merged["filter"]
+        assert kept["value"] == 1 - merged["value"]
+        matched = [names[name] for name in (*names, *OTHERS[prefix]) if merged["filter"] in name]
+        assert len({(t.layer, t.part) for t in matched}) == 1
+    assert (ours[-1], theirs[-1]) == ({"value": 1.0}, {"value": 0.0})
+
+
+GOLDEN = Recipe(
+    (
+        LayerMerge(),
+        LayerMerge(attention=Lerp(0.2)),
+        LayerMerge(),
+        LayerMerge(Lerp(0.65), Lerp(1e-05), Lerp(1.0)),
+        *(LayerMerge(),) * 7,
+        LayerMerge(mlp=Lerp(0.1 + 0.2)),
+    )
+)
+
+
+def test_a_linear_file_is_the_golden_file(repo):
+    assert write(GOLDEN) == (repo / "tests/golden/mergekit.yml").read_text()
+
+
+def test_a_spherical_recipe_is_written_with_t():
+    text = write(Recipe((LayerMerge(), LayerMerge(Slerp(0.25)))))
+    assert yaml.safe_load(text) == {
+        "merge_method": "slerp",
+        "dtype": "bfloat16",
+        "base_model": "./VLM",
+        "parameters": {
+            "t": [{"filter": "model.layers.1.self_attn.", "value": 0.25}, {"value": 0.0}]
+        },
+        "models": [{"model": "./VLM"}, {"model": "./LLM"}],
+    }
+
+
+def test_a_module_that_two_parts_share_is_filtered_by_tensor():
+    shared = [
+        NamedTensor("model.layers.0.self_attn.q_proj.weight", 0, "attention"),
+        NamedTensor("model.layers.0.self_attn.q_norm.weight", 0, "norm"),
+    ]
+    recipe = Recipe((LayerMerge(attention=Lerp(0.5)),))
+    text = to_mergekit(recipe, shared, **GIVEN)
+    assert "{filter: model.layers.0.self_attn.q_proj.weight, value: 0.5}" in text
+    assert from_mergekit(text, shared, (), 1) == recipe
+
+
+class Other(Lerp):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            Recipe((LayerMerge(Lerp(0.5)), LayerMerge(Slerp(0.5)))),
+            "different rules for different tensors of the recipe: Lerp, Slerp; .*format=hf",
+        ),
+        (
+            Recipe((LayerMerge(Lerp(0.5), Other(0.5)),)),
+            "cannot express these rules of the recipe: Other; .*format=hf writes",
+        ),
+    ],
+)
+def test_what_mergekit_cannot_express_is_refused_by_name(recipe, message):
+    with pytest.raises(UserError, match=message):
+        write(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "int8"}, "float16, bfloat16, float32, float64; got dtype 'int8'"),
+        ({"vlm": "./LLM"}, "two models, but VLM and backbone are both './LLM'"),
+        ({"backbone": "./L+M"}, r"follows the \+ in './L\+M' as a LoRA"),
+        ({"backbone": "a@b@c"}, "reads @ as a revision, and 'a@b@c' has two"),
+        ({"vlm": ""}, "base_model: expected a folder or a model's name, got ''"),
+    ],
+)
+def test_names_and_dtypes_that_mergekit_reads_otherwise_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        write(uniform(2, 0.5), **changes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["vision_model.layers.1.self_attn.q_proj.weight", "draft.model.layers.1.self_attn.k.weight"],
+)
+def test_a_tower_that_a_filter_would_reach_is_named(other):
+    with pytest.raises(UserError, match=f"gives {other} 0.5 of the second model"):
+        write(attention(2, {1: 0.5}), others=[other])
+
+
+def test_a_layer_that_another_layer_s_filter_would_reach_is_refused():
+    inner = [
+        NamedTensor(f"layers.{i}.self_attn.q_proj.weight", i, "attention") for i in range(2)
+    ] + [NamedTensor("layers.1.layers.0.self_attn.q_proj.weight", 1, "attention")]
+    with pytest.raises(UserError, match=r"layer 1 attention: .* gets 0 and layers.1.layers.0"):
+        to_mergekit(attention(2, {0: 0.5}), inner, **GIVEN)
+
+
+def test_a_recipe_for_another_model_is_refused():
+    with pytest.raises(
+        UserError, match=r"the recipe has 2 layers, but the VLM has model\.layers\.2"
+    ):
+        to_mergekit(uniform(2, 0.5), tensors(3), **GIVEN)
+    some = [t for t in tensors(2) if (t.layer, t.part) != (1, "mlp")]
+    with pytest.raises(UserError, match="merges mlp of layer 1, but the VLM has none"):
+        to_mergekit(full(2, 0.5), some, **GIVEN)
+
+
+def by_part(recipe, prefix=QWEN):
+    """Filter -> coefficient, by tensor."""
+    return [
+        {"filter": t.name, "value": rule.coefficient}
+        for t in tensors(len(recipe.layers), prefix)
+        if (rule := recipe.layers[t.layer].rule(t.part)) is not None
+    ]
+
+
+def flipped(entries):
+    return [entry | {"value": 1.0 - entry["value"]} for entry in entries]
+
+
+def weighted(model, entries, default, **more):
+    return {"model": model, **more, "parameters": {"weight": [*entries, {"value": default}]}}
+
+
+@given(recipes_of(Lerp))
+def test_task_arithmetic_is_linear_from_its_base(recipe):
+    text = dump(
+        {
+            "merge_method": "task_arithmetic",
+            "base_model": "VLM",
+            "parameters": {"int8_mask": True, "lambda": 1},
+            "models": [weighted("LLM", by_part(recipe), 0)],
+        }
+    )
+    assert read(text, n_layers=len(recipe.layers)) == recipe
+
+
+@given(recipes_of(Lerp), st.booleans())
+def test_a_slice_for_each_layer_says_the_same(recipe, through_modules):
+    entries = by_part(recipe)
+    slices = [
+        {
+            "sources": [
+                weighted("VLM", flipped(entries), 1, layer_range=[i, i + 1]),
+                weighted("LLM", entries, 0, layer_range=[i, i + 1]),
+            ]
+        }
+        for i in range(len(recipe.layers))
+    ]
+    document = {"merge_method": "linear", "slices": slices}
+    if through_modules:
+        tower = {"models": [weighted("VLM", [], 1), weighted("LLM", [], 0)]}
+        modules = {"vision_tower": tower, "text_decoder": {"slices": slices}}
+        document = {"merge_method": "linear", "modules": modules}
+    assert read(dump(document), n_layers=len(recipe.layers)) == recipe
+
+
+@given(recipes_of(Slerp))
+def test_slerp_is_read_as_slerp_whether_or_not_the_base_is_listed(recipe):
+    document = {
+        "merge_method": "slerp",
+        "base_model": "VLM",
+        "parameters": {"t": [*by_part(recipe), {"value": 0}]},
+    }
+    expected = recipe if recipe.merged_layers else base(len(recipe.layers))
+    for models in ([{"model": "LLM"}], [{"model": "LLM"}, {"model": "VLM"}]):
+        text = dump(document | {"models": models})
+        assert read(text, n_layers=len(recipe.layers)) == expected
+
+
+def linear(vlm, backbone, top=""):
+    text = f"""
+        merge_method: linear
+        {top}
+        models:
+          - {{model: VLM, parameters: {{weight: {vlm}}}}}
+          - {{model: LLM, parameters: {{weight: {backbone}}}}}
+        """
+    return textwrap.dedent(text)
+
+
+ATTENTION = "[{{filter: layers., value: {0}}}, {{value: {1}}}]"
+PLACES = """
+    merge_method: linear
+    parameters: {weight: 1}
+    modules:
+      vision_tower: {models: [{model: VLM}]}
+      text_decoder:
+        parameters: {weight: [{filter: mlp, value: 9}, {filter: layernorm, value: 4}]}
+        slices:
+          - parameters: {weight: [{filter: mlp, value: 1}, {filter: self_attn, value: 7}]}
+            sources:
+              - {model: VLM, layer_range: [0, 2], parameters: {weight: 1}}
+              - model: LLM
+                layer_range: [0, 2]
+                parameters: {weight: [{filter: embed, value: 0}, {filter: self_attn, value: 3}]}
+          - sources:
+              - {model: VLM, layer_range: [2, 3], parameters: {weight: 1}}
+              - {model: LLM, layer_range: [2, 3]}
+          - sources:
+              - {model: VLM, layer_range: [3, 4]}
+"""
+
+
+def test_a_narrower_place_goes_before_a_wider_one_and_falls_through_to_it():
+    first = LayerMerge(attention=Lerp(3 / 4), mlp=Lerp(1 / 2), norm=Lerp(4 / 5))
+    second = LayerMerge(attention=Lerp(1 / 2), mlp=Lerp(9 / 10), norm=Lerp(4 / 5))
+    assert read(PLACES) == Recipe((first, first, second, LayerMerge()))
+
+
+def test_embeddings_belong_to_the_first_slice_and_the_final_norm_to_the_last():
+    with pytest.raises(UserError, match=r"gives model\.embed_tokens\.weight 0\.5 of the second"):
+        read(PLACES.replace("{filter: embed, value: 0}, ", ""))
+    last = "[3, 4]}\n              - {model: LLM, layer_range: [3, 4]}"
+    with pytest.raises(UserError, match=r"gives model\.norm\.weight 0\.5 of the second"):
+        read(PLACES.replace("[3, 4]}", last))
+
+
+def test_a_gradient_is_spread_over_the_layers_of_its_slice():
+    text = linear(ATTENTION.format("[1, 0.5, 0]", 1), ATTENTION.format("[0, 0.5, 1]", 0))
+    assert read(text, n_layers=5) == Recipe(
+        tuple(LayerMerge(*(lerp(i / 4),) * 3) for i in range(5))
+    )
+    one_layer = dump(
+        {
+            "merge_method": "task_arithmetic",
+            "base_model": "VLM",
+            "slices": [
+                {
+                    "sources": [
+                        {"model": "VLM", "layer_range": [i, i + 1]},
+                        weighted(
+                            "LLM",
+                            [{"filter": "self_attn", "value": [0.25, 0.75]}],
+                            0,
+                            layer_range=[i, i + 1],
+                        ),
+                    ]
+                }
+                for i in range(DEPTH)
+            ],
+        }
+    )
+    assert read(one_layer) == uniform(DEPTH, 0.75)
+
+
+def test_the_first_filter_that_matches_counts():
+    entries = (
+        "[{{filter: 1.self_attn, value: {0}}}, {{filter: 's.1.', value: {1}}}, {{value: {1}}}]"
+    )
+    assert read(linear(entries.format(0.25, 1), entries.format(0.75, 0))) == attention(
+        DEPTH, {1: 0.75}
+    )
+    text = linear(
+        ATTENTION.format(0.25, 1),
+        "[{value: 0}, {filter: layers., value: 0.75}]",
+        "parameters: {normalize: true}",
+    )
+    assert read(text) == base(DEPTH)
+
+
+@pytest.mark.parametrize(
+    "entry", ["{value: 1}", "{filter: '*', value: 1}", "{filter: null, value: 1}"]
+)
+def test_an_entry_without_a_filter_is_the_default(entry):
+    vlm = f"[{{filter: self_attn.q_proj.weight, value: 1}}, {entry}]"
+    assert read(linear(vlm, 0)) == base(DEPTH)
+
+
+def test_weights_are_divided_by_their_sum_unless_normalize_is_false():
+    text = linear(ATTENTION.format(3, 7), ATTENTION.format(1, 0))
+    assert read(text) == full(DEPTH, 0.25)
+    with pytest.raises(UserError, match=r"weights of model.* sum to \d; expected 1, or another"):
+        read(text + "parameters: {normalize: false}\n")
+    with pytest.raises(UserError, match=r"sum to 0; expected 1"):
+        read(linear(ATTENTION.format(-1, 1), ATTENTION.format(1, 0)))
+
+
+def test_normalized_task_arithmetic_takes_the_whole_backbone_where_its_weight_is_not_zero():
+    text = """
+        merge_method: task_arithmetic
+        base_model: VLM
+        models: [{model: LLM, parameters: {weight: [{filter: layers.1.mlp, value: 0.25}, {value: 0}]}}]
+        parameters: {normalize: true, lambda: 0.5}
+        """
+    merged = Recipe((LayerMerge(), LayerMerge(mlp=Lerp(0.5)), LayerMerge(), LayerMerge()))
+    assert read(text) == merged
+    assert read(text.replace("true", "false")).coefficients("mlp") == {1: 0.125}
+
+
+def test_numbers_that_yaml_leaves_strings_are_numbers():
+    text = linear(ATTENTION.format("9990e-4", 1), ATTENTION.format("1e-3", 0))
+    assert read(text) == full(DEPTH, 0.001)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dtype: float32",
+        "out_dtype: torch.bfloat16",
+        "tokenizer_source: base",
+        "tokenizer_source: VLM",
+        "tokenizer: {source: base}",
+        "parameters: {int8_mask: true, embed_slerp: true}",
+        "base_model: VLM",
+        "chat_template: null",
+    ],
+)
+def test_what_changes_no_tensor_is_ignored(line):
+    text = linear(ATTENTION.format(0.5, 1), ATTENTION.format(0.5, 0), line)
+    assert read(text) == full(DEPTH, 0.5)
+
+
+def test_the_base_model_is_the_vlm_wherever_it_stands():
+    text = linear(ATTENTION.format(0.25, 0), ATTENTION.format(0.75, 1), "base_model: LLM")
+    assert read(text) == full(DEPTH, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("vlm", "backbone", "message"),
+    [
+        (0.5, 0.5, r"gives model\.embed_tokens\.weight 0\.5 of the second model, but a recipe"),
+        (
+            "[{filter: embed, value: 1}, {value: 0.5}]",
+            "[{filter: embed, value: 0}, {value: 0.5}]",
+            r"gives model\.norm\.weight 0\.5",
+        ),
+        (
+            "[{filter: mlp, value: 0.5}, {value: 1}]",
+            "[{filter: mlp, value: 0.5}, {value: 0}]",
+            r"gives visual\.blocks\.1\.mlp\.up_proj\.weight 0\.5",
+        ),
+        (
+            "[{filter: attn, value: [1, 0.5]}, {value: 1}]",
+            "[{filter: attn, value: [0, 0.5]}, {value: 0}]",
+            r"models\[0\]\.parameters\.weight: the gradient reaches visual\.blocks\.1\.attn",
+        ),
+        (
+            "[{filter: 2.self_attn.q, value: 0.5}, {value: 1}]",
+            "[{filter: 2.self_attn.q, value: 0.5}, {value: 0}]",
+            r"layer 2 attention: .*q_proj\.weight gets 0\.5 and model\.layers\.2\.self_attn\.o_p",
+        ),
+        (
+            "[{filter: self_attn., value: 1.5}, {value: 1}]",
+            "[{filter: self_attn., value: -0.5}, {value: 0}]",
+            r"gives model\.layers\.0\.self_attn\.q_proj\.weight -0\.5 .*from 0 to 1",
+        ),
+        (1, "[{filter: self_attn., value: 0}]", r"no weight of LLM for model\.embed_tokens"),
+    ],
+)
+def test_what_no_recipe_says_is_refused_by_the_tensor_s_name(vlm, backbone, message):
+    with pytest.raises(UserError, match=message):
+        read(linear(vlm, backbone))
+
+
+def test_a_tower_that_a_module_merges_is_named():
+    text = """
+        merge_method: linear
+        modules:
+          text_decoder: {models: [{model: VLM}], parameters: {weight: 1}}
+          vision_tower: {models: [{model: VLM}, {model: LLM}], parameters: {weight: 1}}
+        """
+    with pytest.raises(UserError, match=r"gives visual\.patch_embed\.proj\.weight 0\.5"):
+        read(text)
+
+
+PLAIN = linear(1, 0)
+SPHERICAL = """
+    merge_method: slerp
+    base_model: VLM
+    models: [{model: VLM}, {model: LLM}]
+    parameters: {t: 0}
+    """
+ONE_SLICE = """
+    merge_method: linear
+    parameters: {weight: 1}
+    slices:
+      - sources: [{model: VLM, layer_range: [0, 4]}, {model: LLM, layer_range: [0, 4]}]
+    """
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "message"),
+    [
+        (PLAIN, "linear", "ties", r"merge_method: this reads linear, .*; got 'ties'"),
+        (PLAIN, "linear", "[linear]", r"merge_method: .*got \['linear'\]"),
+        (PLAIN, "merge_method: linear", "", "merge_method is missing"),
+        (PLAIN, "merge_method", "method", "a mergekit file: this reads .*; got 'method'"),
+        (PLAIN, "models:", "models: 3\nrest:", "mergekit file: this reads .*; got 'rest'"),
+        (PLAIN, "models:", "slices: []\nmodels:", "exactly one of models:, slices: and modules:"),
+        (PLAIN, "LLM", "VLM", "models: VLM is listed twice"),
+        (PLAIN, "LLM", "{path: LLM}", r"models\[1\]\.model: expected a folder .* got \{'path"),
+        (PLAIN, "LLM", "LLM+lora", r"models\[1\]\.model: .*LoRA"),
+        (PLAIN, "{weight: 0}", "[0]", r"models\[1\]\.parameters: expected a mapping"),
+        (PLAIN, "{weight: 0}", "{wieght: 0}", r"models\[1\]\.parameters: this .*got 'wieght'"),
+        (PLAIN, "{weight: 0}", "{normalize: true}", r"\.normalize: linear does not read it for"),
+        (PLAIN, "weight: 0", "weight: true", r"parameters\.weight: expected a number .*got True"),
+        (PLAIN, "weight: 0", "weight: []", r"parameters\.weight: expected a list with at least"),
+        (PLAIN, "weight: 0", "weight: .nan", r"expected a number of usual size, got nan"),
+        (
+            PLAIN,
+            "weight: 0",
+            "weight: 1" + 400 * "0",
+            r"expected a number of usual size, got 1000",
+        ),
+        (PLAIN, "weight: 0", "weight: [{value: 1}, 2]", r"weight\[1\]: expected a mapping with"),
+        (PLAIN, "weight: 0", "weight: {filter: a}", r"weight\[0\]: value is missing"),
+        (PLAIN, "weight: 0", "weight: {filter: 1, value: 1}", r"weight\[0\]\.filter: expected"),
+        (PLAIN, "models:", "parameters: {normalize: 2}\nmodels:", "normalize: expected true or"),
+        (PLAIN, "models:", "dtype: int64\nmodels:", "dtype: expected one of float16, .*int64"),
+        (PLAIN, "models:", "tokenizer_source: union\nmodels:", "tokenizer_source: .*got 'union'"),
+        (PLAIN, "models:", "tokenizer: {source: LLM}\nmodels:", "tokenizer.source: .*got 'LLM'"),
+        (PLAIN, "models:", "chat_template: auto\nmodels:", "chat_template: a recipe keeps"),
+        (PLAIN, "models:", "base_model: Third\nmodels:", "merges two models.* names 3: Third, V"),
+        (PLAIN, "linear", "task_arithmetic", "base_model is missing; task_arithmetic starts"),
+        (PLAIN, "VLM", "&a VLM", "line 5: anchors and aliases are not read"),
+        (PLAIN, "VLM", "!!python/name:os.system VLM", "line 5: tags such as"),
+        (PLAIN, "VLM", "V" * 1001, "line 5: a value of more than 1000 characters"),
+        (PLAIN, "VLM", "[" * 20, "line 5: nested deeper"),
+        (PLAIN, "VLM", "2001-99-99", "a value cannot be read: month must be in"),
+        (PLAIN, "models:", "models: }", "a mergekit file is YAML, but line 4"),
+        (PLAIN, "models:", "---\nmodels:", "a mergekit file is YAML, but line 4"),
+        (PLAIN, "models:", "models: \0", "a value cannot be read"),
+        (PLAIN, PLAIN, "", "a mergekit file: expected a mapping .*got None"),
+        (SPHERICAL, "t: 0", "t: [{filter: a, value: 0}]", r"no t for model\.embed_tokens"),
+        (SPHERICAL, "t: 0", "t: 0.5", r"gives model\.embed_tokens\.weight 0\.5"),
+        (SPHERICAL, "t: 0", "weight: 0", r"parameters: this reads .*got 'weight'"),
+        (
+            SPHERICAL,
+            "{model: LLM}",
+            "{model: LLM, parameters: {t: 0}}",
+            "does not read it for one",
+        ),
+        (ONE_SLICE, "[0, 4]}]", "[1, 5]}]", "layers 1 to 4 of LLM come where layers 0 to 3"),
+        (ONE_SLICE, "[0, 4]", "[0, 3]", "the slices give 3 decoder layers, but the VLM has 4"),
+        (ONE_SLICE, "[0, 4]", "[0, 9999]", "give 9999 decoder layers, but the VLM has 4"),
+        (ONE_SLICE, "[0, 4]", f"[0, {'9' * 30}]", r"layer_range: expected \[FIRST, LAST \+ 1\]"),
+        (ONE_SLICE, "[0, 4]", "[true, 4]", r"layer_range: expected \[FIRST, LAST \+ 1\]"),
+        (ONE_SLICE, "slices:", "x: 1\nslices:", "this reads .*; got 'x'"),
+        (ONE_SLICE, "- sources:", "- base_model: X\n    sources:", r"slices\[0\]\.base_model"),
+    ],
+)
+def test_what_is_no_such_file_is_refused_with_the_place(text, old, new, message):
+    text = textwrap.dedent(text)
+    assert old in text or text == PLAIN
+    with pytest.raises(UserError, match=message):
+        read(text.replace(old, new))
+
+
+def test_two_modules_without_a_text_decoder_are_refused():
+    module = {"models": [{"model": "VLM"}]}
+    text = dump({"merge_method": "linear", "modules": {"a": module, "b": module}})
+    with pytest.raises(UserError, match=r"modules: expected text_decoder .*; got a, b"):
+        read(text)
+
+
+def test_a_file_of_more_than_a_million_characters_is_refused_unread():
+    with pytest.raises(UserError, match="at most 1000000 characters, got 1000001"):
+        read("[" * 1_000_001)
+
+
+def is_refused_in_a_sentence(text):
+    try:
+        read(text)
+    except UserError as error:
+        return bool(str(error))
+    return True
+
+
+@given(st.text() | st.text(alphabet="{}[]&*!|>'\"%@`:-? \n\t#,~=<abc01.x_eE+"))
+@settings(max_examples=400)
+def test_any_text_is_read_or_refused_in_a_sentence(text):
+    assert is_refused_in_a_sentence(text)
+
+
+WORDS = st.sampled_from(
+    [
+        "merge_method",
+        "linear",
+        "slerp",
+        "task_arithmetic",
+        "base_model",
+        "models",
+        "model",
+        "slices",
+        "sources",
+        "modules",
+        "layer_range",
+        "parameters",
+        "weight",
+        "t",
+        "normalize",
+        "lambda",
+        "value",
+        "filter",
+        "dtype",
+        "tokenizer",
+        "tokenizer_source",
+        "source",
+        "chat_template",
+        "text_decoder",
+        "vision_tower",
+        "VLM",
+        "LLM",
+        "base",
+        "*",
+        "self_attn",
+        "layers.1.",
+        "1e-3",
+        "int8_mask",
+    ]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | WORDS
+    | st.text(max_size=3)
+    | st.dates()
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | LEAVES, inner, max_size=4),
+    max_leaves=12,
+)
+NUMBERS = st.integers(-1, 2) | st.floats(-1, 2) | VALUES
+SETTINGS = NUMBERS | st.lists(
+    NUMBERS | st.fixed_dictionaries({"value": NUMBERS}, optional={"filter": WORDS}), max_size=3
+)
+SCOPES = (
+    st.dictionaries(st.sampled_from(["weight", "t", "lambda", "normalize"]), SETTINGS) | VALUES
+)
+MODELS = st.sampled_from(["VLM", "LLM"]) | VALUES
+SOURCES = st.lists(
+    st.fixed_dictionaries(
+        {"model": MODELS}, optional={"parameters": SCOPES, "layer_range": st.just([0, DEPTH])}
+    ),
+    max_size=3,
+)
+SLICES = st.lists(
+    st.fixed_dictionaries({"sources": SOURCES}, optional={"parameters": SCOPES}), max_size=2
+)
+MODULES = st.dictionaries(
+    st.sampled_from(["text_decoder", "vision_tower"]),
+    st.fixed_dictionaries(
+        {}, optional={"models": SOURCES, "slices": SLICES, "parameters": SCOPES}
+    ),
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {"merge_method": st.sampled_from(["linear", "slerp", "task_arithmetic"]) | VALUES},
+    optional={
+        "models": SOURCES,
+        "slices": SLICES,
+        "modules": MODULES,
+        "base_model": MODELS,
+        "parameters": SCOPES,
+        "dtype": VALUES,
+        "tokenizer": VALUES,
+        "tokenizer_source": VALUES,
+    },
+)
+
+
+@given(DOCUMENTS | VALUES)
+@settings(max_examples=400)
+def test_any_document_is_read_or_refused_in_a_sentence(document):
+    assert is_refused_in_a_sentence(dump(document))
