@@ -60,13 +60,13 @@ def either(request, source):
 
 @pytest.fixture(scope="session")
 def clips(small_suite):
-    """Media -> its video and its samples."""
+    """Media -> eight frames of its video, and its samples."""
     from merit_opt.data.video import read_video
 
     groups = {}
     for sample in small_suite.samples:
         groups.setdefault(sample.media[0], []).append(sample)
-    return {media: (read_video(media.path, None), samples) for media, samples in groups.items()}
+    return {media: (read_video(media.path, 8), samples) for media, samples in groups.items()}
 
 
 @pytest.fixture(params=[*CLIPS, *PICTURES])

@@ -45,7 +45,7 @@ def test_cached_features_are_the_recomputed_ones_bit_for_bit(either, small_suite
         store.get(key, lambda video=video: encode(either, video))
         kept = FeatureStore(tmp_path, GIB).get(key, pytest.fail)
         assert unlike(feature_tensors(kept), feature_tensors(fresh)) == []
-        for field in ("placeholder", "grid", "seconds_per_grid"):
+        for field in ("prompt", "grid", "seconds_per_grid"):
             assert getattr(kept, field) == getattr(fresh, field)
         one, other = (
             pack([ask(either, small_suite, s, f) for s in samples], f) for f in (kept, fresh)

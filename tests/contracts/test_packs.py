@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from merit_opt.errors import UserError
 from merit_opt.models.attention import pack_attention, pack_layout
 from merit_opt.models.levels import HiddenLevels, LevelBudget
 from merit_opt.models.pack import pack
@@ -31,7 +32,7 @@ GIB = 1024**3
 
 
 def test_a_pack_answers_as_the_stock_forward_does(pair, small_suite, clips):
-    assert largest_difference(pair, small_suite, list(clips.values())[:3]) <= ROUNDING
+    assert largest_difference(pair, small_suite, list(clips.values())[:2]) <= ROUNDING
 
 
 def largest_difference(pair, suite, clips):
@@ -66,7 +67,7 @@ def test_a_pack_of_any_number_of_frames_answers_as_the_stock_forward_does(
 def test_in_bfloat16_a_pack_is_as_near_to_float32_as_the_stock_forward(
     bf16_pair, small_suite, clips
 ):
-    ours, stock = bfloat16_errors(bf16_pair, small_suite, list(clips.values())[:5])
+    ours, stock = bfloat16_errors(bf16_pair, small_suite, list(clips.values())[:3])
     assert stock > 1e-3
     assert ours <= BF16_RATIO * stock
 
@@ -231,14 +232,17 @@ def test_attention_in_a_pack_is_ordinary_attention_within_each_question():
         ({"pack_layout": None}, "needs its layout"),
         ({"pack_layout": (4, (2, 1))}, "the layout is for"),
         ({"pack_layout": (5, (2, 2))}, "the layout is for"),
-        ({"pack_layout": (4, (2, 2)), "sliding_window": 3}, "no sliding window"),
+        (
+            {"pack_layout": (4, (2, 2)), "sliding_window": 5},
+            r"attends to 5 tokens and a question has 6; lower suite\.frames",
+        ),
     ],
 )
 def test_attention_in_a_pack_refuses_what_does_not_fit(options, why):
     if options.get("pack_layout"):
         layout = pack_layout(*options["pack_layout"], torch.device("cpu"))
         options = options | {"pack_layout": layout}
-    with pytest.raises(RuntimeError, match=why):
+    with pytest.raises((RuntimeError, UserError), match=why):
         pack_attention(None, *heads(8), None, **options)
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from PIL import Image as Pillow
-from torch import Tensor
 
 from merit_opt.data.image import Image
 from merit_opt.data.medium import Medium
@@ -40,11 +39,8 @@ def visual_features(family: Family, model: Any, processor: Any, medium: Medium) 
     return family.encode(model, visual_inputs(family, processor, medium))
 
 
-def on_model(model: Any, inputs: VisualInputs, *names: str) -> list[Tensor | None]:
-    """The named values where the model's inputs go, None where the processor gave none.
-
-    Floating-point ones stay in float32: the stock forward casts them where it wants to.
-    """
+def on_model(model: Any, inputs: VisualInputs, *names: str) -> list[Any]:
+    """The named values where the model's inputs go, None for what the processor does not give."""
     found = (inputs.values.get(name) for name in names)
     return [None if value is None else value.to(model.device) for value in found]
 

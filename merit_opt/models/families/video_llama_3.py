@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
 from merit_opt.models.families.inputs import on_model
 
@@ -9,19 +11,14 @@ from merit_opt.models.families.inputs import on_model
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     """Projected patches; of a video those alone that its processor did not find repeated."""
     if inputs.prompt.kind == "image":
-        given = on_model(model, inputs, "pixel_values", "image_grid_thw", "image_merge_sizes")
-        (tokens,) = model.get_image_features(*given).pooler_output
-        return VisualFeatures(tokens, inputs.prompt)
-    *given, kept = on_model(
-        model,
-        inputs,
-        "pixel_values_videos",
-        "video_grid_thw",
-        "video_merge_sizes",
-        "video_compression_mask",
-    )
-    (tokens,) = model.get_video_features(*given).pooler_output
-    return VisualFeatures(tokens if kept is None else tokens[kept], inputs.prompt)
+        names = ("pixel_values", "image_grid_thw", "image_merge_sizes")
+        pixels, grids, sizes = on_model(model, inputs, *names)
+        output = model.get_image_features(pixels, grids, image_merge_sizes=sizes)
+        return VisualFeatures(torch.cat(output.pooler_output), inputs.prompt)
+    names = ("pixel_values_videos", "video_grid_thw", "video_merge_sizes", "video_compression_mask")
+    pixels, grids, sizes, kept = on_model(model, inputs, *names)
+    output = model.get_video_features(pixels, grids, video_merge_sizes=sizes)
+    return VisualFeatures(torch.cat(output.pooler_output)[kept], inputs.prompt)
 
 
 VIDEO_LLAMA_3 = Family(

@@ -129,6 +129,7 @@ def tokenizer(folder: Path, *, begins: bool = False, plain: tuple[str, ...] = ()
         "pretokenizers": [model["pre_tokenizer"], digits | {"invert": False}],
     }
     settings = json.loads((base / "tokenizer_config.json").read_text()) | named
+    settings["model_max_length"] = TEXT["max_position_embeddings"]
     if begins:
         settings["bos_token"] = "<|im_start|>"
         start = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
