@@ -1,0 +1,78 @@
+"""Names of a VLM's tensors, and mergekit files about them."""
+
+import textwrap
+
+import yaml
+
+from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
+
+INSIDE = {
+    "self_attn.q_proj.weight": "attention",
+    "self_attn.q_proj.bias": "attention",
+    "self_attn.o_proj.weight": "attention",
+    "mlp.up_proj.weight": "mlp",
+    "mlp.down_proj.weight": "mlp",
+    "input_layernorm.weight": "norm",
+    "post_attention_layernorm.weight": "norm",
+}
+QWEN = "model.layers."
+LLAVA = "language_model.model.layers."
+OTHERS = {
+    QWEN: (
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+        "visual.patch_embed.proj.weight",
+        "visual.blocks.1.attn.qkv.weight",
+        "visual.blocks.1.mlp.up_proj.weight",
+        "visual.merger.mlp.0.weight",
+    ),
+    LLAVA: (
+        "image_newline",
+        "language_model.lm_head.weight",
+        "language_model.model.embed_tokens.weight",
+        "language_model.model.norm.weight",
+        "multi_modal_projector.linear_1.weight",
+        "vision_tower.vision_model.encoder.layers.1.self_attn.q_proj.weight",
+        "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight",
+    ),
+}
+GIVEN = {"vlm": "./VLM", "backbone": "./LLM", "dtype": "bfloat16"}
+DEPTH = 4
+
+
+def tensors(n_layers=DEPTH, prefix=QWEN):
+    return [
+        NamedTensor(f"{prefix}{i}.{name}", i, part)
+        for i in range(n_layers)
+        for name, part in INSIDE.items()
+    ]
+
+
+def read(text, prefix=QWEN, n_layers=DEPTH):
+    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers)
+
+
+def write(recipe, prefix=QWEN, **changes):
+    given_here = {**GIVEN, "others": OTHERS[prefix], **changes}
+    return to_mergekit(recipe, tensors(len(recipe.layers), prefix), **given_here)
+
+
+class WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True
+
+
+def dump(document):
+    return yaml.dump(document, Dumper=WithoutAliases, sort_keys=False)
+
+
+def linear(vlm, backbone, top=""):
+    text = f"""
+        merge_method: linear
+        {top}
+        models:
+          - {{model: VLM, parameters: {{weight: {vlm}}}}}
+          - {{model: LLM, parameters: {{weight: {backbone}}}}}
+        """
+    return textwrap.dedent(text)
