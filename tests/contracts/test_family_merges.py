@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.export import export
@@ -68,7 +69,9 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
             expected = dict(before)
             for tensor, name in aligned.items():
                 if rule := recipe.layers[tensor.layer].rule(tensor.part):
-                    expected[name] = merge_tensor(rule, before[name], layer_tensor(donor, tensor))
+                    theirs = layer_tensor(donor, tensor)
+                    both = Operands(tensor.name, before[name], theirs, base=None)
+                    expected[name] = merge_tensor(rule, both)
             assert unlike(tensors_of(model), expected) == []
             touched |= {name for name in aligned.values() if expected[name] is not before[name]}
     assert touched == set(aligned.values())

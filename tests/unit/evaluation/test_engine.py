@@ -278,11 +278,11 @@ def test_out_of_memory_with_half_a_pack_fails_the_trial(
 def test_out_of_memory_while_merging_fails_the_trial_and_no_other(engine, few, monkeypatch):
     calls = Counter()
 
-    def merge(rule, vlm, text):
+    def merge(rule, operands):
         calls["all"] += 1
         if calls["all"] == 9:
             raise torch.OutOfMemoryError("tried to allocate 2 GiB")
-        return original(rule, vlm, text)
+        return original(rule, operands)
 
     original = live.merge_tensor
     expected = engine().evaluate(RESTORED, few)

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from merit_opt.errors import UserError
+from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models import live
 from merit_opt.models.alignment import layer_tensor
@@ -58,7 +59,8 @@ def fresh(pair, own_bits, stored):
             rule = recipe.layers[tensor.layer].rule(tensor.part)
             if rule is not None:
                 name = f"layers.{tensor.layer}.{tensor.name}"
-                value = merge_tensor(rule, vlm[f"model.{name}"], text[f"model.{name}"])
+                both = vlm[f"model.{name}"], text[f"model.{name}"]
+                value = merge_tensor(rule, Operands(name, *both, base=None))
                 merged[f"model.language_model.{name}"] = value.numpy().tobytes()
         return merged
 
@@ -127,11 +129,11 @@ def test_an_exception_while_writing_passes_and_the_weights_come_back(
 ):
     calls = Counter()
 
-    def merge(rule, vlm, text):
+    def merge(rule, operands):
         calls["all"] += 1
         if calls["all"] == failing:
             raise torch.OutOfMemoryError("no memory")
-        return merge_tensor(rule, vlm, text)
+        return merge_tensor(rule, operands)
 
     with monkeypatch.context() as patched:
         patched.setattr(live, "merge_tensor", merge)

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,14 @@ from merit_opt.recipe.constructors import (
     backbone,
     base,
     full,
+    layer_swap,
     random_layers,
     uniform,
 )
-from merit_opt.recipe.recipe import PARTS
+from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe
+from merit_opt.recipe.rules import Slerp, Ties, lerp, rule_at
 
+TIES = rule_at("ties", (1.2, 0.3))
 depths = st.integers(1, 40)
 positive = st.floats(0.0, 1.0, exclude_min=True)
 
@@ -49,6 +53,39 @@ def test_the_ends_of_uniform_and_full_are_base_and_backbone(n_layers):
     assert base(n_layers).merged_layers == ()
     assert backbone(n_layers) == full(n_layers, 1.0)
     assert uniform(n_layers, 1.0) != backbone(n_layers)
+
+
+@given(depths, positive, st.sets(st.sampled_from(PARTS)))
+def test_full_and_backbone_merge_only_the_parts_that_are_named(n_layers, coefficient, parts):
+    recipe = full(n_layers, coefficient, parts=sorted(parts))
+    for part in PARTS:
+        expected = dict.fromkeys(range(n_layers), coefficient) if part in parts else {}
+        assert recipe.coefficients(part) == expected
+    assert backbone(n_layers, parts=sorted(parts)) == full(n_layers, 1.0, parts=sorted(parts))
+
+
+@given(st.data(), depths, positive, st.sets(st.sampled_from(PARTS), min_size=1))
+def test_layer_swap_merges_every_part_from_its_first_layer_on(data, n_layers, coefficient, parts):
+    first = data.draw(st.integers(0, n_layers - 1))
+    recipe = layer_swap(n_layers, first, coefficient, parts=sorted(parts))
+    assert recipe.merged_layers == tuple(range(first, n_layers))
+    assert recipe.layers[first:] == full(n_layers, coefficient, parts=sorted(parts)).layers[first:]
+
+
+@pytest.mark.parametrize("first", [-1, 9, 12])
+def test_a_first_layer_that_does_not_exist_is_refused(first):
+    with pytest.raises(UserError, match=f"layers run from 0 to 8; got {first} for the first"):
+        layer_swap(9, first, 0.5)
+
+
+@given(st.floats(0.0, 1.0))
+def test_every_constructor_takes_a_rule_for_its_coefficient(coefficient):
+    rule = Ties(coefficient, 1.2, 0.3) if coefficient else None
+    everything = LayerMerge(rule, rule, rule)
+    assert uniform(2, coefficient, TIES).layers == (LayerMerge(rule),) * 2
+    assert full(2, coefficient, TIES).layers == (everything,) * 2
+    assert layer_swap(2, 1, coefficient, TIES).layers == (LayerMerge(), everything)
+    assert attention(2, {1: coefficient}, TIES).layers == (LayerMerge(), LayerMerge(rule))
 
 
 @given(some_layers())
@@ -96,9 +133,23 @@ def test_random_layers_reaches_every_other_set_and_every_deal():
     [base(4), uniform(4, 0.5), backbone(4)],
     ids=["base", "uniform", "backbone"],
 )
-def test_one_coefficient_in_all_layers_leaves_no_other_deal(recipe):
-    with pytest.raises(UserError, match="all 4 layers have one coefficient: there is no other"):
+def test_one_rule_in_all_layers_leaves_no_other_deal(recipe):
+    with pytest.raises(UserError, match="all 4 layers have one rule: there is no other"):
         random_layers(recipe, random.Random(0))
+
+
+def test_random_layers_deals_rules_with_all_their_numbers():
+    rules = [Ties(0.5, 1.2, 0.3), Ties(0.5, 1.2, 0.4), Slerp(0.5), lerp(0.5), None, None]
+    recipe = Recipe(tuple(LayerMerge(rule) for rule in rules))
+    dealt = random_layers(recipe, random.Random(0))
+    assert Counter(layer.attention for layer in dealt.layers) == Counter(rules)
+    assert dealt.merged_layers != recipe.merged_layers
+
+
+def test_the_deal_of_linear_recipes_is_this_for_ever():
+    recipe = attention(9, {0: 0.25, 3: 1.0, 4: 0.25, 8: 0.5})
+    dealt = random_layers(recipe, random.Random("random-layers/0/x"))
+    assert dealt.coefficients() == {1: 0.25, 4: 0.5, 5: 0.25, 8: 1.0}
 
 
 def test_a_recipe_that_merges_every_layer_is_dealt_out_in_another_order():

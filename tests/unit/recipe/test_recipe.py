@@ -9,10 +9,30 @@ from hypothesis import strategies as st
 from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import attention, base
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe, from_json, to_json
-from merit_opt.recipe.rules import Lerp, lerp
+from merit_opt.recipe.rules import (
+    MAX_SEED,
+    DareLinear,
+    DareTies,
+    Lerp,
+    Slerp,
+    TaskArithmetic,
+    Ties,
+    TiesByCount,
+    lerp,
+)
 
 coefficients = st.floats(0.0, 1.0, exclude_min=True)
-rules = st.none() | st.builds(Lerp, coefficients)
+scales = st.floats(0.0, exclude_min=True, allow_infinity=False)
+seeds = st.integers(0, MAX_SEED)
+rules = st.none() | st.one_of(
+    st.builds(Lerp, coefficients),
+    st.builds(Slerp, coefficients),
+    st.builds(TaskArithmetic, coefficients, scales),
+    st.builds(Ties, coefficients, scales, coefficients),
+    st.builds(TiesByCount, coefficients, scales, coefficients),
+    st.builds(DareLinear, coefficients, scales, coefficients, seeds),
+    st.builds(DareTies, coefficients, scales, coefficients, seeds),
+)
 recipes = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=6).map(
     lambda layers: Recipe(tuple(layers))
 )
@@ -96,6 +116,47 @@ def test_digests_are_these_for_ever():
     assert (WRITTEN.digest, base(9).digest) == ("7f930c49f7b0", "d4ae9017a939")
 
 
+def test_the_json_of_every_rule_names_its_numbers():
+    text = to_json(
+        Recipe(
+            (
+                LayerMerge(Slerp(0.5), TaskArithmetic(1, 2), Ties(0.5, 1, 0.2)),
+                LayerMerge(TiesByCount(1 / 9, 1.8, 0.2), DareLinear(0.5, 1, 0.5, 7.0)),
+                LayerMerge(norm=DareTies(0.25, 1.5, 1, MAX_SEED)),
+            )
+        )
+    )
+    of_ties = {"coefficient": 0.5, "density": 0.2, "rule": "ties", "scale": 1.0}
+    assert json.loads(text)["layers"] == {
+        "0": {
+            "attention": {"coefficient": 0.5, "rule": "slerp"},
+            "mlp": {"coefficient": 1.0, "rule": "task_arithmetic", "scale": 2.0},
+            "norm": of_ties,
+        },
+        "1": {
+            "attention": {**of_ties, "coefficient": 1 / 9, "rule": "ties_by_count", "scale": 1.8},
+            "mlp": {**of_ties, "density": 0.5, "rule": "dare_linear", "seed": 7},
+        },
+        "2": {
+            "norm": {
+                "coefficient": 0.25,
+                "density": 1.0,
+                "rule": "dare_ties",
+                "scale": 1.5,
+                "seed": MAX_SEED,
+            }
+        },
+    }
+    assert '"seed":7}' in text
+    assert from_json(text).digest == "953f868f5c9b"
+
+
+def test_a_recipe_needs_a_base_when_any_of_its_rules_does():
+    assert not WRITTEN.needs_base
+    assert not Recipe((LayerMerge(Slerp(0.5)), LayerMerge())).needs_base
+    assert Recipe((LayerMerge(Lerp(0.5), norm=TaskArithmetic(0.5, 1)), LayerMerge())).needs_base
+
+
 def test_what_a_recipe_merges_can_be_asked():
     assert WRITTEN.merged_layers == (1, 2, 3, 10)
     assert WRITTEN.coefficients() == {1: 1.0, 3: 0.30000000000000004}
@@ -129,6 +190,7 @@ def test_a_rule_s_coefficient_lies_above_zero_and_up_to_one(value):
 
 
 HALF = {"rule": "lerp", "coefficient": 0.5}
+TIES = {"rule": "ties", "coefficient": 0.5, "scale": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -154,20 +216,48 @@ HALF = {"rule": "lerp", "coefficient": 0.5}
         ),
         (
             recipe_text({"3": {"mlp": 0.5}}),
-            r'recipe layer 3 mlp: expected \{"rule": "lerp", "coefficient": c\}, got 0\.5',
+            r'recipe layer 3 mlp: expected an object such as \{"rule": "lerp", .*, got 0\.5',
         ),
         (recipe_text({"3": {"mlp": None}}), r"recipe layer 3 mlp: expected .* got None"),
         (
-            recipe_text({"3": {"mlp": {"rule": "slerp", "coefficient": 0.5}}}),
-            r"recipe layer 3 mlp: expected .*, got \{'rule': 'slerp'",
+            recipe_text({"3": {"mlp": {"coefficient": 0.5}}}),
+            r"recipe layer 3 mlp: expected an obj",
+        ),
+        (recipe_text({"3": {"mlp": {"rule": 5}}}), r"recipe layer 3 mlp: expected an object such"),
+        (
+            recipe_text({"3": {"mlp": {"rule": "ties_count", "coefficient": 0.5}}}),
+            (
+                r"recipe layer 3 mlp: there is no rule 'ties_count'; did you mean ties_by_count\? The "
+                r"rules are lerp, slerp, task_arithmetic, ties, ties_by_count, dare_linear, dare_ties$"
+            ),
         ),
         (
             recipe_text({"3": {"mlp": {"rule": "lerp", "coefficient": "0.5"}}}),
-            r"recipe layer 3 mlp: expected .*'coefficient': '0\.5'",
+            r"recipe layer 3 mlp: a rule's coefficient must be a number, got '0\.5'",
         ),
         (
-            recipe_text({"3": {"mlp": {**HALF, "density": 0.2}}}),
-            r"recipe layer 3 mlp: expected .*'density': 0\.2",
+            recipe_text({"3": {"mlp": {"rule": "lerp", "coefficient": True}}}),
+            r"recipe layer 3 mlp: a rule's coefficient must be a number, got True",
+        ),
+        (
+            recipe_text({"3": {"mlp": {**HALF, "density": 0.2, "alpha": 1}}}),
+            r"recipe layer 3 mlp: a rule lerp has coefficient; this one has no alpha, density$",
+        ),
+        (
+            recipe_text({"3": {"mlp": {"rule": "ties", "coefficient": 0.5}}}),
+            r"mlp: a rule ties has coefficient, scale, density; this one lacks scale, density$",
+        ),
+        (
+            recipe_text({"3": {"mlp": {**TIES, "seed": 1, "scale": 0}}}),
+            r"a rule ties has coefficient, scale, density; this one lacks density and has no seed$",
+        ),
+        (
+            recipe_text({"3": {"mlp": {**TIES, "density": 0.5, "scale": 0}}}),
+            r"recipe layer 3 mlp: a rule's scale must be finite and above 0, got 0",
+        ),
+        (
+            recipe_text({"3": {"mlp": {**TIES, "rule": "dare_ties", "density": 1, "seed": 0.5}}}),
+            r"recipe layer 3 mlp: a rule's seed must be a whole number from 0 to 4294967295, got",
         ),
         (
             recipe_text({"3": {"norm": {"rule": "lerp", "coefficient": 1.5}}}),

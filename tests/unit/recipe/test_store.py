@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
-from merit_opt.recipe.constructors import attention, backbone, base, full, uniform
-from merit_opt.recipe.recipe import to_json
-from merit_opt.recipe.store import named_recipe, read_recipe, write_recipe
+from merit_opt.recipe.constructors import attention, backbone, base, full, layer_swap, uniform
+from merit_opt.recipe.recipe import PARTS, to_json
+from merit_opt.recipe.rules import DareLinear, Slerp, Ties, TiesByCount
+from merit_opt.recipe.store import NAMES, named_recipe, read_recipe, write_recipe
 
 RECIPE = attention(9, {3: 1.0, 5: 0.9})
 coefficients = st.dictionaries(st.integers(0, 8), st.floats(0.0, 1.0))
@@ -26,7 +27,7 @@ def test_a_written_recipe_is_read_back(folder, merged):
     recipe = attention(9, merged)
     write_recipe(folder / "recipe.json", recipe)
     assert read_recipe(folder / "recipe.json") == recipe
-    assert named_recipe(str(folder / "recipe.json"), 9) == recipe
+    assert named_recipe(str(folder / "recipe.json"), 9, parts=PARTS) == recipe
 
 
 def test_the_file_is_canonical_json_and_a_newline_in_folders_made_as_needed(tmp_path):
@@ -46,10 +47,18 @@ def test_the_file_is_canonical_json_and_a_newline_in_folders_made_as_needed(tmp_
         ("uniform:0", base(9)),
         ("full:.25", full(9, 0.25)),
         ("full:1", backbone(9)),
+        ("uniform:0.3:slerp", uniform(9, 0.3, Slerp)),
+        ("uniform:0.3:lerp", uniform(9, 0.3)),
+        ("full:0.1:ties_by_count:1.8:0.2", full(9, 0.1, lambda c: TiesByCount(c, 1.8, 0.2))),
+        ("full:0.5:dare_linear:1:0.5:0", full(9, 0.5, lambda c: DareLinear(c, 1.0, 0.5, 0))),
+        ("full:0:ties:1:0.2", base(9)),
+        ("layer_swap:6:0.1", layer_swap(9, 6, 0.1)),
+        ("layer_swap:0:.5", full(9, 0.5)),
+        ("layer_swap:8:1:ties:1:.2", layer_swap(9, 8, 1.0, lambda c: Ties(c, 1.0, 0.2))),
     ],
 )
 def test_a_name_stands_for_a_recipe(name, recipe):
-    assert named_recipe(name, 9) == recipe
+    assert named_recipe(name, 9, parts=PARTS) == recipe
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,31 @@ def test_a_name_stands_for_a_recipe(name, recipe):
         ("nowhere/recipe.json", r"recipe=nowhere/recipe.json is no file .* path to a recipe.json"),
         ("uniform:", r"recipe=uniform:: expected a number after the colon, got ''"),
         ("full:half", r"recipe=full:half: expected a number after the colon, got 'half'"),
+        ("full", r"recipe=full is no file and no known name"),
+        ("layer_swap", r"recipe=layer_swap is no file and no known name"),
+        (
+            "layer_swap:6",
+            r"layer_swap:6: a coefficient is missing; expected layer_swap:FIRST:C\[:RULE\]$",
+        ),
+        ("layer_swap:0.5:1", r"expected the number of a layer after the colon, got '0\.5'; exp"),
+        ("layer_swap:9:1", r"layers run from 0 to 8; got 9 for the first merged; expected layer"),
+        (
+            "full:0.1:ties:1",
+            (
+                r"recipe=full:0\.1:ties:1: ties takes 2 numbers after its name, ties:SCALE:DENSITY; "
+                r"got 1; expected full:C\[:RULE\]$"
+            ),
+        ),
+        ("uniform:0.1:slerp:1", r"slerp takes 0 numbers after its name, slerp; got 1"),
+        ("uniform:0.1:dare_ties:1:1:0:0", r"dare_ties:SCALE:DENSITY:SEED; got 4; expected unif"),
+        ("uniform:0.1:tie:1:1", r"there is no rule 'tie'; did you mean ties\? The rules are lerp"),
+        ("uniform:0.1:", r"there is no rule ''; did you mean"),
+        ("uniform:0.1:ties:1:x", r"expected a number after the colon, got 'x'; expected uniform"),
+        (
+            "uniform:0:ties:1:5",
+            r"uniform:0:ties:1:5: a rule's density must lie in \(0, 1\], got 5",
+        ),
+        ("full:1:dare_linear:1:1:0.5", r"a rule's seed must be a whole number from 0 .* got 0\.5"),
         ("uniform:1.5", r"must lie in \(0, 1\], got 1\.5"),
         ("uniform:-0.5", r"must lie in \(0, 1\], got -0\.5"),
         ("full:nan", r"must lie in \(0, 1\], got nan"),
@@ -68,7 +102,36 @@ def test_a_name_stands_for_a_recipe(name, recipe):
 )
 def test_a_name_that_stands_for_nothing_is_a_sentence(name, message):
     with pytest.raises(UserError, match=message):
-        named_recipe(name, 9)
+        named_recipe(name, 9, parts=PARTS)
+
+
+def test_the_names_say_every_form_and_every_rule():
+    assert NAMES == (
+        "base, backbone, uniform:C[:RULE], full:C[:RULE], layer_swap:FIRST:C[:RULE] (C in [0, 1], "
+        "FIRST a layer, RULE one of lerp, slerp, task_arithmetic:SCALE, ties:SCALE:DENSITY, "
+        "ties_by_count:SCALE:DENSITY, dare_linear:SCALE:DENSITY:SEED, "
+        "dare_ties:SCALE:DENSITY:SEED) or a path to a recipe.json or to a folder that holds one"
+    )
+
+
+@pytest.mark.parametrize("parts", [(), ("attention",), ("attention", "norm"), PARTS])
+def test_a_name_stands_for_the_parts_that_this_pair_can_merge(parts):
+    assert named_recipe("backbone", 9, parts=parts) == backbone(9, parts=parts)
+    assert named_recipe("full:0.5", 9, parts=parts) == full(9, 0.5, parts=parts)
+    swapped = layer_swap(9, 2, 0.5, parts=parts)
+    assert named_recipe("layer_swap:2:0.5", 9, parts=parts) == swapped
+    assert named_recipe("uniform:0.5", 9, parts=parts) == uniform(9, 0.5)
+
+
+def test_a_folder_stands_for_the_recipe_in_it(tmp_path):
+    write_recipe(tmp_path / "merged" / "recipe.json", RECIPE)
+    assert read_recipe(tmp_path / "merged") == RECIPE
+    assert named_recipe(str(tmp_path / "merged"), 9, parts=PARTS) == RECIPE
+
+
+def test_a_folder_without_a_recipe_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read the recipe .*/recipe\.json: No such file"):
+        named_recipe(str(tmp_path), 9, parts=PARTS)
 
 
 @pytest.mark.parametrize(
