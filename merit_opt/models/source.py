@@ -183,13 +183,15 @@ class PairSource:
     def notes(self) -> tuple[str, ...]:
         """What is unusual about the pair but allowed."""
         text = self.vlm_config.get_text_config()
+        backbone = self.backbone_checkpoint
         notes = [
             f"accepted by pair.accept: {told}"
-            for checkpoint in self.text_checkpoints
-            for field, told in _config_differences(text, checkpoint)
+            for field, told in _config_differences(text, backbone)
             if field in self.accept
         ]
-        ours, theirs = text.vocab_size, self.backbone_checkpoint.config.vocab_size
+        if (scaled := _rope_scaling(text)) != (theirs := _rope_scaling(backbone.config)):
+            notes.append(f"RoPE is scaled otherwise ({scaled} and {theirs}): the VLM's is kept")
+        ours, theirs = text.vocab_size, backbone.config.vocab_size
         if ours != theirs:
             notes.append(
                 f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not "
@@ -270,7 +272,9 @@ class PairSource:
         vlm = self.vlm_config
         _require_kin(self.family, vlm.get_text_config().model_type, text)
         differences = _config_differences(vlm.get_text_config(), text)
-        refused = [(field, told) for field, told in differences if field not in self.accept]
+        # The base is only subtracted, never run: what decides how weights are used is free in it.
+        free = ACCEPTABLE if text is self.base_checkpoint else self.accept
+        refused = [(field, told) for field, told in differences if field not in free]
         if not refused:
             return
         hint = ""
@@ -376,3 +380,9 @@ def _config_differences(vlm: Any, text: Checkpoint) -> Iterator[tuple[str, str]]
 
 def _rope_theta(config: Any) -> float | None:
     return (getattr(config, "rope_parameters", None) or {}).get("rope_theta")
+
+
+def _rope_scaling(config: Any) -> str:
+    rope = getattr(config, "rope_parameters", None) or {}
+    kind = rope.get("rope_type", "default")
+    return kind if "factor" not in rope else f"{kind} by {rope['factor']:g}"
