@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2Config,
 )
@@ -29,14 +29,16 @@ from transformers import (
 from merit_opt.recipe.constructors import attention
 from merit_opt.recipe.store import write_recipe
 
-LAYERS, COEFFICIENT, SHARD = 24, 0.5, "250MB"
+LAYERS, COEFFICIENT = 24, 0.5
+SHARDS = ("100MB", "500MB")
 TEXT = {
     "hidden_size": 1536,
     "intermediate_size": 8960,
     "num_hidden_layers": LAYERS,
     "num_attention_heads": 12,
     "num_key_value_heads": 2,
-    "vocab_size": 2048,
+    "vocab_size": 151_936,
+    "tie_word_embeddings": False,
     "rms_norm_eps": 1e-6,
     "bos_token_id": None,
     "eos_token_id": None,
@@ -68,18 +70,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("result.json"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        make_checkpoints(Path(folder))
         result = compare(Path(folder), given.mergekit, given.rounds)
+        result["mergekit's bytes over ours"] = bytes_by_shard_size(Path(folder))
     given.out.write_text(json.dumps(result, indent=1) + "\n")
     for place, found in result["places"].items():
         for figure, ratio in found["ratios"].items():
             print(f"{place:<11}{figure:<18}{ratio['median']:7.2f}  {ratio['all']}")
 
 
-def compare(folder: Path, mergekit: Path, rounds: int) -> dict[str, object]:
-    make_checkpoints(folder)
-    pair = [f"pair.vlm={folder / 'vlm'}", f"pair.backbone={folder / 'text'}"]
-    ours = [sys.executable, "-c", "from merit_opt.cli.main import main; main()", "export"]
-    ours += ["pair=custom", *pair]
+def compare(folder: Path, mergekit: Path, rounds: int) -> dict[str, Any]:
+    ours = export_command(folder / f"vlm-{SHARDS[0]}", folder / "text")
     subprocess.run([*ours, "recipe=full:1.0", f"out={folder / 'pseudo_vlm'}"], check=True)
     places = {}
     for place, layers in PLACES.items():
@@ -94,13 +95,34 @@ def compare(folder: Path, mergekit: Path, rounds: int) -> dict[str, object]:
         }
         places[place] = in_turn(commands, folder, rounds)
     return {
-        "gigabytes": round(size(folder / "vlm") / 1e9, 2),
+        "gigabytes": round(size(folder / f"vlm-{SHARDS[0]}") / 1e9, 2),
         "merged": f"attention of {LAYERS // 4} of {LAYERS} layers",
-        "shards": len(list((folder / "vlm").glob("*.safetensors"))),
+        "shards": len(list((folder / f"vlm-{SHARDS[0]}").glob("*.safetensors"))),
         "rounds": rounds,
         "cores": os.cpu_count(),
         "places": places,
     }
+
+
+def export_command(vlm: Path, text: Path) -> list[str]:
+    start = [sys.executable, "-c", "from merit_opt.cli.main import main; main()", "export"]
+    return [*start, "pair=custom", f"pair.vlm={vlm}", f"pair.backbone={text}"]
+
+
+def bytes_by_shard_size(folder: Path) -> dict[str, dict[str, float]]:
+    """Bytes of the whole checkpoint, which mergekit writes, over those that an export writes."""
+    found: dict[str, dict[str, float]] = {}
+    for shard in SHARDS:
+        vlm, out = folder / f"vlm-{shard}", folder / "out"
+        for place in PLACES:
+            for form in ("hf", "delta"):
+                recipe = [f"recipe={folder / place}.json", f"format={form}", f"out={out}"]
+                command = [*export_command(vlm, folder / "text"), *recipe]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                ratio_of_bytes = round(size(vlm) / written(out, vlm), 2)
+                found.setdefault(f"{place}, {form}", {})[f"shards of {shard}"] = ratio_of_bytes
+                subprocess.run(["rm", "-r", str(out)], check=True)
+    return found
 
 
 def make_checkpoints(folder: Path) -> None:
@@ -109,12 +131,11 @@ def make_checkpoints(folder: Path) -> None:
     vision = VISION | {"out_hidden_size": TEXT["hidden_size"]}
     vlm = Qwen2_5_VLConfig(text_config=TEXT | {"rope_parameters": rope}, vision_config=vision)
     text = Qwen2Config(**TEXT, rope_parameters={"rope_type": "default", "rope_theta": 1e6})
-    save(AutoModelForImageTextToText.from_config(vlm, dtype=torch.bfloat16), folder / "vlm")
-    save(AutoModelForCausalLM.from_config(text, dtype=torch.bfloat16), folder / "text")
-
-
-def save(model: PreTrainedModel, folder: Path) -> None:
-    model.save_pretrained(folder, max_shard_size=SHARD)
+    model = AutoModelForImageTextToText.from_config(vlm, dtype=torch.bfloat16)
+    for shard in SHARDS:
+        model.save_pretrained(folder / f"vlm-{shard}", max_shard_size=shard)
+    backbone = AutoModelForCausalLM.from_config(text, dtype=torch.bfloat16)
+    backbone.save_pretrained(folder / "text", max_shard_size=SHARDS[0])
 
 
 def in_turn(
@@ -126,7 +147,9 @@ def in_turn(
     for _ in range(rounds):
         outs = {tool: folder / f"out-{tool}" for tool in commands}
         for tool, command in commands.items():
-            costs[tool].append(measure(command(outs[tool]), outs[tool], folder / "vlm"))
+            costs[tool].append(
+                measure(command(outs[tool]), outs[tool], folder / f"vlm-{SHARDS[0]}")
+            )
         furthest = max(furthest, difference(*outs.values()))
         for out in outs.values():
             subprocess.run(["rm", "-r", str(out)], check=True)
@@ -161,7 +184,7 @@ def measure(command: Sequence[str], out: Path, source: Path) -> Cost:
         cpu_s=round(usage.ru_utime + usage.ru_stime, 2),
         wall_s=round(wall, 2),
         written_mb=round(written(out, source) / 1e6, 1),
-        peak_rss_mb=round(usage.ru_maxrss / 1e3, 1),
+        peak_rss_mb=round(peaks["VmHWM"] / 1e3, 1),
         peak_anonymous_mb=round(peaks["RssAnon"] / 1e3, 1),
     )
 
