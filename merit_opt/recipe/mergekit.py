@@ -14,7 +14,7 @@ from merit_opt.errors import UserError
 from merit_opt.recipe.mergekit_document import FLOATS, Document, parse
 from merit_opt.recipe.mergekit_weights import Spot, anywhere, coefficient, decoder_spots, ends
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Part, Recipe
-from merit_opt.recipe.rules import Lerp, Rule, Slerp
+from merit_opt.recipe.rules import Lerp, Rule, Slerp, rule_name
 
 _HEADER = """\
 # Recipe {digest} as a mergekit file (mergekit 0.1.5): how much of the backbone the VLM takes.
@@ -130,13 +130,13 @@ def _kind(recipe: Recipe) -> type[Rule]:
     """The one kind of rule of a recipe; a recipe without rules merges nothing, linearly."""
     rules = (layer.rule(part) for layer in recipe.layers for part in PARTS)
     kinds = {type(rule) for rule in rules if rule is not None}
-    unknown = sorted(kind.__name__ for kind in kinds - {Lerp, Slerp})
+    unknown = sorted(rule_name(kind) for kind in kinds - {Lerp, Slerp})
     if unknown or len(kinds) > 1:
-        names = ", ".join(unknown or sorted(kind.__name__ for kind in kinds))
+        names = ", ".join(unknown or sorted(rule_name(kind) for kind in kinds))
         reason = "these rules" if unknown else "different rules for different tensors"
         raise UserError(
             f"mergekit cannot express {reason} of the recipe: {names}; a file has one method, "
-            "linear for Lerp or slerp for Slerp. format=hf writes the checkpoint itself"
+            "linear for lerp or slerp for slerp. format=hf writes the checkpoint itself"
         )
     return kinds.pop() if kinds else Lerp
 

@@ -63,7 +63,8 @@ def merit_opt(
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The devices that a pair's weights were loaded on meanwhile."""
     from merit_opt.cli.parts import load_pair
-    from merit_opt.models.source import PairSource, Place
+    from merit_opt.models.source import PairSource
+    from merit_opt.models.waiting import Place
 
     seen: list[str] = []
     load = PairSource.load

@@ -1,6 +1,7 @@
 """`merit-opt check` says every problem at once and loads no weights."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -31,7 +32,10 @@ def test_what_is_well_is_said(merit_opt):
         "storage",
         "engine",
     ]
-    assert "9 layers; tensors that can be merged: 63 attention, 27 mlp, 18 norm" in done.out
+    for part in ("9 decoder layers", "attention: 63 tensors, 653.1 KiB", "mlp: 27", "norm: 18"):
+        assert f"pair: {part}" in done.out
+    assert re.search(r"layer  3: attention 0\.2608, mlp 0\.0000, norm 0\.0000\n", done.out)
+    assert "warning" not in done.out
     assert "clips, 50 samples on 10 videos" in done.out
     assert done.out.endswith("all is well; next: merit-opt search\n")
 

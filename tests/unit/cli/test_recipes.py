@@ -120,7 +120,7 @@ def test_a_recipe_of_another_depth_is_refused(merit_opt):
     write_recipe(Path("deep.json"), uniform(28, 0.5))
     done = merit_opt("export recipe=deep.json out=x")
     assert done.code == 2
-    assert "recipe=deep.json is for 28 layers, this pair has 9" in done.err
+    assert "recipe=deep.json: the recipe is for 28 layers, this pair has 9" in done.err
 
 
 def test_evaluate_takes_and_refuses_the_same_recipes(merit_opt):

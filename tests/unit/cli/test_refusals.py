@@ -9,7 +9,7 @@ TYPOS = {
     "search @small study.trails=3": r"'study\.trails'\. Did you mean study\.trials=\?",
     "search @small pair.vml=x": r"'pair\.vml'\. Did you mean pair\.vlm=\?",
     "search @small spacee=merit": r"'spacee'\. Did you mean space=\?",
-    "search @small pair=tinny": r"there is no pair=tinny; did you mean pair=tiny\? \(custom, tiny",
+    "search @small pair=tinny": r"there is no pair=tinny; did you mean pair=tiny\? \(custom, .*tiny",
     "search @small +study.trails=3": r"study\.trails is not known; did you mean study\.trials=\?",
 }
 

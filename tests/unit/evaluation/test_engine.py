@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_packs_put_through_the_layers(
 
 def engine_free(pair):
     """The pair with a live merge of its own."""
-    own = live.LiveMerge(pair.model, pair.live._backbone, pair.alignment)
+    own = live.LiveMerge(pair.model, pair.live._backbone, None, pair.alignment)
     return replace(pair, live=own)
 
 

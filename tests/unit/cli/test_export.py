@@ -1,0 +1,145 @@
+"""`merit-opt export`: every format, and what each leads back to."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from merit_opt.models.tiny import tiny_folder
+
+WEIGHTS = "model.safetensors"
+
+
+def test_a_checkpoint_loads_no_model(merit_opt, loads):
+    done = merit_opt("export recipe=uniform:0.5 out=merged")
+    assert (done.code, done.err, loads) == (0, "", [])
+    assert "merged: recipe " in done.out
+    assert "9 of 9 layers merged, 63 tensors changed, read back as computed" in done.out
+    assert "next: AutoModelForImageTextToText.from_pretrained('merged')" in done.out
+
+
+def test_a_delta_applied_again_is_the_checkpoint(merit_opt):
+    assert merit_opt("export recipe=uniform:0.5 out=whole").code == 0
+    done = merit_opt("export recipe=uniform:0.5 out=small format=delta")
+    assert done.code == 0
+    assert "next: merit-opt export recipe=small pair=" in done.out
+    assert {p.name for p in Path("small").iterdir()} == {
+        "README.md",
+        "delta.safetensors",
+        "merit_opt.json",
+        "recipe.json",
+    }
+    size = Path("small/delta.safetensors").stat().st_size
+    assert size < 0.3 * Path("whole", WEIGHTS).stat().st_size
+    assert merit_opt("export recipe=small out=again").code == 0
+    assert Path("again", WEIGHTS).read_bytes() == Path("whole", WEIGHTS).read_bytes()
+
+
+def test_a_delta_of_another_vlm_is_refused(merit_opt):
+    assert merit_opt("export recipe=uniform:0.5 out=small format=delta").code == 0
+    done = merit_opt("export recipe=small out=again pair=tiny_3_6")
+    assert done.code == 2
+    assert re.search(r"small changes .*vlm_planted_3_5 \(\w{12}\), but .* is another", done.err)
+    assert not Path("again").exists()
+
+
+def test_a_delta_can_be_measured_as_a_recipe(merit_opt):
+    assert merit_opt("export recipe=uniform:0.5 out=small format=delta").code == 0
+    one, other = (
+        merit_opt(f"evaluate recipe={recipe} suite.clips=4") for recipe in ("uniform:0.5", "small")
+    )
+    assert (one.code, other.code) == (0, 0)
+    files = [re.findall(r"files: (\S+)", done.out) for done in (one, other)]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("recipe", ["uniform:0.25", "full:0.5", "layer_swap:6:0.1:slerp"])
+def test_a_mergekit_file_leads_back_to_the_recipe(merit_opt, recipe):
+    done = merit_opt(f"export recipe={recipe} out=recipe.yml format=mergekit")
+    assert (done.code, done.err) == (0, "")
+    written = yaml.safe_load(Path("recipe.yml").read_text())
+    assert written["merge_method"] == ("slerp" if "slerp" in recipe else "linear")
+    assert merit_opt(f"export recipe={recipe} out=one").code == 0
+    assert merit_opt("export recipe=mergekit:recipe.yml out=other").code == 0
+    assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
+
+
+def test_what_mergekit_cannot_say_is_refused(merit_opt):
+    done = merit_opt(
+        f"export recipe=uniform:0.25:ties:1:0.5 out=r.yml format=mergekit pair=custom "
+        f"pair.vlm={tiny_folder('vlm_planted_3_5')} pair.backbone={tiny_folder('text')} "
+        f"pair.base={tiny_folder('text')}"
+    )
+    assert done.code == 2
+    assert "ties" in done.err
+    assert not Path("r.yml").exists()
+
+
+def test_a_mergekit_file_never_overwrites(merit_opt):
+    Path("r.yml").write_text("mine")
+    done = merit_opt("export recipe=uniform:0.25 out=r.yml format=mergekit")
+    assert (done.code, Path("r.yml").read_text()) == (2, "mine")
+    assert "r.yml exists; choose another out=" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "cannot be read"),
+        ("merge_method: [", "r.yml: "),
+        ("merge_method: model_stock\nmodels: []\n", "model_stock"),
+    ],
+)
+def test_a_mergekit_file_that_is_none_is_a_sentence(merit_opt, text, reason):
+    if text is not None:
+        Path("r.yml").write_text(text)
+    done = merit_opt("export recipe=mergekit:r.yml out=x")
+    assert done.code == 2
+    assert reason in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_unknown_format_is_refused(merit_opt):
+    done = merit_opt("export recipe=base out=x format=gguf")
+    assert (done.code, done.err) == (
+        2,
+        "merit-opt: format is one of hf, delta, mergekit; got 'gguf'\n",
+    )
+
+
+def test_a_rule_of_task_vectors_wants_a_base(merit_opt, loads):
+    done = merit_opt("export recipe=uniform:0.3:ties:1:0.2 out=x")
+    assert done.code == 2
+    assert "give it, pair.base=FOLDER_OR_ID" in done.err
+    assert merit_opt("evaluate recipe=uniform:0.3:dare_linear:1:0.5:0 suite.clips=4").code == 2
+    assert loads == []
+
+
+def test_a_rule_of_task_vectors_merges_with_one(merit_opt):
+    base = shutil.copytree(tiny_folder("text"), "base")
+    pair = (
+        f"pair=custom pair.vlm={tiny_folder('vlm_planted_3_5')} pair.dtype=float32 "
+        f"pair.backbone={tiny_folder('vlm_planted_3_5')} pair.base={base}"
+    )
+    refused = merit_opt(f"export recipe=uniform:0.3:ties:1:0.2 out=x {pair}")
+    assert refused.code == 2
+    assert "pairs with qwen2, but" in refused.err
+    pair = pair.replace(f"pair.backbone={tiny_folder('vlm_planted_3_5')}", f"pair.backbone={base}")
+    assert merit_opt(f"export recipe=uniform:0.3:task_arithmetic:1 out=one {pair}").code == 0
+    assert merit_opt(f"export recipe=uniform:0.3 out=other {pair}").code == 0
+    one, other = (load_file(Path(out, WEIGHTS)) for out in ("one", "other"))
+    assert all((one[name] - other[name]).abs().max() < 1e-6 for name in one)
+
+
+def test_the_card_tells_what_was_measured(merit_opt):
+    assert merit_opt("evaluate recipe=uniform:0.5 suite.clips=4").code == 0
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    card = Path("merged/README.md").read_text()
+    facts = json.loads(Path("merged/merit_opt.json").read_text())
+    assert facts["recipe"] in card
+    assert facts["made_of"]["vlm"]["digest"] in card
+    assert re.search(r"^\| clips \| TR \| \d+ \| 0\.\d{3} \| 0\.\d{3} \|", card, re.M)
