@@ -100,11 +100,11 @@ class Other(Lerp):
     [
         (
             Recipe((LayerMerge(Lerp(0.5)), LayerMerge(Slerp(0.5)))),
-            "different rules for different tensors of the recipe: Lerp, Slerp; .*format=hf",
+            "different rules for different tensors of the recipe: lerp, slerp; .*format=hf",
         ),
         (
             Recipe((LayerMerge(Lerp(0.5), Other(0.5)),)),
-            "cannot express these rules of the recipe: Other; .*format=hf writes",
+            "cannot express these rules of the recipe: other; .*format=hf writes",
         ),
     ],
 )
