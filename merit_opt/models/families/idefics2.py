@@ -19,7 +19,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
 
 IDEFICS2 = Family(
     model_type="idefics2",
-    backbones={"llama": "llama", "mistral": "mistral"},
+    backbones={"mistral": "mistral"},
     encode=encode,
     video_entry="image",
 )

@@ -15,7 +15,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
 
 INTERNVL = Family(
     model_type="internvl",
-    backbones={"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3"},
+    backbones={"qwen2": "qwen2", "qwen3": "qwen3"},
     encode=encode,
     video_token="image",
 )
