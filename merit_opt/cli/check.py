@@ -75,8 +75,12 @@ def _pair_lines(source: PairSource) -> Iterator[str]:
     counts = ", ".join(f"{alignment.count(part)} {part}" for part in PARTS)
     yield f"{source.vlm} and {source.backbone}"
     yield f"{alignment.n_layers} layers; tensors that can be merged: {counts}"
+    reasons: dict[str, list[str]] = {}
     for name, reason in alignment.kept.items():
-        yield f"kept: {name} ({reason})"
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"kept: {', '.join(names[:3])}{more} ({reason})"
     yield from source.notes
 
 

@@ -1,5 +1,6 @@
 """What every family promises about text models, sizes and media on disk."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,15 @@ from tests.contracts.stock import (
     stock_row,
 )
 
+TILING = (
+    "llava_onevision",
+    "llava_next",
+    "llava_next_video",
+    "internvl",
+    "idefics2",
+    "idefics3",
+    "smolvlm",
+)
 DROPPING = ("video_llama_3",)
 only_windowed = pytest.mark.parametrize("source", ["idefics2"], indirect=True)
 only_experts = pytest.mark.parametrize("source", ["qwen3_vl_moe"], indirect=True)
@@ -43,6 +53,14 @@ def test_every_text_model_of_a_family_aligns(source):
         alignment = source.alignment if text != kind else aligned(source, text)
         assert alignment.parts == source.family.parts
         assert all(alignment.count(part) for part in alignment.parts)
+
+
+def test_the_table_names_the_text_model_of_each_small_checkpoint(source, repo):
+    table = (repo / "docs" / "families.md").read_text()
+    kind = AutoConfig.from_pretrained(source.backbone).model_type
+    assert re.search(
+        rf"^\| `{source.family.model_type}` \|.*\| {kind} \| not yet \|$", table, re.M
+    )
 
 
 def aligned(source, text):
@@ -96,6 +114,13 @@ def test_repeated_patches_are_dropped_and_the_footprint_allows_for_none(source, 
     video = clip(small_suite.samples[0], 20)
     found = footprint(source, [shape_of(video)])
     assert visual_inputs(source.family, source.processor, video).length < found.visual_tokens
+
+
+@pytest.mark.parametrize("source", TILING, indirect=True)
+def test_a_wide_image_makes_several_tiles(source):
+    inputs = visual_inputs(source.family, source.processor, Image(noise((60, 200))))
+    *_, tiles, _channels, _height, _width = inputs.values["pixel_values"].shape
+    assert tiles > 2
 
 
 def shape_of(medium):
