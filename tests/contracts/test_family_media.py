@@ -13,7 +13,7 @@ from merit_opt.errors import PairMismatch, UserError
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.models.alignment import align
 from merit_opt.models.families import FAMILIES
-from merit_opt.models.families.inputs import visual_inputs
+from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import ImageShape, VideoShape, footprint
 from merit_opt.models.source import PairSource
@@ -128,6 +128,17 @@ def shape_of(medium):
         return ImageShape(*medium.pixels.shape[:2])
     frames, height, width, _ = medium.frames.shape
     return VideoShape(frames, height, width, medium.sampling.fps)
+
+
+@pytest.mark.parametrize("source", ["qwen2_vl", "idefics2"], indirect=True)
+@pytest.mark.parametrize("size", [(1, 400), (400, 1)])
+def test_an_image_that_the_stock_processor_fails_on_is_refused(pair, small_suite, size):
+    image = Image(noise(size))
+    with pytest.raises((ArithmeticError, RuntimeError, ValueError)) as stock:
+        stock_inputs(pair, small_suite, small_suite.samples[0], image)
+    with pytest.raises(MediaRefused) as ours:
+        encode(pair, image)
+    assert str(ours.value) == str(stock.value)
 
 
 class Silent:

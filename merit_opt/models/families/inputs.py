@@ -23,7 +23,7 @@ def visual_inputs(family: Family, processor: Any, medium: Medium) -> VisualInput
     Frames are taken as they are: which of them to look at was decided when they were decoded.
 
     Raises:
-        MediaRefused: The processor says that it cannot take it.
+        MediaRefused: The processor says that it cannot take it, or fails on it.
     """
     if isinstance(medium, Video) and family.video_entry == "video":
         kind, token, media = "video", family.video_token, _video(medium)
@@ -81,7 +81,7 @@ def _processed(processor: Any, kind: Kind, token: Kind, media: dict[str, Any]) -
             return_tensors="pt",
             **media,
         )
-    except ValueError as error:
+    except (ArithmeticError, RuntimeError, ValueError) as error:
         raise MediaRefused(str(error)) from error
     token_id = processor.tokenizer.convert_tokens_to_ids(getattr(processor, f"{token}_token"))
     written = values.pop("text_replacement_offsets", None)
