@@ -79,8 +79,12 @@ def _pair_lines(source: PairSource, shown: Display) -> Iterator[str]:
         yield "weights are not here yet: tensors and distances are told once a run fetched them"
         return
     yield from _part_lines(source)
+    reasons: dict[str, list[str]] = {}
     for name, reason in alignment.kept.items():
-        yield f"kept: {name} ({reason})"
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"kept: {', '.join(names[:3])}{more} ({reason})"
     stored = source.stored
     texts = {"backbone": stored.backbone} | ({"base": stored.base} if stored.base else {})
     for role, other in texts.items():

@@ -73,7 +73,8 @@ class Footprint:
 def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
     """What features, hidden states and attention will take.
 
-    Visual tokens are counted by the processor itself, on blank pixels of each shape.
+    Visual tokens are counted by the processor itself, on noise of each shape: a processor that drops
+    patches which repeat finds none to drop, so that the sizes are the most there can be.
 
     Raises:
         UserError: The processor cannot be read, or refuses media of a shape.
@@ -97,7 +98,7 @@ def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
 
 def _tokens(source: PairSource, shape: MediumShape) -> int:
     try:
-        return visual_inputs(source.family, source.processor, _blank(shape)).length
+        return visual_inputs(source.family, source.processor, _noise(shape)).length
     except MediaRefused as error:
         what = f"{shape.frames} frames" if isinstance(shape, VideoShape) else "an image"
         raise UserError(
@@ -105,10 +106,13 @@ def _tokens(source: PairSource, shape: MediumShape) -> int:
         ) from error
 
 
-def _blank(shape: MediumShape) -> Medium:
+def _noise(shape: MediumShape) -> Medium:
+    generator = np.random.default_rng(0)
     if isinstance(shape, ImageShape):
-        return Image(np.zeros((shape.height, shape.width, 3), dtype=np.uint8))
-    frames = np.zeros((shape.frames, shape.height, shape.width, 3), dtype=np.uint8)
+        size = (shape.height, shape.width, 3)
+        return Image(generator.integers(0, 256, size, dtype=np.uint8))
+    size = (shape.frames, shape.height, shape.width, 3)
+    frames = generator.integers(0, 256, size, dtype=np.uint8)
     sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
     return Video(frames, sampling)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
-CLIPS = {"all frames": None, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
+CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
 
 
 def rows():
@@ -71,8 +71,8 @@ def clips(small_suite):
 
 @pytest.fixture(params=[*CLIPS, *PICTURES])
 def shown(request, source, small_suite):
-    """A sample with what it is asked about: clips of several lengths and another shape, and still
-    images of several shapes.
+    """A sample with what it is asked about: clips of several lengths, one with frames repeated, and of
+    another shape, and still images of several shapes.
     """
     from merit_opt.data.image import Image
     from tests.contracts.stock import clip, noise

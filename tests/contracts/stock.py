@@ -184,11 +184,17 @@ def furthest(one, other):
     return max(differences(one, other))
 
 
-def random_recipe(n_layers, rng):
+def random_recipe(pair, rng):
+    """On all parts that the pair merges."""
+
     def rule(share):
         return lerp(rng.choice([0.25, 1.0, 1.0 - rng.random()])) if rng.random() < share else None
 
-    return Recipe(tuple(LayerMerge(rule(0.6), rule(0.2), rule(0.2)) for _ in range(n_layers)))
+    def layer():
+        rules = {"attention": rule(0.6), "mlp": rule(0.2), "norm": rule(0.2)}
+        return LayerMerge(**{part: rules[part] for part in pair.alignment.parts})
+
+    return Recipe(tuple(layer() for _ in range(pair.n_layers)))
 
 
 def some_layers(pair):

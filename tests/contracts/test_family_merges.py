@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from merit_opt.data.image import Image
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import layer_tensor
@@ -24,6 +25,7 @@ from tests.contracts.stock import (
     ask,
     encode,
     feature_tensors,
+    noise,
     pack_of,
     packs_of,
     random_recipe,
@@ -40,10 +42,11 @@ GIB = 1024**3
 def test_cached_features_are_the_recomputed_ones_bit_for_bit(either, small_suite, clips, tmp_path):
     store = FeatureStore(tmp_path, GIB)
     identity = feature_identity(either, threads=1)
-    for media, (video, samples) in list(clips.items())[:2]:
-        key = feature_key(identity, media.digest, None)
-        fresh = encode(either, video)
-        store.get(key, lambda video=video: encode(either, video))
+    video, samples = next(iter(clips.values()))
+    for name, medium in {"video": video, "image": Image(noise((60, 200)))}.items():
+        key = feature_key(identity, name, None)
+        fresh = encode(either, medium)
+        store.get(key, lambda medium=medium: encode(either, medium))
         kept = FeatureStore(tmp_path, GIB).get(key, pytest.fail)
         assert unlike(feature_tensors(kept), feature_tensors(fresh)) == []
         for field in ("prompt", "grid", "seconds_per_grid"):
@@ -64,7 +67,7 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
     touched = set()
     with either.switching() as switch:
         for _ in range(60):
-            recipe = random_recipe(either.n_layers, rng)
+            recipe = random_recipe(either, rng)
             model = switch(recipe)
             expected = dict(before)
             for tensor, name in aligned.items():
@@ -81,7 +84,7 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
 def test_an_exception_inside_a_merge_leaves_the_vlm_as_it_was(either, small_suite, clips):
     asked = pack_of(either, small_suite, *next(iter(clips.values())))
     before, unmerged = snapshot(either.model), answers(either, asked)
-    recipe = random_recipe(either.n_layers, random.Random(1))
+    recipe = random_recipe(either, random.Random(1))
 
     def failing_trial():
         with either.switching() as switch:
@@ -99,7 +102,7 @@ def test_an_exception_inside_a_merge_leaves_the_vlm_as_it_was(either, small_suit
 def test_the_live_merge_equals_its_export_loaded_again(
     source, either, small_suite, clips, tmp_path
 ):
-    recipe = random_recipe(either.n_layers, random.Random(2))
+    recipe = random_recipe(either, random.Random(2))
     export(either, recipe, tmp_path / "out")
     loaded = replace(source, vlm=tmp_path / "out", dtype=None).load("cpu", "device")
     video, samples = next(iter(clips.values()))

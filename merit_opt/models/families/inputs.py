@@ -1,9 +1,11 @@
 """One decoded medium through a processor, as the stock path sends it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from PIL import Image as Pillow
+from torch import Tensor
 
 from merit_opt.data.image import Image
 from merit_opt.data.medium import Medium
@@ -21,7 +23,7 @@ def visual_inputs(family: Family, processor: Any, medium: Medium) -> VisualInput
     Frames are taken as they are: which of them to look at was decided when they were decoded.
 
     Raises:
-        MediaRefused: The processor says that it cannot take it.
+        MediaRefused: The processor says that it cannot take it, or fails on it.
     """
     if isinstance(medium, Video) and family.video_entry == "video":
         kind, token, media = "video", family.video_token, _video(medium)
@@ -45,6 +47,12 @@ def on_model(model: Any, inputs: VisualInputs, *names: str) -> list[Any]:
     return [None if value is None else value.to(model.device) for value in found]
 
 
+def rows(pooled: Tensor | Sequence[Tensor]) -> Tensor:
+    """[tokens, hidden] in order, whether a model gives one tensor or one for every image."""
+    parts = [pooled] if isinstance(pooled, Tensor) else pooled
+    return torch.cat([part.flatten(0, -2) for part in parts])
+
+
 def _video(video: Video) -> dict[str, Any]:
     metadata = {
         "total_num_frames": video.sampling.total,
@@ -52,7 +60,7 @@ def _video(video: Video) -> dict[str, Any]:
         "frames_indices": list(video.sampling.indices),
     }
     return {
-        "videos": [video.frames],
+        "videos": [[video.frames]],
         "video_metadata": [metadata],
         "do_sample_frames": False,
         "return_metadata": True,
@@ -61,11 +69,11 @@ def _video(video: Video) -> dict[str, Any]:
 
 def _images(medium: Medium) -> dict[str, Any]:
     pictures = [medium.pixels] if isinstance(medium, Image) else medium.frames
-    return {"images": [Pillow.fromarray(pixels) for pixels in pictures]}
+    return {"images": [[Pillow.fromarray(pixels) for pixels in pictures]]}
 
 
 def _processed(processor: Any, kind: Kind, token: Kind, media: dict[str, Any]) -> VisualInputs:
-    entries = len(media[f"{kind}s"])
+    (entries,) = (len(one) for one in media[f"{kind}s"])
     try:
         values = processor(
             text=[getattr(processor, f"{kind}_token") * entries],
@@ -73,7 +81,7 @@ def _processed(processor: Any, kind: Kind, token: Kind, media: dict[str, Any]) -
             return_tensors="pt",
             **media,
         )
-    except ValueError as error:
+    except (ArithmeticError, RuntimeError, ValueError) as error:
         raise MediaRefused(str(error)) from error
     token_id = processor.tokenizer.convert_tokens_to_ids(getattr(processor, f"{token}_token"))
     written = values.pop("text_replacement_offsets", None)

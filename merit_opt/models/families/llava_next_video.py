@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import torch
-
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.inputs import on_model, rows
 from merit_opt.models.families.llava_next import encode as encode_tiles
 
 
@@ -15,7 +13,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
         return encode_tiles(model, inputs)
     (pixels,) = on_model(model, inputs, "pixel_values_videos")
     output = model.get_video_features(pixels)
-    return VisualFeatures(torch.cat(list(output.pooler_output)), inputs.prompt)
+    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
 
 
 LLAVA_NEXT_VIDEO = Family(

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import torch
+
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.inputs import on_model, rows
 
 
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
@@ -14,7 +16,9 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     else:
         pixels, sizes = on_model(model, inputs, "pixel_values", "image_sizes")
         output = model.get_image_features(pixels.to(model.dtype), sizes)
-    (tokens,) = output.pooler_output
+    tokens = rows(output.pooler_output)
+    if len(tokens) == inputs.length - 1:  # transformers 5.17 adds the newline in its forward
+        tokens = torch.cat([tokens, model.model.image_newline[None].to(tokens)])
     return VisualFeatures(tokens, inputs.prompt)
 
 

@@ -5,17 +5,15 @@ It reads images: a video is shown as its frames, one image each, in order.
 
 from typing import Any
 
-import torch
-
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.inputs import on_model, rows
 
 
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     """The merged patches of every image at its own size."""
     pixels, sizes = on_model(model, inputs, "pixel_values", "image_sizes")
     output = model.get_image_features(pixels, sizes)
-    return VisualFeatures(torch.cat(output.pooler_output), inputs.prompt)
+    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
 
 
 MISTRAL3 = Family(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.inputs import on_model, rows
 
 TOKEN_TYPES = {"image": 1, "video": 2}
 
@@ -26,7 +26,7 @@ def encode_grid(model: Any, inputs: VisualInputs) -> tuple[VisualFeatures, Any]:
     else:
         pixels, grids = on_model(model, inputs, "pixel_values", "image_grid_thw")
         output = model.get_image_features(pixels, grids)
-    (tokens,) = output.pooler_output
+    tokens = rows(output.pooler_output)
     ((time, height, width),) = grids.tolist()
     return VisualFeatures(tokens, inputs.prompt, grid=(time, height, width)), output
 

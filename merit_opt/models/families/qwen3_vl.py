@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
+from merit_opt.models.families.inputs import rows
 from merit_opt.models.families.qwen2_vl import encode_grid, mrope_positions
 
 
@@ -13,7 +14,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     The processor writes a video's time as text between its frames.
     """
     features, output = encode_grid(model, inputs)
-    deepstack = tuple(level for (level,) in output.deepstack_features)
+    deepstack = tuple(rows(level) for level in output.deepstack_features)
     return replace(features, deepstack=deepstack)
 
 

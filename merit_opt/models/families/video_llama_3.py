@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import torch
-
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model
+from merit_opt.models.families.inputs import on_model, rows
 
 
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
@@ -14,11 +12,16 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
         names = ("pixel_values", "image_grid_thw", "image_merge_sizes")
         pixels, grids, sizes = on_model(model, inputs, *names)
         output = model.get_image_features(pixels, grids, image_merge_sizes=sizes)
-        return VisualFeatures(torch.cat(output.pooler_output), inputs.prompt)
-    names = ("pixel_values_videos", "video_grid_thw", "video_merge_sizes", "video_compression_mask")
+        return VisualFeatures(rows(output.pooler_output), inputs.prompt)
+    names = (
+        "pixel_values_videos",
+        "video_grid_thw",
+        "video_merge_sizes",
+        "video_compression_mask",
+    )
     pixels, grids, sizes, kept = on_model(model, inputs, *names)
     output = model.get_video_features(pixels, grids, video_merge_sizes=sizes)
-    return VisualFeatures(torch.cat(output.pooler_output)[kept], inputs.prompt)
+    return VisualFeatures(rows(output.pooler_output)[kept], inputs.prompt)
 
 
 VIDEO_LLAMA_3 = Family(

@@ -57,9 +57,7 @@ def qwen2_vl(folder: Path) -> PairSource:
         for name, tensor in sorted(load_file(text / "model.safetensors").items())
     }
     save_file(weights, text / "model.safetensors", metadata={"format": "pt"})
-    vlm = shutil.copytree(packaged.vlm, folder / "vlm")
-    vlm.joinpath("chat_template.jinja").write_text(QWEN_CHAT)
-    return replace(packaged, vlm=vlm, backbone=text)
+    return replace(packaged, backbone=text)
 
 
 def qwen2_5_vl(folder: Path) -> PairSource:

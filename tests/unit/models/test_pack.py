@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from merit_opt.errors import UserError
 from merit_opt.models.attention import pack_attention, pack_layout, packed
 from merit_opt.models.flops import forward_flops, matrix_rate
 from merit_opt.models.forward import embed, finish, run_layers
@@ -90,8 +91,12 @@ def test_attention_without_its_layout_or_with_a_foreign_one_raises(one, tiny_pai
         pack_attention(None, rows, rows, rows, layout.mask, pack_layout=layout)
     with pytest.raises(RuntimeError, match="the layout is for"):
         pack_attention(None, rows[:, :, 1:], rows, rows, None, pack_layout=layout)
-    with pytest.raises(RuntimeError, match="no sliding window"):
-        pack_attention(None, rows, rows, rows, None, pack_layout=layout, sliding_window=4)
+    with pytest.raises(UserError, match=r"attends to 3 tokens and a question has 4; lower suite"):
+        pack_attention(None, rows, rows, rows, None, pack_layout=layout, sliding_window=3)
+    windowed, _ = pack_attention(
+        None, rows, rows, rows, None, pack_layout=layout, sliding_window=4
+    )
+    assert torch.equal(windowed, output)
     decoder = tiny_pair_live.model.get_decoder()
     with torch.no_grad(), packed(decoder), pytest.raises(RuntimeError, match="needs its layout"):
         tiny_pair_live.model(input_ids=torch.tensor([[1, 2, 3]]))

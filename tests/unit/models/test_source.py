@@ -122,7 +122,7 @@ def test_a_backbone_of_another_architecture_is_refused(
 
 
 def test_a_backbone_of_another_type_is_refused(vlm, backbone, no_weights):
-    message = "^a qwen2_vl VLM pairs with qwen2, but .*/backbone is llama$"
+    message = "^a qwen2_vl VLM on qwen2_vl_text pairs with qwen2, but .*/backbone is llama$"
     with pytest.raises(PairMismatch, match=message):
         folder_pair(vlm, backbone(LlamaConfig), None).load("cpu", "device")
 
