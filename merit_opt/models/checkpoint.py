@@ -10,8 +10,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # httpx's, by either of its names
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from merit_opt.errors import UserError
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
 _WEIGHTS = "model*.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth")
@@ -124,7 +124,7 @@ class Checkpoint:
                     local_files_only=local,
                 )
             )
-        except (OSError, HFValidationError) as error:
+        except (OSError, HFValidationError, HTTPError) as error:
             raise UserError(f"{self.key}: {self._why_absent(error)}") from error
 
     def _why_absent(self, error: Exception) -> str:
@@ -141,7 +141,7 @@ class Checkpoint:
             )
         if any(isinstance(e, RevisionNotFoundError) for e in causes):
             return f"{self.name} has no revision {self.revision}"
-        if any(isinstance(e, LocalEntryNotFoundError | HfHubHTTPError) for e in causes):
+        if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in causes):
             return (
                 f"there is no folder {self.name} here, the hub cannot be reached, and its cache "
                 f"lacks {self}; give a folder, or run `hf download {self.name}` where there is a "
