@@ -115,7 +115,7 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     """
     index = {} if (folder / SINGLE).is_file() else _read_index(folder)
     files = sorted(set(index.values())) if index else [SINGLE]
-    if absent := [name for name in files if not (folder / name).is_file()]:
+    if absent := [n for n in files if Path(n).name != n or not (folder / n).is_file()]:
         where = f"{folder / INDEX} names" if index else f"{folder} lacks"
         raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
     shards = tuple(read_shard(folder / name) for name in files)
@@ -191,6 +191,7 @@ def _tensors(file: Path, rows: Mapping[str, Any], start: int) -> Iterator[Stored
     for name, row in rows.items():
         dtype, shape = str(row["dtype"]), tuple(int(n) for n in row["shape"])
         begin, end = (start + int(n) for n in row["data_offsets"])
-        if dtype in FLOATS and end - begin != prod(shape) * FLOATS[dtype].itemsize:
+        is_whole = dtype not in FLOATS or end - begin == prod(shape) * FLOATS[dtype].itemsize
+        if not is_whole or any(n < 0 for n in shape):
             raise ValueError(name)
         yield StoredTensor(name, file, dtype, shape, begin, end)

@@ -10,8 +10,10 @@ from PIL import Image as Pillow
 from merit_opt.data.image import Image
 from merit_opt.data.prompts import render_prompt
 from merit_opt.data.video import read_video
+from merit_opt.models.export import export_checkpoint
 from merit_opt.models.families.inputs import visual_features
 from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.pack import Question, pack
 from merit_opt.models.prompt import encode_prompt, letter_ids
 from merit_opt.recipe.constructors import attention
@@ -189,6 +191,12 @@ def random_recipe(n_layers, rng):
         return lerp(rng.choice([0.25, 1.0, 1.0 - rng.random()])) if rng.random() < share else None
 
     return Recipe(tuple(LayerMerge(rule(0.6), rule(0.2), rule(0.2)) for _ in range(n_layers)))
+
+
+def exported(source, recipe, out):
+    merge = merge_of_recipe(source, recipe)
+    export_checkpoint(source, merge, out, (), lambda _done, _total: None)
+    return out
 
 
 def some_layers(pair):

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
-from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.export import export_checkpoint
+from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.recipe import LayerMerge, Recipe
