@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import ModelCardData, metadata_load
+from yaml import YAMLError
 
 from merit_opt.models.checkpoint import is_repository
 from merit_opt.recipe.recipe import PARTS, Recipe
@@ -80,7 +81,7 @@ def licence(folder: Path) -> str:
     card = folder / CARD
     try:
         facts = metadata_load(card) if card.is_file() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, YAMLError):
         facts = None
     if not isinstance(facts, dict) or not facts.get("license"):
         return UNKNOWN

@@ -10,8 +10,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # httpx's, by either of its names
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from merit_opt.errors import UserError
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
 _WEIGHTS = "model*.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth")
@@ -80,7 +80,13 @@ class Checkpoint:
         if self._is_local:
             return Path(self.name)
         folder = self._snapshot((*_DESCRIPTIONS, _WEIGHTS))
-        _require_model(self.key, folder)
+        _require_described(self.key, folder)
+        if not any(folder.glob(_WEIGHTS)):
+            raise UserError(
+                f"{self.key}: no {_WEIGHTS} of {self} came. If it has pickled weights alone, which "
+                "can run code and are not read, convert them where you trust them; if there is no "
+                f"network, run `hf download {self.name}` where there is one and copy the cache"
+            )
         return folder
 
     @cached_property
@@ -91,7 +97,9 @@ class Checkpoint:
             UserError: It cannot be read, or describes quantised weights.
         """
         config = _read_config(self.described)
-        if (quantised := getattr(config, "quantization_config", None)) is not None:
+        parts = (config, config.get_text_config())
+        found = (getattr(part, "quantization_config", None) for part in parts)
+        if (quantised := next((q for q in found if q is not None), None)) is not None:
             method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
             raise UserError(
                 f"{self.key}: {self.name} is quantised ({method}): its numbers are codes, which "
@@ -112,7 +120,7 @@ class Checkpoint:
 
     @property
     def _is_local(self) -> bool:
-        return Path(self.name).is_dir()
+        return bool(self.name) and Path(self.name).is_dir()
 
     def _snapshot(self, patterns: tuple[str, ...], *, local: bool = False) -> Path:
         try:
@@ -124,7 +132,7 @@ class Checkpoint:
                     local_files_only=local,
                 )
             )
-        except (OSError, HFValidationError) as error:
+        except (OSError, HFValidationError, HTTPError) as error:
             raise UserError(f"{self.key}: {self._why_absent(error)}") from error
 
     def _why_absent(self, error: Exception) -> str:
@@ -141,7 +149,7 @@ class Checkpoint:
             )
         if any(isinstance(e, RevisionNotFoundError) for e in causes):
             return f"{self.name} has no revision {self.revision}"
-        if any(isinstance(e, LocalEntryNotFoundError | HfHubHTTPError) for e in causes):
+        if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in causes):
             return (
                 f"there is no folder {self.name} here, the hub cannot be reached, and its cache "
                 f"lacks {self}; give a folder, or run `hf download {self.name}` where there is a "
@@ -190,5 +198,8 @@ def _require_model(key: str, folder: Path) -> None:
 def _read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError, TypeError, StrictDataclassError) as error:
+    except (
+        *(ValueError, OSError, TypeError, AttributeError, KeyError),
+        StrictDataclassError,
+    ) as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {first_lines(error)}") from None

@@ -10,7 +10,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
-from merit_opt.models.stored import Shard, StoredTensor
+from merit_opt.models.stored import Shard, StoredTensor, require_float
 
 
 def memory_names(model: Any, names: Iterable[str]) -> dict[str, str]:
@@ -44,7 +44,7 @@ def locate(
 
     Raises:
         UserError: The checkpoint lacks a parameter of the model, or holds an aligned one in
-            another shape or twice.
+            another shape, twice, or not as plain floating-point numbers.
     """
     stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
     folder = next(iter(stored.values())).file.parent
@@ -65,6 +65,8 @@ def locate(
             case _:
                 problems.append(name)
     require_whole(folder, problems)
+    for one in found.values():
+        require_float(one)
     return found
 
 

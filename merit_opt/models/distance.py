@@ -52,7 +52,7 @@ def distances(vlm: Stored, other: Stored, progress: Progress) -> tuple[Distance,
         squares[key] = (apart + _square(theirs - ours), own + _square(ours))
         progress(done, len(vlm))
     return tuple(
-        Distance(layer, part, sqrt(apart / own) if own else float("inf"))
+        Distance(layer, part, _relative(apart, own))
         for (layer, part), (apart, own) in squares.items()
     )
 
@@ -67,6 +67,12 @@ def _finite(stored: StoredTensor) -> torch.Tensor:
     if not torch.isfinite(values).all():
         raise UserError(f"{stored.name} in {stored.file} holds NaN or infinities")
     return values
+
+
+def _relative(apart: float, own: float) -> float:
+    if own:
+        return sqrt(apart / own)
+    return float("inf") if apart else 0.0
 
 
 def _square(values: torch.Tensor) -> float:

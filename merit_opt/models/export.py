@@ -4,22 +4,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from merit_opt.errors import UserError
 from merit_opt.models.card import CARD, Measured, model_card
-from merit_opt.models.merge import DELTA, PROVENANCE, Merge
-from merit_opt.models.shards import Progress, differing, write_shards
+from merit_opt.models.merge import DELTA, DELTA_SUM, PROVENANCE, Merge, delta_sum
+from merit_opt.models.shards import Progress, differing, size_written, write_shards
 from merit_opt.models.source import PairSource
-from merit_opt.models.stored import Shard
+from merit_opt.models.stored import INDEX, SINGLE, Shard
 from merit_opt.recipe.recipe import to_json
 from merit_opt.recipe.store import RECIPE_FILE
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
 _OURS = {PROVENANCE, RECIPE_FILE}
+_INDEX_ENDS = ".index.json"
 _TEMPLATES = "additional_chat_templates"
 
 
@@ -42,11 +44,12 @@ def export_checkpoint(
         UserError: `out` holds something else, cannot be written, or holds this export damaged;
             weights are torn or not finite.
     """
-    with _new_folder(out, merge, "hf", source.stored.shards) as folder:
+    beside = _beside(source, merge)
+    with _new_folder(out, merge, _Content("hf", source.shards, beside)) as folder:
         if folder is not None:
             _describe(folder, merge, "hf", measured)
-            _copy_beside(source.vlm_checkpoint.folder, folder, merge)
-            write_shards(source.stored.shards, merge.changes, merge.dtype, folder, progress)
+            _write_beside(beside, folder)
+            write_shards(source.shards, merge.changes, merge.dtype, folder, progress)
 
 
 def export_delta(
@@ -58,16 +61,30 @@ def export_delta(
         UserError: As of `export_checkpoint`.
     """
     shards = [Shard(Path(DELTA), {}, merge.tensors)]
-    with _new_folder(out, merge, "delta", shards) as folder:
+    with _new_folder(out, merge, _Content("delta", shards, {})) as folder:
         if folder is not None:
             _describe(folder, merge, "delta", measured)
             write_shards(shards, merge.changes, merge.dtype, folder, progress)
+            (folder / DELTA_SUM).write_text(delta_sum(folder / DELTA))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Content:
+    """What a folder holds beside what says where it came from.
+
+    Attributes:
+        form: `hf` or `delta`.
+        shards: The files of weights that it is made of.
+        beside: Path in the folder -> content.
+    """
+
+    form: str
+    shards: Sequence[Shard]
+    beside: Mapping[str, bytes]
 
 
 @contextmanager
-def _new_folder(
-    out: Path, merge: Merge, form: str, shards: Sequence[Shard]
-) -> Generator[Path | None]:
+def _new_folder(out: Path, merge: Merge, content: _Content) -> Generator[Path | None]:
     """A temporary folder beside `out`, renamed to it unless the block raises.
 
     None where `out` holds this very export, whole.
@@ -75,18 +92,19 @@ def _new_folder(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose another out=")
     if out.exists() and any(out.iterdir()):
-        if _provenance(out) != merge.facts(form):
+        if _provenance(out) != merge.facts(content.form):
             raise UserError(f"{out} is not empty and holds something else; choose another out=")
-        _require_whole(out, merge, shards)
+        _require_whole(out, merge, content)
         yield None
         return
     temporary: Path | None = None
+    target = out.resolve()
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         yield temporary
         temporary.chmod(0o755)
-        os.replace(temporary, out)
+        os.replace(temporary, target)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write {out}: {reason}") from error
@@ -95,11 +113,14 @@ def _new_folder(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_whole(out: Path, merge: Merge, shards: Sequence[Shard]) -> None:
+def _require_whole(out: Path, merge: Merge, content: _Content) -> None:
+    damaged = [name for name, data in content.beside.items() if _read(out / name) != data]
+    if _read(out / RECIPE_FILE) != _recipe(merge):
+        damaged.append(RECIPE_FILE)
     try:
-        damaged = differing(shards, merge.changes, merge.dtype, out)
+        damaged += differing(content.shards, merge.changes, merge.dtype, out)
     except UserError as error:
-        damaged = [str(error)]
+        damaged.append(str(error))
     if damaged:
         raise UserError(
             f"{out} holds this export, but damaged; remove it or choose another out= "
@@ -107,23 +128,61 @@ def _require_whole(out: Path, merge: Merge, shards: Sequence[Shard]) -> None:
         )
 
 
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _recipe(merge: Merge) -> bytes:
+    return (to_json(merge.recipe) + "\n").encode()
+
+
 def _describe(folder: Path, merge: Merge, form: str, measured: Sequence[Measured]) -> None:
-    (folder / RECIPE_FILE).write_text(to_json(merge.recipe) + "\n")
+    (folder / RECIPE_FILE).write_bytes(_recipe(merge))
     (folder / PROVENANCE).write_text(json.dumps(merge.facts(form), indent=1) + "\n")
     (folder / CARD).write_text(model_card(merge.recipe, merge.lineage, measured))
 
 
-def _copy_beside(source: Path, folder: Path, merge: Merge) -> None:
-    """All but the weights and what this export says itself."""
-    names = {path.name for pattern in _BESIDE for path in source.glob(pattern)} - _OURS
-    for name in sorted(names):
-        shutil.copyfile(source / name, folder / name)
-    if (source / _TEMPLATES).is_dir():
-        shutil.copytree(source / _TEMPLATES, folder / _TEMPLATES)
-    config = folder / "config.json"
-    config.write_text(
-        json.dumps(_in_dtype(json.loads(config.read_text()), merge), indent=2) + "\n"
-    )
+def _beside(source: PairSource, merge: Merge) -> dict[str, bytes]:
+    """All but the weights and what this export says itself: path in the folder -> content."""
+    folder = source.vlm_checkpoint.folder
+    found = {path for pattern in _BESIDE for path in folder.glob(pattern)}
+    index = None if folder / SINGLE in {shard.file for shard in source.shards} else INDEX
+    try:
+        files = {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(found | {*(folder / _TEMPLATES).glob("*")})
+            if path.is_file() and path.name not in _OURS
+        }
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    # Other indices list weights that are not exported, such as pickled ones.
+    files = {n: data for n, data in files.items() if not n.endswith(_INDEX_ENDS) or n == index}
+    files["config.json"] = _json(_in_dtype(json.loads(files["config.json"]), merge))
+    if index is not None:
+        files[index] = _sized(files[index], size_written(source.shards, merge.dtype))
+    return files
+
+
+def _sized(index: bytes, size: int) -> bytes:
+    """An index of weights that says how many bytes all tensors have."""
+    value = json.loads(index)
+    if not isinstance(value.get("metadata"), dict) or value["metadata"].get("total_size") == size:
+        return index
+    value["metadata"]["total_size"] = size
+    return _json(value)
+
+
+def _write_beside(beside: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in beside.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _in_dtype(node: Any, merge: Merge) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 WHOLE_BYTES = 64 * 1024**2
 SAMPLES = 1024
 SAMPLE_BYTES = 4 * 1024
+WEIGHTS = "model*.safetensors"
 TEXT_SUFFIXES = {".json", ".jinja", ".txt", ".model"}
 
 
@@ -15,7 +16,8 @@ def folder_digest(folder: Path) -> str:
 
     A weights file of up to 64 MiB is read whole. Of a larger one the safetensors header, the size
     and 1024 evenly spread samples of 4 KiB are read, so that 15 GB cost milliseconds: a change
-    that falls between the samples is not seen.
+    that falls between the samples is not seen. Weights that transformers does not load, which a
+    repository may hold beside, are no part of it.
     """
     digest = hashlib.sha256()
     for path in _identity_files(folder):
@@ -29,8 +31,8 @@ def folder_digest(folder: Path) -> str:
 
 
 def _identity_files(folder: Path) -> list[Path]:
-    wanted = TEXT_SUFFIXES | {".safetensors"}
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in wanted)
+    beside = (p for p in folder.iterdir() if p.suffix in TEXT_SUFFIXES)
+    return sorted(p for p in (*beside, *folder.glob(WEIGHTS)) if p.is_file())
 
 
 def _weights_sample(path: Path) -> Iterator[bytes]:

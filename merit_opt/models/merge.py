@@ -1,5 +1,6 @@
 """What an export writes: the tensors that a recipe changes, each made when it is asked for."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from merit_opt.recipe.store import read_recipe
 SCHEMA = 1
 PROVENANCE = "merit_opt.json"
 DELTA = "delta.safetensors"
+DELTA_SUM = "delta.sha256"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +82,7 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
     """The merge whose changed tensors lie in `folder`; needs no backbone.
 
     Raises:
-        UserError: The folder holds no delta, or one of another VLM or dtype.
+        UserError: The folder holds no delta, a damaged one, or one of another VLM or dtype.
     """
     recipe, lineage = read_recipe(folder), _read_lineage(folder)
     found = folder_digest(source.vlm_checkpoint.folder)
@@ -92,6 +94,7 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
     if _name(source.compute_dtype) != lineage.dtype:
         raise UserError(f"{folder} was made in {lineage.dtype}; give pair.dtype={lineage.dtype}")
     tensors = read_shard(folder / DELTA).tensors
+    _require_as_written(folder / DELTA)
     return Merge(
         recipe=recipe,
         lineage=lineage,
@@ -104,6 +107,12 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
 def is_delta(folder: Path) -> bool:
     """Whether `folder` holds changed tensors alone."""
     return (folder / DELTA).is_file()
+
+
+def delta_sum(file: Path) -> str:
+    """What `sha256sum` writes of a file."""
+    with file.open("rb") as opened:
+        return f"{hashlib.file_digest(opened, 'sha256').hexdigest()}  {file.name}\n"
 
 
 def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor:
@@ -138,6 +147,16 @@ def _parent(checkpoint: Checkpoint) -> Parent:
         digest=folder_digest(folder),
         licence=licence(folder),
     )
+
+
+def _require_as_written(file: Path) -> None:
+    sums = file.parent / DELTA_SUM
+    try:
+        is_same = sums.read_text() == delta_sum(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be checked against {sums}: {error}") from error
+    if not is_same:
+        raise UserError(f"{file} is not what {sums} says it was; copy the delta again")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def write_shards(
         OSError: The folder cannot be written.
     """
     sizes = {
-        shard.file: sum(_size(t, dtype) for t in shard.tensors)
+        shard.file: size_written([shard], dtype)
         for shard in shards
         if _differs(shard, changes, dtype)
     }
@@ -72,6 +72,11 @@ def write_shards(
         progress(done, sum(sizes.values()))
 
 
+def size_written(shards: Iterable[Shard], dtype: torch.dtype) -> int:
+    """Bytes of all tensors once the floating-point ones are of `dtype`."""
+    return sum(_size(tensor, dtype) for shard in shards for tensor in shard.tensors)
+
+
 def differing(
     shards: Sequence[Shard], changes: Changes, dtype: torch.dtype, folder: Path
 ) -> list[str]:
@@ -83,13 +88,15 @@ def differing(
     found: list[str] = []
     for shard in shards:
         written = folder / shard.file.name
-        if written.is_file() and written.samefile(shard.file):
+        if not _differs(shard, changes, dtype) and _is_link(written, shard.file):
             continue
         held = {tensor.name: tensor for tensor in read_shard(written).tensors}
         found += [
             tensor.name
             for tensor in shard.tensors
             if tensor.name not in held
+            or (held[tensor.name].dtype, held[tensor.name].shape)
+            != (_code(tensor, dtype), tensor.shape)
             or memoryview(held[tensor.name].read_bytes()) != _contents(tensor, changes, dtype)
         ]
         found += sorted(held.keys() - {tensor.name for tensor in shard.tensors})
@@ -129,7 +136,8 @@ def _contents(tensor: StoredTensor, changes: Changes, dtype: torch.dtype) -> mem
 
 
 def _differs(shard: Shard, changes: Changes, dtype: torch.dtype) -> bool:
-    return any(t.name in changes or _is_cast(t, dtype) for t in shard.tensors)
+    """Whether a file is written anew; one without tensors, a delta's, has no source to link."""
+    return not shard.tensors or any(t.name in changes or _is_cast(t, dtype) for t in shard.tensors)
 
 
 def _is_cast(tensor: StoredTensor, dtype: torch.dtype) -> bool:
@@ -187,6 +195,10 @@ def _link(source: Path, target: Path) -> None:
         if error.errno not in _CANNOT_LINK:
             raise
         shutil.copyfile(source, target)
+
+
+def _is_link(written: Path, source: Path) -> bool:
+    return written.is_file() and written.samefile(source)
 
 
 def _require_room(folder: Path, wanted: int) -> None:

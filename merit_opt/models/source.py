@@ -147,20 +147,30 @@ class PairSource:
         return backbone
 
     @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """All weights files of the VLM, downloaded where they are not here; reads headers only.
+
+        Raises:
+            UserError: The checkpoint is incomplete or torn.
+        """
+        return read_shards(self.vlm_checkpoint.folder)
+
+    @cached_property
     def stored(self) -> StoredPair:
         """Where every aligned tensor lies on disk; downloads what is not here, reads headers only.
 
         Raises:
             UserError: A checkpoint is incomplete or torn, or not what its configuration describes.
         """
-        shards = read_shards(self.vlm_checkpoint.folder)
+        alignment = self.alignment
+        vlm = locate(self.vlm_skeleton, alignment, self.shards)
         backbone, *base = (
-            locate(_skeleton(text), self.alignment, read_shards(text.folder))
+            locate(_skeleton(text), alignment, read_shards(text.folder))
             for text in self.text_checkpoints
         )
         return StoredPair(
-            shards=shards,
-            vlm=locate(self.vlm_skeleton, self.alignment, shards),
+            shards=self.shards,
+            vlm=vlm,
             backbone=backbone,
             base=base[0] if base else None,
         )
@@ -170,13 +180,18 @@ class PairSource:
         """The dtype of every weight of the live model.
 
         Raises:
-            UserError: The VLM is stored in several, and none was chosen.
+            UserError: The VLM is stored in several and none was chosen, or in none.
         """
         if self.dtype is not None:
             return DTYPES[self.dtype]
-        codes = {t.dtype for s in self.stored.shards for t in s.tensors if t.dtype in FLOATS}
+        codes = {t.dtype for s in self.shards for t in s.tensors if t.dtype in FLOATS}
         if len(codes) > 1:
             raise UserError(f"{self.vlm} mixes dtypes {', '.join(sorted(codes))}: set pair.dtype")
+        if not codes:
+            raise UserError(
+                f"the weights of {self.vlm} are none of {', '.join(FLOATS)}: give a checkpoint "
+                "that is not quantised"
+            )
         return FLOATS[codes.pop()]
 
     @property

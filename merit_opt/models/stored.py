@@ -22,6 +22,7 @@ FLOATS = {
 }
 CODES = {dtype: code for code, dtype in FLOATS.items()}
 _LENGTH_BYTES = 8
+_LONGEST_HEADER = 100_000_000  # safetensors reads none that is longer
 _AGAIN = "copy the checkpoint again"
 
 
@@ -56,11 +57,7 @@ class StoredTensor:
         Raises:
             UserError: It is no floating-point tensor of a plain dtype, or cannot be read.
         """
-        if self.dtype not in FLOATS:
-            raise UserError(
-                f"{self.name} in {self.file} is stored as {self.dtype}; weights to merge are one "
-                f"of {', '.join(FLOATS)}: give a checkpoint that is not quantised"
-            )
+        require_float(self)
         return torch.frombuffer(self.read_bytes(), dtype=FLOATS[self.dtype]).reshape(self.shape)
 
     def read_bytes(self) -> bytearray:
@@ -78,6 +75,19 @@ class StoredTensor:
         if len(data) != self.size:
             raise UserError(f"{self.file} has become shorter; {_AGAIN}")
         return data
+
+
+def require_float(tensor: StoredTensor) -> None:
+    """What is merged is stored as plain floating-point numbers.
+
+    Raises:
+        UserError: It is not.
+    """
+    if tensor.dtype not in FLOATS:
+        raise UserError(
+            f"{tensor.name} in {tensor.file} is stored as {tensor.dtype}; weights to merge are "
+            f"one of {', '.join(FLOATS)}: give a checkpoint that is not quantised"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +108,19 @@ class Shard:
 def read_shards(folder: Path) -> tuple[Shard, ...]:
     """Every weights file of a checkpoint folder; reads headers only.
 
+    As in transformers, a single file goes before an index.
+
     Raises:
         UserError: A file is missing, torn or no safetensors, or the index names what is not there.
     """
-    index = _read_index(folder)
+    index = {} if (folder / SINGLE).is_file() else _read_index(folder)
     files = sorted(set(index.values())) if index else [SINGLE]
-    if absent := [name for name in files if not (folder / name).is_file()]:
+    if absent := [n for n in files if Path(n).name != n or not (folder / n).is_file()]:
         where = f"{folder / INDEX} names" if index else f"{folder} lacks"
         raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
     shards = tuple(read_shard(folder / name) for name in files)
+    if not any(shard.tensors for shard in shards):
+        raise UserError(f"the weights in {folder} hold no tensor; {_AGAIN}")
     held = {(tensor.name, shard.file.name) for shard in shards for tensor in shard.tensors}
     if unknown := sorted(index.items() - held):
         tensor, name = unknown[0]
@@ -127,14 +141,15 @@ def read_shard(file: Path) -> Shard:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
             start = _LENGTH_BYTES + length
-            header = opened.read(length) if start <= size else b""
+            is_possible = length <= _LONGEST_HEADER and start <= size
+            header = opened.read(length) if is_possible else b""
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     try:
         rows: dict[str, Any] = json.loads(header)
-        metadata = rows.pop("__metadata__", {})
+        metadata = dict(rows.pop("__metadata__", None) or {})
         tensors = tuple(sorted(_tensors(file, rows, start), key=lambda t: (t.begin, t.end)))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise UserError(f"{file} is torn, or no safetensors file; {_AGAIN}") from None
     ends = [start, *(t.end for t in tensors)]
     begins = [*(t.begin for t in tensors), size]
@@ -168,7 +183,7 @@ def _read_index(folder: Path) -> dict[str, str]:
         return {}
     try:
         return {str(k): str(v) for k, v in json.loads(path.read_text())["weight_map"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} cannot be read as an index of weights; {_AGAIN}") from None
 
 
@@ -176,6 +191,7 @@ def _tensors(file: Path, rows: Mapping[str, Any], start: int) -> Iterator[Stored
     for name, row in rows.items():
         dtype, shape = str(row["dtype"]), tuple(int(n) for n in row["shape"])
         begin, end = (start + int(n) for n in row["data_offsets"])
-        if dtype in FLOATS and end - begin != prod(shape) * FLOATS[dtype].itemsize:
+        is_whole = dtype not in FLOATS or end - begin == prod(shape) * FLOATS[dtype].itemsize
+        if not is_whole or any(n < 0 for n in shape):
             raise ValueError(name)
         yield StoredTensor(name, file, dtype, shape, begin, end)

@@ -10,8 +10,10 @@ from PIL import Image as Pillow
 from merit_opt.data.image import Image
 from merit_opt.data.prompts import render_prompt
 from merit_opt.data.video import read_video
+from merit_opt.models.export import export_checkpoint
 from merit_opt.models.families.inputs import visual_features
 from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.pack import Question, pack
 from merit_opt.models.prompt import encode_prompt, letter_ids
 from merit_opt.recipe.constructors import attention
@@ -195,6 +197,12 @@ def random_recipe(pair, rng):
         return LayerMerge(**{part: rules[part] for part in pair.alignment.parts})
 
     return Recipe(tuple(layer() for _ in range(pair.n_layers)))
+
+
+def exported(source, recipe, out):
+    merge = merge_of_recipe(source, recipe)
+    export_checkpoint(source, merge, out, (), lambda _done, _total: None)
+    return out
 
 
 def some_layers(pair):

@@ -12,7 +12,6 @@ from merit_opt.data.image import Image
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import layer_tensor
-from merit_opt.models.export import export
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.forward import embed
 from merit_opt.models.levels import HiddenLevels, LevelBudget
@@ -24,6 +23,7 @@ from tests.contracts.stock import (
     answers_from,
     ask,
     encode,
+    exported,
     feature_tensors,
     noise,
     pack_of,
@@ -72,9 +72,10 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
             expected = dict(before)
             for tensor, name in aligned.items():
                 if rule := recipe.layers[tensor.layer].rule(tensor.part):
-                    theirs = layer_tensor(donor, tensor)
-                    both = Operands(tensor.name, before[name], theirs, base=None)
-                    expected[name] = merge_tensor(rule, both)
+                    expected[name] = merge_tensor(
+                        rule,
+                        Operands(tensor.path, before[name], layer_tensor(donor, tensor), None),
+                    )
             assert unlike(tensors_of(model), expected) == []
             touched |= {name for name in aligned.values() if expected[name] is not before[name]}
     assert touched == set(aligned.values())
@@ -103,8 +104,9 @@ def test_the_live_merge_equals_its_export_loaded_again(
     source, either, small_suite, clips, tmp_path
 ):
     recipe = random_recipe(either, random.Random(2))
-    export(either, recipe, tmp_path / "out")
-    loaded = replace(source, vlm=tmp_path / "out", dtype=None).load("cpu", "device")
+    asked = replace(source, dtype=str(either.model.dtype).removeprefix("torch."))
+    exported(asked, recipe, tmp_path / "out")
+    loaded = replace(source, vlm=str(tmp_path / "out"), dtype=None).load("cpu", "device")
     video, samples = next(iter(clips.values()))
     with either.merged(recipe) as model:
         assert unlike(tensors_of(loaded.model), tensors_of(model)) == []

@@ -79,12 +79,16 @@ def test_a_missing_or_renamed_file_changes_it(checkpoint, name):
 
 def test_a_note_beside_the_weights_is_no_part_of_it(checkpoint):
     (checkpoint / "README.md").write_text("hello")
+    (checkpoint / "consolidated.safetensors").write_bytes(b"another layout, never loaded")
     assert folder_digest(checkpoint) == folder_digest(VLM)
 
 
 def test_a_pair_is_both_folders_in_their_roles_and_the_dtype(tmp_path):
     pair = folder_pair(VLM, tiny_folder("text"), "float32")
-    copies = [shutil.copytree(f, tmp_path / f.name) for f in (pair.vlm, pair.backbone)]
+    copies = [
+        shutil.copytree(folder, tmp_path / name)
+        for name, folder in (("vlm", pair.vlm), ("text", pair.backbone))
+    ]
     assert folder_pair(*copies, "float32").digest == pair.digest
     flip(copies[1] / "model.safetensors", -1)
     others = [

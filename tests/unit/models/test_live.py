@@ -44,7 +44,7 @@ def the_model_is_itself_again(pair, own_bits):
 def stored(foreign_source):
     """Both models' tensors, from their files."""
     folders = (foreign_source.vlm, foreign_source.backbone)
-    files = [load_file(folder / "model.safetensors") for folder in folders]
+    files = [load_file(f"{folder}/model.safetensors") for folder in folders]
     return [{name: tensor.float() for name, tensor in file.items()} for file in files]
 
 
@@ -59,8 +59,8 @@ def fresh(pair, own_bits, stored):
             rule = recipe.layers[tensor.layer].rule(tensor.part)
             if rule is not None:
                 name = f"layers.{tensor.layer}.{tensor.name}"
-                both = vlm[f"model.{name}"], text[f"model.{name}"]
-                value = merge_tensor(rule, Operands(name, *both, base=None))
+                key = f"model.{name}"
+                value = merge_tensor(rule, Operands(name, vlm[key], text[key], None))
                 merged[f"model.language_model.{name}"] = value.numpy().tobytes()
         return merged
 
@@ -166,7 +166,7 @@ def test_a_recipe_for_another_number_of_layers_is_refused(pair, own_bits, n_laye
 def test_a_merge_that_touches_an_unexpected_number_of_tensors_raises(pair, own_bits):
     gap = [t for t in pair.alignment.tensors if t.part == "attention" and t.layer == 3]
     tensors = tuple(t for t in pair.alignment.tensors if t not in gap)
-    broken = LiveMerge(pair.model, {}, replace(pair.alignment, tensors=tensors))
+    broken = LiveMerge(pair.model, {}, None, replace(pair.alignment, tensors=tensors))
     message = r"the recipe touches 0 tensors, expected 6"
     with pytest.raises(RuntimeError, match=message), broken.merged(attention(9, {3: 0.5})):
         pytest.fail("the block was entered")

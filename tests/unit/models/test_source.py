@@ -144,11 +144,13 @@ def test_vocabularies_of_different_size_fit_and_are_noted(vlm, backbone):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (None, "expected a checkpoint folder, but .* is none"),
-        ((), r"holds no config\.json and no \*\.safetensors"),
-        (("config.json",), r"holds no \*\.safetensors$"),
+        (None, "expected a checkpoint folder or a repository OWNER/NAME of the hub, but .* is no"),
+        ((), r"holds no config\.json and no model\*\.safetensors"),
+        (("config.json",), r"holds no model\*\.safetensors$"),
+        (("config.json", "other.safetensors"), r"holds no model\*\.safetensors$"),
         (("model.safetensors",), r"holds no config\.json$"),
-        (("config.json", "pytorch_model.bin"), r"holds no \*\.safetensors$"),
+        (("config.json", "pytorch_model.bin"), r"holds its weights as pickle, which can run code"),
+        (("config.json", "model.safetensors", "adapter_config.json"), r"is a LoRA adapter, not a"),
     ],
 )
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path, no_weights, role, files, message):
@@ -269,7 +271,7 @@ def test_weights_are_never_made_up(copies, index, change, message):
 def test_torn_weights_are_a_sentence(copies, index):
     weights = copies[index] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    message = rf"the weights in {copies[index]} cannot be read: .*; copy them again"
+    message = rf"{weights} has \d+ bytes, but its header describes \d+; copy the checkpoint again"
     with pytest.raises(UserError, match=message):
         folder_pair(*copies, None).load("cpu", "device")
 
