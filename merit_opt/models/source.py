@@ -365,7 +365,7 @@ def _own_memory(model: torch.nn.Module) -> None:
 def _load_processor(folder: Path) -> Any:
     try:
         return AutoProcessor.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # some need a package of their own
         raise UserError(
             f"the processor in {folder} cannot be read: {first_lines(error)}"
         ) from None

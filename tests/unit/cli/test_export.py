@@ -30,6 +30,7 @@ def test_a_delta_applied_again_is_the_checkpoint(merit_opt):
     assert {p.name for p in Path("small").iterdir()} == {
         "README.md",
         "delta.safetensors",
+        "delta.sha256",
         "merit_opt.json",
         "recipe.json",
     }
