@@ -76,6 +76,19 @@ class Alignment:
                     )
 
 
+def require_base(recipe: Recipe, *, is_given: bool) -> None:
+    """A recipe of task vectors needs the model that VLM and backbone grew from.
+
+    Raises:
+        UserError: It is not given.
+    """
+    if recipe.needs_base and not is_given:
+        raise UserError(
+            "the recipe subtracts the common ancestor of VLM and backbone: give it, "
+            "pair.base=FOLDER_OR_ID"
+        )
+
+
 def decoder_layers(model: Any) -> nn.ModuleList:
     """The decoder layers of a VLM's language model or of a text model, found by module."""
     return model.get_decoder().layers

@@ -1,5 +1,6 @@
 """The README of an exported checkpoint: what it is made of, and what was measured."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from merit_opt.recipe.rules import spelled
 
 UNKNOWN = "not stated"
 CARD = "README.md"
+_HUB_LICENCE = re.compile(r"[\w.-]+")  # the hub refuses a card whose licence it does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,19 @@ def licence(folder: Path) -> str:
         facts = None
     if not isinstance(facts, dict) or not facts.get("license"):
         return UNKNOWN
-    return str(facts.get("license_name") or facts["license"])
+    name = facts.get("license_name")
+    return f"{facts['license']} ({name})" if name else str(facts["license"])
 
 
 def model_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> str:
     """The Markdown, with the front matter that the hub reads."""
     licences = {parent.licence for parent in lineage.parents.values()}
+    shared = licences.pop() if len(licences) == 1 else UNKNOWN
     data = ModelCardData(
         base_model=[p.name for p in lineage.parents.values() if is_repository(p.name)] or None,
         base_model_relation="merge",
         library_name="transformers",
-        license=licences.pop() if len(licences) == 1 and UNKNOWN not in licences else "other",
+        license=shared if _HUB_LICENCE.fullmatch(shared) else "other",
         pipeline_tag="video-text-to-text",
         tags=["merge", "merit_opt"],
     )

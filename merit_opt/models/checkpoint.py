@@ -66,7 +66,7 @@ class Checkpoint:
         """
         if self._is_local:
             return Path(self.name)
-        folder = self._snapshot(_DESCRIPTIONS)
+        folder = self._snapshot(_DESCRIPTIONS, self.revision)
         _require_described(self.key, folder)
         return folder
 
@@ -79,7 +79,8 @@ class Checkpoint:
         """
         if self._is_local:
             return Path(self.name)
-        folder = self._snapshot((*_DESCRIPTIONS, _WEIGHTS))
+        # By its commit: a branch may have moved since its configuration was read.
+        folder = self._snapshot((*_DESCRIPTIONS, _WEIGHTS), self.described.name)
         _require_described(self.key, folder)
         if not any(folder.glob(_WEIGHTS)):
             raise UserError(
@@ -111,7 +112,10 @@ class Checkpoint:
     def has_weights(self) -> bool:
         """Whether `folder` would download nothing."""
         try:
-            return self._is_local or any(self._snapshot((_WEIGHTS,), local=True).glob(_WEIGHTS))
+            if self._is_local:
+                return True
+            folder = self._snapshot((_WEIGHTS,), self.revision, local=True)
+            return any(folder.glob(_WEIGHTS))
         except UserError:
             return False
 
@@ -122,12 +126,14 @@ class Checkpoint:
     def _is_local(self) -> bool:
         return bool(self.name) and Path(self.name).is_dir()
 
-    def _snapshot(self, patterns: tuple[str, ...], *, local: bool = False) -> Path:
+    def _snapshot(
+        self, patterns: tuple[str, ...], revision: str | None, *, local: bool = False
+    ) -> Path:
         try:
             return Path(
                 snapshot_download(
                     self.name,
-                    revision=self.revision,
+                    revision=revision,
                     allow_patterns=list(patterns),
                     local_files_only=local,
                 )

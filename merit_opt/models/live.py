@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
-from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
+from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor, require_base
 from merit_opt.models.waiting import WaitingWeights
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.rules import Rule, needs_base
@@ -47,8 +47,8 @@ class LiveMerge:
         the originals. On exit, after an exception too, every parameter has its own bits again.
 
         Raises:
-            UserError: (the function) The recipe is for another number of layers, or merges a part
-                that this pair keeps.
+            UserError: (the function) The recipe is for another number of layers, merges a part
+                that this pair keeps, or needs a base that it does not have.
             RuntimeError: Another such block is open.
         """
         if self._is_open:
@@ -78,6 +78,7 @@ class LiveMerge:
     def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
         """The rule of every tensor that the recipe changes."""
         self._alignment.require(recipe)
+        require_base(recipe, is_given=self._base is not None)
         n_layers = self._alignment.n_layers
         rules = {
             tensor: rule

@@ -18,7 +18,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from merit_opt.errors import PairMismatch, UserError
-from merit_opt.models.alignment import AlignedTensor, Alignment, align
+from merit_opt.models.alignment import AlignedTensor, Alignment, align, require_base
 from merit_opt.models.checkpoint import Checkpoint, first_lines
 from merit_opt.models.disk_names import locate, require_whole
 from merit_opt.models.families import family_of
@@ -140,10 +140,7 @@ class PairSource:
         """
         for checkpoint in self.text_checkpoints:
             self._require_same_architecture(checkpoint)
-        backbone, *_ = [
-            align(self.vlm_skeleton, _skeleton(text), self.family.parts)
-            for text in self.text_checkpoints
-        ]
+        backbone, *_ = [self._aligned(text) for text in self.text_checkpoints]
         return backbone
 
     @cached_property
@@ -222,11 +219,7 @@ class PairSource:
                 a base that the pair does not give.
         """
         self.alignment.require(recipe)
-        if recipe.needs_base and self.base is None:
-            raise UserError(
-                "the recipe subtracts the common ancestor of VLM and backbone: give it, "
-                "pair.base=FOLDER_OR_ID"
-            )
+        require_base(recipe, is_given=self.base is not None)
 
     def load(self, device: str, backbone: Place) -> ModelPair:
         """The VLM on `device`, ready to be merged in place.
@@ -282,6 +275,12 @@ class PairSource:
         """The VLM without weights, on the meta device."""
         with torch.device("meta"):
             return AutoModelForImageTextToText.from_config(self.vlm_config)
+
+    def _aligned(self, text: Checkpoint) -> Alignment:
+        try:
+            return align(self.vlm_skeleton, _skeleton(text), self.family.parts)
+        except PairMismatch as error:
+            raise PairMismatch(f"{text}: {error}") from None
 
     def _require_same_architecture(self, text: Checkpoint) -> None:
         vlm = self.vlm_config

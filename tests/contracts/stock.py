@@ -17,7 +17,7 @@ from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.pack import Question, pack
 from merit_opt.models.prompt import encode_prompt, letter_ids
 from merit_opt.recipe.constructors import attention
-from merit_opt.recipe.recipe import LayerMerge, Recipe
+from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe
 from merit_opt.recipe.rules import lerp
 from tests.contracts.checkpoints import llava, others, qwen
 
@@ -186,17 +186,15 @@ def furthest(one, other):
     return max(differences(one, other))
 
 
-def random_recipe(pair, rng):
-    """On all parts that the pair merges."""
-
+def random_recipe(n_layers, rng, parts=PARTS):
     def rule(share):
         return lerp(rng.choice([0.25, 1.0, 1.0 - rng.random()])) if rng.random() < share else None
 
     def layer():
-        rules = {"attention": rule(0.6), "mlp": rule(0.2), "norm": rule(0.2)}
-        return LayerMerge(**{part: rules[part] for part in pair.alignment.parts})
+        drawn = {"attention": rule(0.6), "mlp": rule(0.2), "norm": rule(0.2)}
+        return LayerMerge(**{part: drawn[part] for part in parts})
 
-    return Recipe(tuple(layer() for _ in range(pair.n_layers)))
+    return Recipe(tuple(layer() for _ in range(n_layers)))
 
 
 def exported(source, recipe, out):

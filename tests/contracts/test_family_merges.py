@@ -67,7 +67,7 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
     touched = set()
     with either.switching() as switch:
         for _ in range(60):
-            recipe = random_recipe(either, rng)
+            recipe = random_recipe(either.n_layers, rng, either.alignment.parts)
             model = switch(recipe)
             expected = dict(before)
             for tensor, name in aligned.items():
@@ -85,7 +85,7 @@ def test_sixty_switches_equal_fresh_merges_and_lead_back(source, either):
 def test_an_exception_inside_a_merge_leaves_the_vlm_as_it_was(either, small_suite, clips):
     asked = pack_of(either, small_suite, *next(iter(clips.values())))
     before, unmerged = snapshot(either.model), answers(either, asked)
-    recipe = random_recipe(either, random.Random(1))
+    recipe = random_recipe(either.n_layers, random.Random(1), either.alignment.parts)
 
     def failing_trial():
         with either.switching() as switch:
@@ -103,7 +103,7 @@ def test_an_exception_inside_a_merge_leaves_the_vlm_as_it_was(either, small_suit
 def test_the_live_merge_equals_its_export_loaded_again(
     source, either, small_suite, clips, tmp_path
 ):
-    recipe = random_recipe(either, random.Random(2))
+    recipe = random_recipe(either.n_layers, random.Random(2), either.alignment.parts)
     asked = replace(source, dtype=str(either.model.dtype).removeprefix("torch."))
     exported(asked, recipe, tmp_path / "out")
     loaded = replace(source, vlm=str(tmp_path / "out"), dtype=None).load("cpu", "device")

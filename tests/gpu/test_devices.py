@@ -1,5 +1,7 @@
 """What only a GPU can show: run where there is one, skipped with a reason elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -39,7 +41,9 @@ def test_switches_on_a_gpu_equal_those_on_the_cpu(foreign_source, foreign_pair_l
 
 def test_a_backbone_on_the_host_is_pinned(foreign_source):
     pair = foreign_source.load("cuda:0", "host")
-    assert all(t.is_pinned() for t in pair.live._backbone.values())
+    resident = pair.live._backbone.resident
+    assert {tensor.part for tensor in resident} == {"attention"}
+    assert all(tensor.is_pinned() for tensor in resident.values())
 
 
 def test_layers_on_two_devices_answer_as_on_one(foreign_source, small_packs):
@@ -49,7 +53,8 @@ def test_layers_on_two_devices_answer_as_on_one(foreign_source, small_packs):
     expected = answers(pair, small_packs[0])
     for layer in pair.model.get_decoder().layers[5:]:
         layer.to("cuda:1")
-    placed = {t: w.to(layer_tensor(pair.model, t).device) for t, w in pair.live._backbone.items()}
-    spread = LiveMerge(pair.model, placed, pair.alignment)
+    waiting = pair.live._backbone
+    placed = {t: w.to(layer_tensor(pair.model, t).device) for t, w in waiting.resident.items()}
+    spread = LiveMerge(pair.model, replace(waiting, resident=placed), None, pair.alignment)
     object.__setattr__(pair, "live", spread)
     assert answers(pair, small_packs[0]) == expected

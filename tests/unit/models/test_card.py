@@ -26,7 +26,8 @@ def facts(card):
     ("text", "expected"),
     [
         ("---\nlicense: apache-2.0\n---\n# Model", "apache-2.0"),
-        ("---\nlicense: other\nlicense_name: qwen-research\n---\n", "qwen-research"),
+        ("---\nlicense: other\nlicense_name: qwen-research\n---\n", "other (qwen-research)"),
+        ("---\nlicense: [mit, apache-2.0]\n---\n", "['mit', 'apache-2.0']"),
         ("\ufeff---\nlicense: mit\n---\n", "mit"),
         ("---\r\nlicense: mit\r\n---\r\n", "mit"),
         ("---\nlicense:\n---\n", "not stated"),
@@ -61,6 +62,8 @@ def test_a_card_in_a_folder_s_place_states_nothing(tmp_path):
         (("apache-2.0", "not stated"), "other"),
         (("not stated", "not stated"), "other"),
         (("mit", "mit", "apache-2.0"), "other"),
+        (("other (qwen-research)", "other (qwen-research)"), "other"),
+        (("['mit', 'apache-2.0']", "['mit', 'apache-2.0']"), "other"),
     ],
 )
 def test_the_merge_has_its_parents_licence_where_they_have_one(licences, expected):

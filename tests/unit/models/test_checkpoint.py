@@ -150,6 +150,13 @@ def test_a_base_of_another_architecture_or_kind_is_refused(tmp_path, text):
         replace(pair, base=str(tmp_path / "nowhere"))
 
 
+def test_the_text_model_whose_tensors_differ_is_named(text):
+    change_json(text / "config.json", head_dim=48)
+    message = rf"^{text}: layer 0 self_attn\.k_proj\.bias: the VLM has \(\d+,\), the backbone has"
+    with pytest.raises(PairMismatch, match=message):
+        _ = replace(folder_pair(VLM, TEXT, None), base=str(text)).alignment
+
+
 def test_weights_in_place_of_others_are_refused(vlm, text):
     shutil.copyfile(text / "model.safetensors", vlm / "model.safetensors")
     with pytest.raises(UserError, match=rf"the weights in {vlm} lack, or have in another shape"):

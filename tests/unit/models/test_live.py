@@ -14,7 +14,8 @@ from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.live import LiveMerge
 from merit_opt.recipe.constructors import attention, backbone, base, full, uniform
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe
-from merit_opt.recipe.rules import lerp
+from merit_opt.recipe.rules import DareTies, Lerp, Ties, lerp
+from tests.unit.models.small import text_folder
 
 RECIPE = full(9, 0.5)
 
@@ -171,3 +172,35 @@ def test_a_merge_that_touches_an_unexpected_number_of_tensors_raises(pair, own_b
     with pytest.raises(RuntimeError, match=message), broken.merged(attention(9, {3: 0.5})):
         pytest.fail("the block was entered")
     assert bits(pair.model) == own_bits
+
+
+def test_task_vectors_without_a_base_are_refused_before_anything_is_written(pair, own_bits):
+    layers = [LayerMerge(attention=lerp(0.5)), *[LayerMerge()] * 7]
+    recipe = Recipe((*layers, LayerMerge(attention=Ties(0.5, 1.0, 0.5))))
+    with pytest.raises(UserError, match=r"give it, pair\.base="), pair.merged(recipe):
+        pytest.fail("the block was entered")
+    assert bits(pair.model) == own_bits
+
+
+def test_any_sequence_of_task_vector_recipes_equals_fresh_merges_and_leads_back(
+    pair, own_bits, stored, foreign_source, tmp_path_factory
+):
+    base = text_folder(tmp_path_factory.mktemp("base") / "base", dtype="float32", seed=4)
+    theirs = load_file(base / "model.safetensors")
+    based = replace(foreign_source, base=str(base)).load("cpu", "host")
+    vlm, text = stored
+    rng = random.Random(3)
+    names = {t: f"layers.{t.layer}.{t.name}" for t in pair.alignment.tensors}
+    for _ in range(8):
+        kinds = [None, Lerp(1.0), Ties(rng.random(), 1.2, 0.4), DareTies(0.5, 1.0, 0.6, 7)]
+        recipe = Recipe(tuple(LayerMerge(*(rng.choice(kinds) for _ in PARTS)) for _ in range(9)))
+        expected = dict(own_bits)
+        for tensor, name in names.items():
+            if rule := recipe.layers[tensor.layer].rule(tensor.part):
+                key = f"model.{name}"
+                operands = Operands(name, vlm[key], text[key], theirs[key])
+                value = merge_tensor(rule, operands).numpy().tobytes()
+                expected[f"model.language_model.{name}"] = value
+        with based.merged(recipe) as model:
+            assert bits(model) == expected
+        assert bits(based.model) == own_bits
