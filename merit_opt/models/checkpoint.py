@@ -203,9 +203,15 @@ def _require_model(key: str, folder: Path) -> None:
 
 def _read_config(folder: Path) -> Any:
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (
         *(ValueError, OSError, TypeError, AttributeError, KeyError),
         StrictDataclassError,
     ) as error:
-        raise UserError(f"{folder / 'config.json'} cannot be read: {first_lines(error)}") from None
+        reason = first_lines(error)
+        if "trust_remote_code" in str(error):
+            reason = (
+                "the model needs code of its own, which is not run; look for its conversion to a "
+                "class of transformers (often named …-hf)"
+            )
+        raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.models.alignment import AlignedTensor, Alignment, align, require_base
+from merit_opt.models.architecture import (
+    ACCEPTABLE,
+    architecture_notes,
+    require_same_architecture,
+)
 from merit_opt.models.checkpoint import Checkpoint, first_lines
 from merit_opt.models.disk_names import locate, require_whole
 from merit_opt.models.families import family_of
@@ -36,7 +41,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-ACCEPTABLE = ("rope_theta", "rms_norm_eps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +142,13 @@ class PairSource:
         Raises:
             PairMismatch: They are not the same architecture; the message lists what differs.
         """
-        for checkpoint in self.text_checkpoints:
-            self._require_same_architecture(checkpoint)
-        backbone, *_ = [self._aligned(text) for text in self.text_checkpoints]
-        return backbone
+        vlm, backbone, base = self.vlm_checkpoint, self.backbone_checkpoint, self.base_checkpoint
+        require_same_architecture(self.family, vlm, backbone, self.accept)
+        if base is not None:
+            # It is only subtracted, never run: what decides how weights are used is free in it.
+            require_same_architecture(self.family, vlm, base, ACCEPTABLE)
+        first, *_ = [self._aligned(text) for text in self.text_checkpoints]
+        return first
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -194,22 +201,7 @@ class PairSource:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is unusual about the pair but allowed."""
-        text = self.vlm_config.get_text_config()
-        backbone = self.backbone_checkpoint
-        notes = [
-            f"accepted by pair.accept: {told}"
-            for field, told in _config_differences(text, backbone)
-            if field in self.accept
-        ]
-        if (scaled := _rope_scaling(text)) != (theirs := _rope_scaling(backbone.config)):
-            notes.append(f"RoPE is scaled otherwise ({scaled} and {theirs}): the VLM's is kept")
-        ours, theirs = text.vocab_size, backbone.config.vocab_size
-        if ours != theirs:
-            notes.append(
-                f"vocabularies differ ({ours} and {theirs}): fine, embeddings and heads are not "
-                "merged"
-            )
-        return tuple(notes)
+        return tuple(architecture_notes(self.vlm_checkpoint, self.backbone_checkpoint))
 
     def require(self, recipe: Recipe) -> None:
         """The recipe must fit the pair.
@@ -282,24 +274,6 @@ class PairSource:
         except PairMismatch as error:
             raise PairMismatch(f"{text}: {error}") from None
 
-    def _require_same_architecture(self, text: Checkpoint) -> None:
-        vlm = self.vlm_config
-        _require_kin(self.family, vlm.get_text_config().model_type, text)
-        differences = _config_differences(vlm.get_text_config(), text)
-        # The base is only subtracted, never run: what decides how weights are used is free in it.
-        free = ACCEPTABLE if text is self.base_checkpoint else self.accept
-        refused = [(field, told) for field, told in differences if field not in free]
-        if not refused:
-            return
-        hint = ""
-        if all(field in ACCEPTABLE for field, _ in refused):
-            fields = ",".join(field for field, _ in refused)
-            hint = f" If you know and want that, pair.accept=[{fields}]"
-        raise PairMismatch(
-            "; ".join(told for _, told in refused)
-            + f". Is {text} the model {self.vlm} was tuned from?{hint}"
-        )
-
 
 def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
     """A pair of two local folders."""
@@ -313,19 +287,6 @@ def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
         accept=(),
         dtype=dtype,
     )
-
-
-def _require_kin(family: Family, text: str, checkpoint: Checkpoint) -> None:
-    if text not in family.backbones:
-        raise PairMismatch(
-            f"a {family.model_type} VLM on {text} is not supported; on "
-            f"{' or '.join(family.backbones)} it is"
-        )
-    if checkpoint.config.model_type != family.backbones[text]:
-        raise PairMismatch(
-            f"a {family.model_type} VLM on {text} pairs with {family.backbones[text]}, but "
-            f"{checkpoint} is {checkpoint.config.model_type}"
-        )
 
 
 def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
@@ -363,40 +324,10 @@ def _own_memory(model: torch.nn.Module) -> None:
 
 def _load_processor(folder: Path) -> Any:
     try:
-        return AutoProcessor.from_pretrained(folder, local_files_only=True)
+        return AutoProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (ValueError, OSError, ImportError) as error:  # some need a package of their own
         raise UserError(
             f"the processor in {folder} cannot be read: {first_lines(error)}"
         ) from None
-
-
-def _config_differences(vlm: Any, text: Checkpoint) -> Iterator[tuple[str, str]]:
-    """Field of the configuration, and what the VLM's text part and a text model have in it."""
-    fields = {
-        "num_hidden_layers": "decoder layers",
-        "hidden_size": "hidden size",
-        "num_attention_heads": "attention heads",
-        "num_key_value_heads": "key/value heads",
-        "intermediate_size": "MLP width",
-        "rms_norm_eps": "RMS norm epsilon",
-        "hidden_act": "activation",
-    }
-    role = text.key.removeprefix("pair.")
-    values = {
-        field: (what, getattr(vlm, field, None), getattr(text.config, field, None))
-        for field, what in fields.items()
-    }
-    values["rope_theta"] = ("RoPE theta", _rope_theta(vlm), _rope_theta(text.config))
-    for field, (what, ours, theirs) in values.items():
-        if ours != theirs:
-            yield field, f"{what}: the VLM has {ours}, the {role} has {theirs}"
-
-
-def _rope_theta(config: Any) -> float | None:
-    return (getattr(config, "rope_parameters", None) or {}).get("rope_theta")
-
-
-def _rope_scaling(config: Any) -> str:
-    rope = getattr(config, "rope_parameters", None) or {}
-    kind = rope.get("rope_type", "default")
-    return kind if "factor" not in rope else f"{kind} by {rope['factor']:g}"

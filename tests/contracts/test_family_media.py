@@ -16,7 +16,7 @@ from merit_opt.models.families import FAMILIES
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import ImageShape, VideoShape, footprint
-from merit_opt.models.source import PairSource
+from merit_opt.models.source import folder_pair
 from merit_opt.recipe.constructors import backbone, uniform
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import lerp
@@ -85,11 +85,11 @@ def test_a_text_model_of_another_type_is_refused_by_name(source, written):
     with pytest.raises(
         PairMismatch, match=f"VLM on {text} pairs with {wanted}, but {stranger} is {kind}$"
     ):
-        _ = PairSource(source.vlm, stranger, None).alignment
+        _ = folder_pair(source.vlm, stranger, None).alignment
 
 
 def test_a_vlm_on_an_unknown_text_model_is_refused(source):
-    fresh = PairSource(source.vlm, source.backbone, None)
+    fresh = folder_pair(source.vlm, source.backbone, None)
     fresh.vlm_config.get_text_config().model_type = "mamba"
     with pytest.raises(PairMismatch, match=r"VLM on mamba is not supported; on .* it is$"):
         _ = fresh.alignment

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merit_opt.models.export import export
 from merit_opt.recipe.constructors import base, full
 from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import Lerp, Slerp
+from tests.contracts.stock import exported
 
 COMMAND = shutil.which("mergekit-yaml")
 pytestmark = [
@@ -25,12 +25,13 @@ STEP = 2**-7  # relative distance of two neighbours in bfloat16, at most
 
 
 @pytest.fixture(scope="module")
-def folders(qwen2_5_vl_source, tmp_path_factory):
+def folders(written, tmp_path_factory):
     """The live pair, the VLM's checkpoint, and that of the VLM with the backbone's layers."""
-    pair = replace(qwen2_5_vl_source, dtype="bfloat16").load("cpu", "device")
+    source = replace(written("qwen2_5_vl"), dtype="bfloat16")
+    pair = source.load("cpu", "device")
     folder = tmp_path_factory.mktemp("mergekit")
-    export(pair, base(pair.n_layers), folder / "vlm")
-    export(pair, full(pair.n_layers, 1.0), folder / "pseudo_vlm")
+    exported(source, base(pair.n_layers), folder / "vlm")
+    exported(source, full(pair.n_layers, 1.0), folder / "pseudo_vlm")
     return pair, folder / "vlm", folder / "pseudo_vlm"
 
 

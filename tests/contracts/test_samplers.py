@@ -23,7 +23,7 @@ from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.search.leases import LEASE, Lease, ask_dead_again
 from merit_opt.search.samplers import (
     CONTROL,
@@ -104,7 +104,9 @@ def live(
 
     objective = PenalisedGain("log_probability", 0.5)
     bench = Bench(SPACE, evaluate, Yardstick(SUITE, objective, measure(base(LAYERS))), None)
-    budget = Budget(trials=trials, hours=None, uniform=(0.5,), random_layers=0, seed=seed)
+    budget = Budget(
+        trials=trials, hours=None, uniform=(0.5,), parts=PARTS, random_layers=0, seed=seed
+    )
     with Lease(folder) as lease:
         work(study, bench, budget=budget, lease=lease, watch=lambda *told: None)
     return study

@@ -15,7 +15,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
 
 INTERNVL = Family(
     model_type="internvl",
-    backbones={"qwen2": "qwen2", "qwen3": "qwen3"},
+    backbones={"qwen2": "qwen2", "qwen3": "qwen3", "llama": "llama"},
     encode=encode,
     video_token="image",
 )

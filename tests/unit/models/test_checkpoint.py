@@ -111,12 +111,10 @@ def test_mixed_dtypes_need_a_choice(vlm, text):
     assert folder_pair(vlm, text, "float16").compute_dtype == torch.float16
 
 
-@pytest.mark.parametrize("role", ["backbone", "base"])
-def test_a_different_theta_passes_where_it_is_accepted_and_is_noted(vlm, text, role):
+def test_a_different_theta_passes_where_it_is_accepted_and_is_noted(vlm, text):
     change_json(text / "config.json", rope_parameters=ROPE)
-    backbone, base = (text, None) if role == "backbone" else (TEXT, str(text))
-    source = replace(folder_pair(vlm, backbone, None), base=base)
-    told = rf"RoPE theta: the VLM has \S+, the {role} has 500000\.0"
+    source = folder_pair(vlm, text, None)
+    told = r"RoPE theta: the VLM has \S+, the backbone has 500000\.0"
     with pytest.raises(PairMismatch, match=rf"^{told}\. Is .* pair\.accept=\[rope_theta\]$"):
         _ = source.alignment
     accepted = replace(source, accept=("rope_theta",))
@@ -124,6 +122,16 @@ def test_a_different_theta_passes_where_it_is_accepted_and_is_noted(vlm, text, r
     assert [n.split(":")[0] for n in accepted.notes] == ["accepted by pair.accept"]
     with pytest.raises(PairMismatch, match="RoPE theta"):
         _ = replace(source, accept=("rms_norm_eps",)).alignment
+
+
+def test_a_base_is_only_subtracted_so_its_theta_is_free_but_not_its_sizes(vlm, text):
+    change_json(text / "config.json", rope_parameters=ROPE)
+    source = replace(folder_pair(vlm, TEXT, None), base=str(text))
+    assert source.alignment.n_layers == 9
+    assert source.notes == ()
+    change_json(text / "config.json", intermediate_size=300)
+    with pytest.raises(PairMismatch, match=r"MLP width: the VLM has \d+, the base has 300"):
+        _ = replace(source, dtype="float32").alignment
 
 
 def test_what_cannot_be_accepted_brings_no_hint(vlm, text):
@@ -221,3 +229,14 @@ def test_a_text_model_that_stores_its_tied_head_twice_is_located(text):
         text, lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"].clone()})
     )
     assert len(folder_pair(VLM, text, None).stored.backbone) == 108
+
+
+def test_a_model_that_brings_its_own_code_is_refused(tmp_path):
+    config = {"model_type": "own_kind", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "own.py").write_text("raise SystemExit('the code was run')")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(
+        UserError, match=r"code of its own, which is not run; .* \(often named …-hf"
+    ):
+        _ = Checkpoint("pair.vlm", str(tmp_path), None).config
