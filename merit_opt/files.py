@@ -9,6 +9,8 @@ from pathlib import Path
 from merit_opt.errors import UserError
 
 WRITING = ".writing-"
+UMASK = os.umask(0o022)
+os.umask(UMASK)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ from merit_opt.models.flops import matrix_rate
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import encode_prompt, letter_ids
+from merit_opt.models.waiting import WaitingWeights
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 
@@ -166,9 +167,10 @@ def random_pair(shape: Shape, device: torch.device) -> ModelPair:
     for tensor in (t for t in alignment.tensors if t.part == "attention"):
         weights[tensor] = layer_tensor(model, tensor).detach().clone()
         move(weights[tensor], generator)
-    live = LiveMerge(model, weights, alignment)
+    waiting = WaitingWeights(model.dtype, weights, {})
+    live = LiveMerge(model, waiting, None, alignment)
     family = family_of("qwen2_5_vl")
-    return ModelPair(model, make_processor(), family, alignment, live, "synthetic")
+    return ModelPair(model, make_processor(), family, alignment, live, "synthetic", lambda: "none")
 
 
 def two_a_video(suite: Suite) -> Suite:

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             problems.append(f"{what}: {error}")
 
     with display(console) as shown:
-        pair = built["pair"].build
+        pair = cache(built["pair"].build)
         shapes: list[MediumShape] = []
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
@@ -72,23 +73,27 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
 
 def _pair_lines(source: PairSource, shown: Display) -> Iterator[str]:
     alignment = source.alignment
-    yield f"{source.vlm_checkpoint}; text models: {', '.join(map(str, source.text_checkpoints))}"
+    base = "" if source.base_checkpoint is None else f", base {source.base_checkpoint}"
+    yield f"VLM {source.vlm_checkpoint}, backbone {source.backbone_checkpoint}{base}"
     yield from source.notes
     yield f"{alignment.n_layers} decoder layers"
-    if not all(checkpoint.has_weights for checkpoint in source.checkpoints):
+    if source.base is not None:
+        source.require_base_fits()
+    if not (source.vlm_checkpoint.has_weights and source.backbone_checkpoint.has_weights):
         yield "weights are not here yet: tensors and distances are told once a run fetched them"
         return
     yield from _part_lines(source)
+    stored = source.stored
     reasons: dict[str, list[str]] = {}
     for name, reason in alignment.kept.items():
-        reasons.setdefault(reason, []).append(name)
+        on_disk = stored.kept[name].name if name in stored.kept else f"{name} (tied)"
+        reasons.setdefault(reason, []).append(on_disk)
     for reason, names in reasons.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"kept: {', '.join(names[:3])}{more} ({reason})"
-    stored = source.stored
-    texts = {"backbone": stored.backbone} | ({"base": stored.base} if stored.base else {})
-    for role, other in texts.items():
-        yield from _distance_lines(role, stored.vlm, other, shown)
+    yield from _distance_lines("backbone", stored.vlm, stored.backbone, shown)
+    if source.base_checkpoint is not None and source.base_checkpoint.has_weights:
+        yield from _distance_lines("base", stored.vlm, source.stored_base, shown)
 
 
 def _part_lines(source: PairSource) -> Iterator[str]:

@@ -13,7 +13,7 @@ from merit_opt.cli.progress import display
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.models.export import export_checkpoint, export_delta
-from merit_opt.models.merge import Merge, is_delta, merge_of_delta, merge_of_recipe
+from merit_opt.models.merge import is_delta, merge_of_delta, merge_of_recipe
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.mergekit import to_mergekit
 from merit_opt.recipe.recipe import Recipe
@@ -46,8 +46,12 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
 def _write(
     cfg: DictConfig, source: PairSource, storage: Factory, out: Path, console: Console
 ) -> str:
-    merge = _merge(cfg.recipe, source, storage)
-    measured = measured_rows(Outputs(Path(cfg.output_dir)), cfg.recipe, merge.recipe.digest)
+    if is_delta(Path(cfg.recipe)):
+        merge, measured = merge_of_delta(source, Path(cfg.recipe)), ()
+    else:
+        merge = merge_of_recipe(source, find_recipe(cfg.recipe, source, storage))
+        outputs = Outputs(Path(cfg.output_dir))
+        measured = measured_rows(outputs, cfg.recipe, merge.recipe.digest, source.digest)
     with display(console) as shown:
 
         def progress(done: int, total: int) -> None:
@@ -64,12 +68,6 @@ def _write(
         f"{out}: recipe {merge.recipe.digest}, {len(merge.recipe.merged_layers)} of {len(layers)} "
         f"layers merged, {len(merge.changes)} tensors changed, read back as computed\nnext: {use}"
     )
-
-
-def _merge(name: str, source: PairSource, storage: Factory) -> Merge:
-    if is_delta(Path(name)):
-        return merge_of_delta(source, Path(name))
-    return merge_of_recipe(source, find_recipe(name, source, storage))
 
 
 def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:

@@ -184,7 +184,7 @@ class Engine:
         return {} if known is None else known.by_id
 
     def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
-        return (self._pair.digest, recipe.digest, suite.digest, self._digest)
+        return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest)
 
     def _known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
         """The cached evaluation, unless it left out samples that could be asked now."""

@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from merit_opt.errors import UserError
 from merit_opt.merging.operands import Operands
 from merit_opt.recipe.rules import (
     DareLinear,
@@ -27,10 +28,14 @@ def merge_task_vectors(rule: TaskVectorRule, operands: Operands, base: Tensor) -
 
     Returns:
         A new tensor of the VLM's shape and dtype, computed in float32.
+
+    Raises:
+        UserError: A model holds NaN or infinities, which trimming and voting would hide.
     """
     density = 1.0 if isinstance(rule, TaskArithmetic) else rule.density
     if rule.coefficient == rule.scale == density == 1.0:
         return operands.backbone.clone()
+    _require_finite(operands, base)
     start = base.float()
     combined = _combined(
         rule,
@@ -38,6 +43,16 @@ def merge_task_vectors(rule: TaskVectorRule, operands: Operands, base: Tensor) -
         _kept(rule, operands.backbone.float() - start, f"backbone/{operands.name}"),
     )
     return (start + rule.scale * combined).to(operands.vlm.dtype)
+
+
+def _require_finite(operands: Operands, base: Tensor) -> None:
+    models = {"VLM": operands.vlm, "backbone": operands.backbone, "base": base}
+    damaged = [name for name, tensor in models.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise UserError(
+            f"{operands.name} of the {' and the '.join(damaged)} holds NaN or infinities, of which "
+            "no task vector can be made; give a sound checkpoint"
+        )
 
 
 def largest(vector: Tensor, density: float) -> Tensor:

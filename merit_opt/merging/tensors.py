@@ -13,6 +13,7 @@ from merit_opt.recipe.rules import Lerp, Slerp, TaskVectorRule, rule_name
 # Beyond this cosine, either way, the great circle is a line to within a ten-thousandth.
 COLLINEAR = 0.9995
 NO_LENGTH = 1e-8
+RUN = 16_384
 
 
 @singledispatch
@@ -64,10 +65,17 @@ def _(rule: TaskVectorRule, operands: Operands) -> Tensor:
 
 def _angle(one: Tensor, other: Tensor) -> float | None:
     """Radians between two tensors taken as vectors; None where no circle is told apart."""
-    # One order of the entries, so that the sums do not depend on the layout.
-    one, other = one.contiguous(), other.contiguous()
-    lengths = [torch.linalg.vector_norm(tensor) for tensor in (one, other)]
+    lengths = [math.sqrt(_product(tensor, tensor)) for tensor in (one, other)]
     if min(lengths) <= NO_LENGTH:
         return None
-    cosine = float(((one / lengths[0]) * (other / lengths[1])).sum())
+    cosine = _product(one, other) / lengths[0] / lengths[1]
     return None if abs(cosine) > COLLINEAR else math.acos(cosine)
+
+
+def _product(one: Tensor, other: Tensor) -> float:
+    """Scalar product in float64, the same for every layout and number of threads.
+
+    Torch sums a run of up to 32768 numbers on one thread.
+    """
+    products = one.contiguous().flatten().double() * other.contiguous().flatten().double()
+    return math.fsum(torch.stack([run.sum() for run in products.split(RUN)]).tolist())

@@ -1,6 +1,6 @@
 """Which tensor of the VLM's language model corresponds to which of the backbone's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Alignment:
         n_layers: Decoder layers.
         parts: What a merge may touch.
         tensors: Mergeable tensors in layer order.
-        kept: Name in the decoder -> why a merge never touches it.
+        kept: Name in the VLM -> why a merge never touches it.
     """
 
     n_layers: int
@@ -122,13 +122,8 @@ def align(vlm: Any, backbone: Any, parts: tuple[Part, ...] = PARTS) -> Alignment
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise PairMismatch("; ".join(problems[:3]) + more)
     every = [t for i, layer in enumerate(layers) for t in _layer_tensors(i, layer)]
-    others = {
-        t.path: f"{t.part} is not merged in this architecture"
-        for t in every
-        if t.part not in parts
-    }
     tensors = tuple(t for t in every if t.part in parts)
-    alignment = Alignment(len(layers), parts, tensors, others | _kept(vlm))
+    alignment = Alignment(len(layers), parts, tensors, _kept(vlm, every, parts))
     _assert_total(vlm, alignment)
     return alignment
 
@@ -165,18 +160,38 @@ def _merged(layer: nn.Module, parts: tuple[Part, ...]) -> dict[str, Tensor]:
     return {name: p for name, part, p in owned if part is None or part in parts}
 
 
-def _kept(vlm: Any) -> dict[str, str]:
+def _kept(vlm: Any, every: Sequence[AlignedTensor], parts: tuple[Part, ...]) -> dict[str, str]:
+    """Name in the VLM -> why a merge never touches it."""
+    names = _names(vlm)
     kept = {
-        name: "outside the decoder layers: the VLM's is kept"
-        for name, _ in vlm.get_decoder().named_parameters()
+        names[id(layer_tensor(vlm, tensor))]: f"{tensor.part} is not merged in this architecture"
+        for tensor in every
+        if tensor.part not in parts
+    }
+    outside = {
+        names[id(parameter)]: "outside the decoder layers: the VLM's is kept"
+        for name, parameter in vlm.get_decoder().named_parameters()
         if not name.startswith("layers.")
     }
-    return kept | {"lm_head.weight": "vocabularies may differ: the VLM's is kept"}
+    head = {
+        names[id(parameter)]: "vocabularies may differ: the VLM's is kept"
+        for parameter in vlm.get_output_embeddings().parameters()
+    }
+    return kept | head | outside
 
 
 def _assert_total(vlm: Any, alignment: Alignment) -> None:
-    decoder = sum(1 for _ in vlm.get_decoder().named_parameters())
-    head = 1
-    counted = sum(alignment.count(part) for part in PARTS) + len(alignment.kept) - head
-    if counted != decoder:
-        raise PairMismatch(f"the decoder has {decoder} tensors but {counted} were aligned or kept")
+    """Every parameter of the language model is merged or kept, and none is both."""
+    names = _names(vlm)
+    modules = (vlm.get_decoder(), vlm.get_output_embeddings())
+    language = {names[id(p)] for module in modules for p in module.parameters()}
+    merged = [names[id(layer_tensor(vlm, tensor))] for tensor in alignment.tensors]
+    if sorted([*merged, *alignment.kept]) != sorted(language):
+        raise PairMismatch(
+            f"the language model has {len(language)} tensors, but {len(merged)} were aligned and "
+            f"{len(alignment.kept)} kept"
+        )
+
+
+def _names(model: Any) -> dict[int, str]:
+    return {id(parameter): name for name, parameter in model.named_parameters()}

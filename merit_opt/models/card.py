@@ -8,7 +8,6 @@ from pathlib import Path
 from huggingface_hub import ModelCardData, metadata_load
 from yaml import YAMLError
 
-from merit_opt.models.checkpoint import is_repository
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.rules import spelled
 
@@ -22,14 +21,14 @@ class Parent:
     """A model that went into a merge.
 
     Attributes:
-        name: Folder or repository.
-        revision: Of a repository, where one was asked for.
+        name: A repository's id, or a folder's own name.
+        commit: Of a repository; None of a folder.
         digest: Identity of its files.
         licence: As its own model card states it.
     """
 
     name: str
-    revision: str | None
+    commit: str | None
     digest: str
     licence: str
 
@@ -96,7 +95,7 @@ def model_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -
     licences = {parent.licence for parent in lineage.parents.values()}
     shared = licences.pop() if len(licences) == 1 else UNKNOWN
     data = ModelCardData(
-        base_model=[p.name for p in lineage.parents.values() if is_repository(p.name)] or None,
+        base_model=[p.name for p in lineage.parents.values() if p.commit is not None] or None,
         base_model_relation="merge",
         library_name="transformers",
         license=shared if _HUB_LICENCE.fullmatch(shared) else "other",
@@ -115,10 +114,10 @@ def _body(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> Ite
         f"{merged} of {total} decoder layers take weights back from the text backbone, without "
         "training. Coefficient 0 is the VLM, 1 the backbone. Made with merit_opt."
     )
-    yield "\n## Made of\n\n| role | model | revision | digest | licence |\n|---|---|---|---|---|"
+    yield "\n## Made of\n\n| role | model | commit | digest | licence |\n|---|---|---|---|---|"
     for role, parent in lineage.parents.items():
-        revision = parent.revision or ""
-        yield f"| {role} | {parent.name} | {revision} | `{parent.digest}` | {parent.licence} |"
+        commit = parent.commit or ""
+        yield f"| {role} | {parent.name} | {commit} | `{parent.digest}` | {parent.licence} |"
     yield "\nWhoever passes it on must keep to the licences of all of them."
     yield f"\n## Recipe `{recipe.digest}`\n\nMerged in {lineage.dtype}; the rest is the VLM's.\n"
     yield "| layer | " + " | ".join(PARTS) + " |\n|---|" + "---|" * len(PARTS)

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 from transformers import AutoConfig
 
 from merit_opt.errors import UserError
+from merit_opt.models.stored import is_complete
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
@@ -114,10 +115,19 @@ class Checkpoint:
         try:
             if self._is_local:
                 return True
-            folder = self._snapshot((_WEIGHTS,), self.revision, local=True)
-            return any(folder.glob(_WEIGHTS))
+            return is_complete(self._snapshot(("*.json", _WEIGHTS), self.revision, local=True))
         except UserError:
             return False
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that a repository's revision stands for; None of a folder."""
+        return None if self._is_local else self.described.name
+
+    @property
+    def title(self) -> str:
+        """A repository's id, or a folder's own name, without the folders that hold it."""
+        return Path(self.name).resolve().name if self._is_local else self.name
 
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name} at {self.revision}"

@@ -1,6 +1,6 @@
 """Which tensor on disk a model's parameter is: transformers renames them as it loads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,17 @@ def memory_names(model: Any, names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def memory_tensors(model: Any, shards: Iterable[Shard]) -> dict[str, list[StoredTensor]]:
+    """Name in `model` -> the tensors on disk that it is made of."""
+    stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+    found: dict[str, list[StoredTensor]] = {}
+    for name, memory in memory_names(model, stored).items():
+        found.setdefault(memory, []).append(stored[name])
+    return found
+
+
 def locate(
-    model: Any, alignment: Alignment, shards: Iterable[Shard]
+    model: Any, alignment: Alignment, shards: Sequence[Shard]
 ) -> dict[AlignedTensor, StoredTensor]:
     """Where each aligned tensor of `model` lies on disk.
 
@@ -43,31 +52,38 @@ def locate(
         shards: The model's checkpoint.
 
     Raises:
-        UserError: The checkpoint lacks a parameter of the model, or holds an aligned one in
-            another shape, twice, or not as plain floating-point numbers.
+        UserError: The checkpoint lacks an aligned tensor, or holds one in another shape, twice, or
+            not as plain floating-point numbers.
     """
-    stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
-    folder = next(iter(stored.values())).file.parent
-    on_disk: dict[str, list[StoredTensor]] = {}
-    for name, memory in memory_names(model, stored).items():
-        on_disk.setdefault(memory, []).append(stored[name])
-    problems = _absent(model, on_disk)
+    on_disk = memory_tensors(model, shards)
     names = {id(p): name for name, p in model.named_parameters()}
+    problems: list[str] = []
     found: dict[AlignedTensor, StoredTensor] = {}
     for tensor in alignment.tensors:
         parameter = layer_tensor(model, tensor)
-        name = names[id(parameter)]
-        match on_disk.get(name, []):
+        match on_disk.get(names[id(parameter)], []):
             case [one] if one.shape == tuple(parameter.shape):
                 found[tensor] = one
-            case []:
-                pass  # told already, as absent
             case _:
-                problems.append(name)
-    require_whole(folder, problems)
+                problems.append(names[id(parameter)])
+    require_whole(shards[0].file.parent, problems)
     for one in found.values():
         require_float(one)
     return found
+
+
+def require_complete(model: nn.Module, shards: Sequence[Shard]) -> None:
+    """Every parameter of `model` is on disk, under one of its names where it is tied.
+
+    Raises:
+        UserError: Some are not.
+    """
+    on_disk = memory_tensors(model, shards)
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    absent = [names[0] for names in aliases.values() if not any(name in on_disk for name in names)]
+    require_whole(shards[0].file.parent, absent)
 
 
 def require_whole(folder: Path, problems: Sequence[str]) -> None:
@@ -82,13 +98,3 @@ def require_whole(folder: Path, problems: Sequence[str]) -> None:
             f"the weights in {folder} lack, or have in another shape than config.json says, "
             f"{', '.join(sorted(problems)[:3])}{more}; copy the checkpoint again"
         )
-
-
-def _absent(model: nn.Module, on_disk: Mapping[str, object]) -> list[str]:
-    """Parameters no name of which is on disk; tied ones have several names."""
-    aliases: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).append(name)
-    return sorted(
-        names[0] for names in aliases.values() if not any(name in on_disk for name in names)
-    )

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from merit_opt.errors import UserError
+from merit_opt.files import UMASK, write_text
 from merit_opt.models.card import CARD, Measured, model_card
-from merit_opt.models.merge import DELTA, DELTA_SUM, PROVENANCE, Merge, delta_sum
+from merit_opt.models.merge import (
+    DELTA,
+    DELTA_SUM,
+    PROVENANCE,
+    Merge,
+    delta_sum,
+    require_as_written,
+)
 from merit_opt.models.shards import Progress, differing, size_written, write_shards
 from merit_opt.models.source import PairSource
 from merit_opt.models.stored import INDEX, SINGLE, Shard
@@ -46,7 +54,9 @@ def export_checkpoint(
     """
     beside = _beside(source, merge)
     with _new_folder(out, merge, _Content("hf", source.shards, beside)) as folder:
-        if folder is not None:
+        if folder is None:
+            _renew_card(out, merge, measured)
+        else:
             _describe(folder, merge, "hf", measured)
             _write_beside(beside, folder)
             write_shards(source.shards, merge.changes, merge.dtype, folder, progress)
@@ -62,7 +72,10 @@ def export_delta(
     """
     shards = [Shard(Path(DELTA), {}, merge.tensors)]
     with _new_folder(out, merge, _Content("delta", shards, {})) as folder:
-        if folder is not None:
+        if folder is None:
+            require_as_written(out / DELTA)
+            _renew_card(out, merge, measured)
+        else:
             _describe(folder, merge, "delta", measured)
             write_shards(shards, merge.changes, merge.dtype, folder, progress)
             (folder / DELTA_SUM).write_text(delta_sum(folder / DELTA))
@@ -103,7 +116,7 @@ def _new_folder(out: Path, merge: Merge, content: _Content) -> Generator[Path | 
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         yield temporary
-        temporary.chmod(0o755)
+        temporary.chmod(0o777 & ~UMASK)
         os.replace(temporary, target)
     except OSError as error:
         reason = error.strerror or error
@@ -143,6 +156,13 @@ def _describe(folder: Path, merge: Merge, form: str, measured: Sequence[Measured
     (folder / RECIPE_FILE).write_bytes(_recipe(merge))
     (folder / PROVENANCE).write_text(json.dumps(merge.facts(form), indent=1) + "\n")
     (folder / CARD).write_text(model_card(merge.recipe, merge.lineage, measured))
+
+
+def _renew_card(out: Path, merge: Merge, measured: Sequence[Measured]) -> None:
+    """What has been measured since the export."""
+    card = model_card(merge.recipe, merge.lineage, measured)
+    if _read(out / CARD) != card.encode():
+        write_text(out / CARD, card)
 
 
 def _beside(source: PairSource, merge: Merge) -> dict[str, bytes]:

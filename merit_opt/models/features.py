@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from merit_opt.errors import UserError
-from merit_opt.files import WRITING, replacing
+from merit_opt.files import UMASK, WRITING, replacing
 from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.pair import ModelPair
 
@@ -31,8 +31,6 @@ LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
 LOCKS = 64
 LOOKS = 64
 ABANDONED_SECONDS = 3600.0
-_UMASK = os.umask(0o022)
-os.umask(_UMASK)
 
 
 class FeatureStore:
@@ -228,7 +226,7 @@ def _write(path: Path, key: str, features: VisualFeatures) -> None:
             )
         except SafetensorError as error:
             raise OSError(str(error)) from error
-        temporary.chmod(0o666 & ~_UMASK)
+        temporary.chmod(0o666 & ~UMASK)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
 

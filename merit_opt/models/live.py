@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,12 +29,12 @@ class LiveMerge:
         self,
         model: nn.Module,
         backbone: WaitingWeights,
-        base: WaitingWeights | None,
+        base: Callable[[], WaitingWeights] | None,
         alignment: Alignment,
     ) -> None:
         self._model = model
         self._backbone = backbone
-        self._base = base
+        self._find_base = base
         self._alignment = alignment
         self._originals: dict[AlignedTensor, Tensor] = {}
         self._applied: dict[AlignedTensor, Rule | None] = {}
@@ -78,7 +79,7 @@ class LiveMerge:
     def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
         """The rule of every tensor that the recipe changes."""
         self._alignment.require(recipe)
-        require_base(recipe, is_given=self._base is not None)
+        require_base(recipe, is_given=self._find_base is not None)
         n_layers = self._alignment.n_layers
         rules = {
             tensor: rule
@@ -95,6 +96,12 @@ class LiveMerge:
             raise RuntimeError(f"the recipe touches {len(rules)} tensors, expected {expected}")
         return rules
 
+    @cached_property
+    def _base(self) -> WaitingWeights:
+        if self._find_base is None:
+            raise RuntimeError("the pair has no base")
+        return self._find_base()
+
     def _write(self, tensor: AlignedTensor, rule: Rule) -> None:
         live = layer_tensor(self._model, tensor)
         if tensor not in self._originals:
@@ -106,9 +113,7 @@ class LiveMerge:
             name=tensor.path,
             vlm=original,
             backbone=self._backbone[tensor].to(live.device, non_blocking=True),
-            base=None
-            if self._base is None or not needs_base(rule)
-            else self._base[tensor].to(live.device, non_blocking=True),
+            base=self._base[tensor].to(live.device) if needs_base(rule) else None,
         )
         live.copy_(merge_tensor(rule, operands))
         self._applied[tensor] = rule

@@ -23,7 +23,7 @@ from merit_opt.models.source import PairSource
 from merit_opt.models.stored import StoredTensor, read_shard
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.rules import needs_base
-from merit_opt.recipe.store import read_recipe
+from merit_opt.recipe.store import RECIPE_FILE, read_recipe
 
 SCHEMA = 1
 PROVENANCE = "merit_opt.json"
@@ -69,7 +69,9 @@ def merge_of_recipe(source: PairSource, recipe: Recipe) -> Merge:
         lineage=Lineage(
             vlm=_parent(source.vlm_checkpoint),
             backbone=_parent(source.backbone_checkpoint),
-            base=_parent(source.base_checkpoint) if source.base_checkpoint else None,
+            base=_parent(source.base_checkpoint)
+            if source.base_checkpoint and recipe.needs_base
+            else None,
             dtype=_name(source.compute_dtype),
         ),
         dtype=source.compute_dtype,
@@ -79,12 +81,17 @@ def merge_of_recipe(source: PairSource, recipe: Recipe) -> Merge:
 
 
 def merge_of_delta(source: PairSource, folder: Path) -> Merge:
-    """The merge whose changed tensors lie in `folder`; needs no backbone.
+    """The merge whose changed tensors lie in `folder`; reads nothing of a backbone.
 
     Raises:
         UserError: The folder holds no delta, a damaged one, or one of another VLM or dtype.
     """
     recipe, lineage = read_recipe(folder), _read_lineage(folder)
+    if _recorded(folder)["recipe"] != recipe.digest:
+        raise UserError(
+            f"{folder / RECIPE_FILE} is not the recipe that {folder / PROVENANCE} names; copy the "
+            "delta again"
+        )
     found = folder_digest(source.vlm_checkpoint.folder)
     if found != lineage.vlm.digest:
         raise UserError(
@@ -94,7 +101,7 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
     if _name(source.compute_dtype) != lineage.dtype:
         raise UserError(f"{folder} was made in {lineage.dtype}; give pair.dtype={lineage.dtype}")
     tensors = read_shard(folder / DELTA).tensors
-    _require_as_written(folder / DELTA)
+    require_as_written(folder / DELTA)
     return Merge(
         recipe=recipe,
         lineage=lineage,
@@ -115,6 +122,21 @@ def delta_sum(file: Path) -> str:
         return f"{hashlib.file_digest(opened, 'sha256').hexdigest()}  {file.name}\n"
 
 
+def require_as_written(file: Path) -> None:
+    """A delta's tensors must be those that were written.
+
+    Raises:
+        UserError: They are not, or there is no checksum.
+    """
+    sums = file.parent / DELTA_SUM
+    try:
+        is_same = sums.read_text() == delta_sum(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be checked against {sums}: {error}") from error
+    if not is_same:
+        raise UserError(f"{file} is not what {sums} says it was; copy the delta again")
+
+
 def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor:
     stored, dtype = source.stored, source.compute_dtype
     rule = recipe.layers[tensor.layer].rule(tensor.part)
@@ -128,7 +150,7 @@ def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor
         name=tensor.path,
         vlm=cast(stored.vlm),
         backbone=cast(stored.backbone),
-        base=None if stored.base is None or not needs_base(rule) else cast(stored.base),
+        base=cast(source.stored_base) if needs_base(rule) else None,
     )
     merged = merge_tensor(rule, operands)
     if not torch.isfinite(merged).all():
@@ -142,31 +164,33 @@ def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor
 def _parent(checkpoint: Checkpoint) -> Parent:
     folder = checkpoint.folder
     return Parent(
-        name=checkpoint.name,
-        revision=checkpoint.revision,
+        name=checkpoint.title,
+        commit=checkpoint.commit,
         digest=folder_digest(folder),
         licence=licence(folder),
     )
-
-
-def _require_as_written(file: Path) -> None:
-    sums = file.parent / DELTA_SUM
-    try:
-        is_same = sums.read_text() == delta_sum(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be checked against {sums}: {error}") from error
-    if not is_same:
-        raise UserError(f"{file} is not what {sums} says it was; copy the delta again")
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What `merit_opt.json` says.
+
+    Raises:
+        ValueError: It is of another schema, or none.
+    """
+    facts = json.loads((folder / PROVENANCE).read_text())
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        raise ValueError(f"expected schema {SCHEMA}")
+    return facts
+
+
 def _read_lineage(folder: Path) -> Lineage:
     path = folder / PROVENANCE
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())["made_of"]
+        facts = _recorded(folder)["made_of"]
         base = facts["base"]
         return Lineage(
             vlm=Parent(**facts["vlm"]),

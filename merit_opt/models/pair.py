@@ -1,5 +1,6 @@
 """A VLM and its backbone, loaded: the model that every recipe is tried on."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ class ModelPair:
         alignment: Which tensors correspond.
         live: The one way to change the weights.
         digest: Identity of both checkpoints and the compute dtype.
+        base_digest: Finds that of the base, where the pair has one.
     """
 
     model: Any
@@ -32,6 +34,11 @@ class ModelPair:
     alignment: Alignment
     live: LiveMerge
     digest: str
+    base_digest: Callable[[], str]
+
+    def identity(self, recipe: Recipe) -> str:
+        """What decides, beside the recipe, which model it makes: 12 hex digits of each part."""
+        return f"{self.digest}-{self.base_digest()}" if recipe.needs_base else self.digest
 
     @property
     def n_layers(self) -> int:

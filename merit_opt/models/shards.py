@@ -28,7 +28,10 @@ Changes = Mapping[str, Callable[[], Tensor]]
 Progress = Callable[[int, int], None]
 
 _CHUNK = 16 * 1024**2
-_CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.EOPNOTSUPP}
+_CANNOT_LINK = {
+    *(errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.EINVAL),
+    *(errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS),
+}
 _CANNOT_COPY_INSIDE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -60,7 +63,8 @@ def write_shards(
         for shard in shards
         if _differs(shard, changes, dtype)
     }
-    _require_room(folder, sum(sizes.values()))
+    copied = [s.file for s in shards if s.file not in sizes and not _same_disk(s.file, folder)]
+    _require_room(folder, sum(sizes.values()) + sum(file.stat().st_size for file in copied))
     done = 0
     for shard in shards:
         target = folder / shard.file.name
@@ -128,6 +132,10 @@ def _contents(tensor: StoredTensor, changes: Changes, dtype: torch.dtype) -> mem
         values = changes[tensor.name]()
     elif _is_cast(tensor, dtype):
         values = tensor.read().to(dtype)
+        if not torch.isfinite(values).all():
+            raise UserError(
+                f"{tensor.name} does not fit into {dtype}, or holds NaN; choose another pair.dtype"
+            )
     else:
         return memoryview(tensor.read_bytes())
     if (values.dtype, tuple(values.shape)) != (dtype, tensor.shape):
@@ -195,6 +203,10 @@ def _link(source: Path, target: Path) -> None:
         if error.errno not in _CANNOT_LINK:
             raise
         shutil.copyfile(source, target)
+
+
+def _same_disk(file: Path, folder: Path) -> bool:
+    return file.resolve().stat().st_dev == folder.stat().st_dev
 
 
 def _is_link(written: Path, source: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,12 @@ from merit_opt.models.architecture import (
     require_same_architecture,
 )
 from merit_opt.models.checkpoint import Checkpoint, first_lines
-from merit_opt.models.disk_names import locate, require_whole
+from merit_opt.models.disk_names import (
+    locate,
+    memory_tensors,
+    require_complete,
+    require_whole,
+)
 from merit_opt.models.families import family_of
 from merit_opt.models.families.family import Family
 from merit_opt.models.fingerprint import folder_digest
@@ -51,13 +56,14 @@ class StoredPair:
         shards: All files of the VLM.
         vlm: Its mergeable tensors.
         backbone: The backbone's tensor for each.
-        base: The base's, where the pair gives one.
+        kept: Name of a tensor of the language model that is never merged -> where it lies; a head
+            that is tied to the embeddings lies nowhere itself.
     """
 
     shards: tuple[Shard, ...]
     vlm: Mapping[AlignedTensor, StoredTensor]
     backbone: Mapping[AlignedTensor, StoredTensor]
-    base: Mapping[AlignedTensor, StoredTensor] | None
+    kept: Mapping[str, StoredTensor]
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,7 @@ class PairSource:
     dtype: str | None
 
     def __post_init__(self) -> None:
-        for checkpoint in self.checkpoints:
-            _ = checkpoint.key
+        _ = self.checkpoints  # made, and so checked
         if self.dtype is not None and self.dtype not in DTYPES:
             raise UserError(f"pair.dtype is one of {', '.join(DTYPES)}; got {self.dtype!r}")
         if unknown := [field for field in self.accept if field not in ACCEPTABLE]:
@@ -115,20 +120,23 @@ class PairSource:
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """All that make the pair."""
-        return (self.vlm_checkpoint, *self.text_checkpoints)
-
-    @property
-    def text_checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The backbone's and, where one is given, the base's."""
         base = () if self.base_checkpoint is None else (self.base_checkpoint,)
-        return (self.backbone_checkpoint, *base)
+        return (self.vlm_checkpoint, self.backbone_checkpoint, *base)
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits over all checkpoints and the compute dtype; downloads what is not here."""
-        folders = [folder_digest(checkpoint.folder) for checkpoint in self.checkpoints]
-        parts = [*folders, self.dtype]
+        """12 hex digits over VLM, backbone and compute dtype; downloads what is not here.
+
+        The base is not in it: `ModelPair.identity` adds it for the recipes that need one.
+        """
+        folders = (self.vlm_checkpoint.folder, self.backbone_checkpoint.folder)
+        parts = [*map(folder_digest, folders), self.dtype]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    @cached_property
+    def base_digest(self) -> str:
+        """12 hex digits over the base; downloads what is not here."""
+        return folder_digest(self._base.folder)
 
     @cached_property
     def family(self) -> Family:
@@ -142,13 +150,7 @@ class PairSource:
         Raises:
             PairMismatch: They are not the same architecture; the message lists what differs.
         """
-        vlm, backbone, base = self.vlm_checkpoint, self.backbone_checkpoint, self.base_checkpoint
-        require_same_architecture(self.family, vlm, backbone, self.accept)
-        if base is not None:
-            # It is only subtracted, never run: what decides how weights are used is free in it.
-            require_same_architecture(self.family, vlm, base, ACCEPTABLE)
-        first, *_ = [self._aligned(text) for text in self.text_checkpoints]
-        return first
+        return self._aligned(self.backbone_checkpoint, self.accept)
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -167,17 +169,24 @@ class PairSource:
             UserError: A checkpoint is incomplete or torn, or not what its configuration describes.
         """
         alignment = self.alignment
-        vlm = locate(self.vlm_skeleton, alignment, self.shards)
-        backbone, *base = (
-            locate(_skeleton(text), alignment, read_shards(text.folder))
-            for text in self.text_checkpoints
-        )
+        require_complete(self.vlm_skeleton, self.shards)
+        by_name = memory_tensors(self.vlm_skeleton, self.shards)
         return StoredPair(
             shards=self.shards,
-            vlm=vlm,
-            backbone=backbone,
-            base=base[0] if base else None,
+            vlm=locate(self.vlm_skeleton, alignment, self.shards),
+            backbone=_located(self.backbone_checkpoint, alignment),
+            kept={name: by_name[name][0] for name in alignment.kept if name in by_name},
         )
+
+    @cached_property
+    def stored_base(self) -> Mapping[AlignedTensor, StoredTensor]:
+        """Where every aligned tensor of the base lies; downloads it if it is not here.
+
+        Raises:
+            UserError: There is no base, it is not the same architecture, or it is incomplete.
+        """
+        self.require_base_fits()
+        return _located(self._base, self.alignment)
 
     @cached_property
     def compute_dtype(self) -> torch.dtype:
@@ -196,7 +205,10 @@ class PairSource:
                 f"the weights of {self.vlm} are none of {', '.join(FLOATS)}: give a checkpoint "
                 "that is not quantised"
             )
-        return FLOATS[codes.pop()]
+        dtype = FLOATS[codes.pop()]
+        if dtype not in DTYPES.values():
+            raise UserError(f"{self.vlm} is stored in {dtype}: set pair.dtype")
+        return dtype
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -208,19 +220,31 @@ class PairSource:
 
         Raises:
             UserError: It is for another number of layers, merges what this pair keeps, or needs
-                a base that the pair does not give.
+                a base that the pair does not give, or that is another architecture.
         """
         self.alignment.require(recipe)
         require_base(recipe, is_given=self.base is not None)
+        if recipe.needs_base:
+            self.require_base_fits()
+
+    def require_base_fits(self) -> None:
+        """The base must be of the backbone's architecture; nothing is downloaded but its config.
+
+        It is only subtracted, never run: what decides how weights are used is free in it.
+
+        Raises:
+            UserError: There is none, or it is another.
+        """
+        self._aligned(self._base, ACCEPTABLE)
 
     def load(self, device: str, backbone: Place) -> ModelPair:
         """The VLM on `device`, ready to be merged in place.
 
         Args:
             device: As torch names it.
-            backbone: Where the other models' attention waits: `device` puts each layer's beside
-                the VLM's, `host` into pinned memory. Their other parts, four fifths of a layer
-                and needed by no proposal, always wait on disk.
+            backbone: Where the backbone's attention waits: `device` puts each layer's beside
+                the VLM's, `host` into pinned memory. Its other parts, four fifths of a layer
+                and needed by no proposal, always wait on disk, and so does all of the base.
 
         Raises:
             UserError: Weights or processor are damaged, or not those that the config describes.
@@ -229,14 +253,10 @@ class PairSource:
         disable_progress_bar()
         model = _load_vlm(self.vlm_checkpoint.folder, self.compute_dtype).to(device)
         _own_memory(model)
-
-        def waiting(where: Mapping[AlignedTensor, StoredTensor]) -> WaitingWeights:
-            return waiting_weights(where, model, backbone)
-
         live = LiveMerge(
             model,
-            waiting(stored.backbone),
-            None if stored.base is None else waiting(stored.base),
+            waiting_weights(stored.backbone, model, backbone),
+            None if self.base is None else lambda: self._waiting_base(model.dtype),
             self.alignment,
         )
         return ModelPair(
@@ -246,6 +266,7 @@ class PairSource:
             alignment=self.alignment,
             live=live,
             digest=self.digest,
+            base_digest=lambda: self.base_digest,
         )
 
     @cached_property
@@ -268,7 +289,17 @@ class PairSource:
         with torch.device("meta"):
             return AutoModelForImageTextToText.from_config(self.vlm_config)
 
-    def _aligned(self, text: Checkpoint) -> Alignment:
+    @property
+    def _base(self) -> Checkpoint:
+        if self.base_checkpoint is None:
+            raise UserError("the pair has no base: give it, pair.base=FOLDER_OR_ID")
+        return self.base_checkpoint
+
+    def _waiting_base(self, dtype: torch.dtype) -> WaitingWeights:
+        return WaitingWeights(dtype, {}, self.stored_base)
+
+    def _aligned(self, text: Checkpoint, accept: Sequence[str]) -> Alignment:
+        require_same_architecture(self.family, self.vlm_checkpoint, text, accept)
         try:
             return align(self.vlm_skeleton, _skeleton(text), self.family.parts)
         except PairMismatch as error:
@@ -313,6 +344,10 @@ def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
 def _skeleton(text: Checkpoint) -> Any:
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(text.config)
+
+
+def _located(text: Checkpoint, alignment: Alignment) -> dict[AlignedTensor, StoredTensor]:
+    return locate(_skeleton(text), alignment, read_shards(text.folder))
 
 
 def _own_memory(model: torch.nn.Module) -> None:

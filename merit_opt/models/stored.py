@@ -105,6 +105,14 @@ class Shard:
     tensors: tuple[StoredTensor, ...]
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether every weights file that `folder` should hold is there."""
+    try:
+        return not _absent(folder, _files(folder))
+    except UserError:
+        return False
+
+
 def read_shards(folder: Path) -> tuple[Shard, ...]:
     """Every weights file of a checkpoint folder; reads headers only.
 
@@ -113,9 +121,9 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     Raises:
         UserError: A file is missing, torn or no safetensors, or the index names what is not there.
     """
-    index = {} if (folder / SINGLE).is_file() else _read_index(folder)
-    files = sorted(set(index.values())) if index else [SINGLE]
-    if absent := [n for n in files if Path(n).name != n or not (folder / n).is_file()]:
+    index = _files(folder)
+    files = sorted(set(index.values())) or [SINGLE]
+    if absent := _absent(folder, index):
         where = f"{folder / INDEX} names" if index else f"{folder} lacks"
         raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
     shards = tuple(read_shard(folder / name) for name in files)
@@ -175,6 +183,16 @@ def safetensors_header(
     text = json.dumps(rows, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH_BYTES)
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Tensor -> file, of a checkpoint in several; empty of one in a single file."""
+    return {} if (folder / SINGLE).is_file() else _read_index(folder)
+
+
+def _absent(folder: Path, index: Mapping[str, str]) -> list[str]:
+    names = sorted(set(index.values())) or [SINGLE]
+    return [n for n in names if Path(n).name != n or not (folder / n).is_file()]
 
 
 def _read_index(folder: Path) -> dict[str, str]:

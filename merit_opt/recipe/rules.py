@@ -245,7 +245,7 @@ def field_names(kind: type[Rule]) -> tuple[str, ...]:
 
 def spelled(rule: Rule) -> str:
     """A rule as the command line takes it after a form, such as `ties:0.3:1:0.2`, name first."""
-    numbers = (f"{getattr(rule, field):.4g}" for field in field_names(type(rule)))
+    numbers = (f"{getattr(rule, field)!r}" for field in field_names(type(rule)))
     return ":".join([rule_name(type(rule)), *numbers])
 
 

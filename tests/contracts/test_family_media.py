@@ -190,7 +190,10 @@ def test_a_window_that_every_question_fits_into_changes_nothing(
 @only_experts
 def test_experts_are_kept_and_a_recipe_that_merges_them_is_refused(pair):
     kept = pair.alignment.kept
-    assert kept["layers.0.mlp.experts.down_proj"] == "mlp is not merged in this architecture"
+    assert (
+        kept["model.language_model.layers.0.mlp.experts.down_proj"]
+        == "mlp is not merged in this architecture"
+    )
     assert {t.part for t in pair.alignment.tensors} == {"attention", "norm"}
     layers = [LayerMerge()] * pair.n_layers
     layers[2] = LayerMerge(mlp=lerp(0.5))

@@ -144,3 +144,27 @@ def test_the_card_tells_what_was_measured(merit_opt):
     assert facts["recipe"] in card
     assert facts["made_of"]["vlm"]["digest"] in card
     assert re.search(r"^\| clips \| TR \| \d+ \| 0\.\d{3} \| 0\.\d{3} \|", card, re.M)
+
+
+def test_what_was_measured_on_another_pair_is_not_told(merit_opt):
+    assert merit_opt("evaluate recipe=uniform:0.5 suite.clips=4 pair=tiny_3_6").code == 0
+    torn = Path("outputs/evaluations/tiny-x-clips-y-" + "0" * 12)
+    torn.mkdir(parents=True)
+    (torn / "result.json").write_text('{"suite": ')
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    assert "Nothing was measured" in Path("merged/README.md").read_text()
+    assert merit_opt("evaluate recipe=uniform:0.5 suite.clips=4").code == 0
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    assert "| clips | TR |" in Path("merged/README.md").read_text()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"pair": 3}', '{"best": null}'])
+def test_a_result_of_another_form_is_passed_over(tmp_path, content):
+    from merit_opt.cli.measured import measured_rows
+    from merit_opt.cli.parts import Outputs
+
+    for folder in ("studies/s", f"evaluations/tiny-x-clips-y-{'0' * 12}"):
+        path = tmp_path / folder / "result.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert measured_rows(Outputs(tmp_path), "study:s", "0" * 12, "p") == []

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merit_opt.errors import UserError
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
-from merit_opt.recipe.rules import Lerp, Slerp
+from merit_opt.recipe.rules import DareTies, Lerp, Slerp, Ties
 
 # One unit in the last place of the larger input: twice the rounding of the result.
 ROUNDING = {torch.float32: 2.0**-22, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-10}
@@ -127,3 +128,31 @@ def test_slerp_of_half_precision_is_that_of_float32_rounded_once():
     assert vlm.double().norm() ** 2 > torch.finfo(torch.float16).max
     merged = merge(Slerp(0.3), vlm, backbone)
     assert torch.equal(merged, merge(Slerp(0.3), vlm.float(), backbone.float()).half())
+
+
+def test_slerp_does_not_depend_on_threads():
+    generator = torch.Generator().manual_seed(0)
+    vlm, backbone = (torch.randn(700, 700, generator=generator) for _ in range(2))
+    operands = Operands("q", vlm, vlm + 0.5 * backbone, None)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(merge_tensor(Slerp(0.3), operands))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("which", ["vlm", "backbone", "base"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("rule", [Ties(0.5, 1.0, 0.5), DareTies(0.5, 1.0, 0.1, 0)])
+def test_task_vectors_never_hide_what_is_not_finite(which, value, rule):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {n: torch.randn(4, 4, generator=generator) for n in ("vlm", "backbone", "base")}
+    tensors[which][1, 2] = value
+    with pytest.raises(
+        UserError, match=rf"q of the {which if which != 'vlm' else 'VLM'} holds NaN"
+    ):
+        merge_tensor(rule, Operands("q", **tensors))

@@ -49,18 +49,25 @@ def test_each_layer_has_the_same_tensors_in_their_parts(tiny_source):
 
 def test_what_is_kept_says_why(tiny_source):
     assert tiny_source.alignment.kept == {
-        "embed_tokens.weight": "outside the decoder layers: the VLM's is kept",
-        "norm.weight": "outside the decoder layers: the VLM's is kept",
-        "lm_head.weight": "vocabularies may differ: the VLM's is kept",
+        "model.language_model.embed_tokens.weight": "outside the decoder layers: the VLM's is kept",
+        "model.language_model.norm.weight": "outside the decoder layers: the VLM's is kept",
     }
 
 
 def test_every_tensor_of_the_language_model_is_merged_or_kept_once(tiny_pair_live):
     alignment = tiny_pair_live.alignment
-    aligned = [f"layers.{t.layer}.{t.name}" for t in alignment.tensors]
-    kept = [name for name in alignment.kept if name != "lm_head.weight"]
-    decoder = dict(tiny_pair_live.model.get_decoder().named_parameters())
-    assert sorted(aligned + kept) == sorted(decoder)
+    aligned = [f"model.language_model.{t.path}" for t in alignment.tensors]
+    names = dict(tiny_pair_live.model.named_parameters())
+    language = [n for n in names if n.startswith(("model.language_model.", "lm_head."))]
+    assert sorted([*aligned, *alignment.kept]) == sorted(language)
+
+
+def test_what_is_kept_is_found_on_disk_too(tiny_source):
+    on_disk = {name: stored.name for name, stored in tiny_source.stored.kept.items()}
+    assert on_disk == {
+        "model.language_model.embed_tokens.weight": "model.embed_tokens.weight",
+        "model.language_model.norm.weight": "model.norm.weight",
+    }
 
 
 def test_a_name_leads_to_the_live_parameter(tiny_pair_live):

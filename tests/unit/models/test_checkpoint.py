@@ -13,9 +13,13 @@ from merit_opt.errors import PairMismatch, UserError
 from merit_opt.models import checkpoint
 from merit_opt.models.checkpoint import Checkpoint
 from merit_opt.models.source import folder_pair
+from merit_opt.recipe.constructors import uniform
+from merit_opt.recipe.recipe import LayerMerge, Recipe
+from merit_opt.recipe.rules import Ties
 from tests.unit.models.small import TEXT, VLM, change_json, change_weights, noisy
 
 ROPE = {"rope_type": "default", "rope_theta": 5e5}
+TASK_VECTORS = Recipe((LayerMerge(attention=Ties(0.5, 1.0, 0.5)),) * 9)
 
 
 @pytest.fixture
@@ -127,11 +131,11 @@ def test_a_different_theta_passes_where_it_is_accepted_and_is_noted(vlm, text):
 def test_a_base_is_only_subtracted_so_its_theta_is_free_but_not_its_sizes(vlm, text):
     change_json(text / "config.json", rope_parameters=ROPE)
     source = replace(folder_pair(vlm, TEXT, None), base=str(text))
-    assert source.alignment.n_layers == 9
+    source.require(TASK_VECTORS)
     assert source.notes == ()
     change_json(text / "config.json", intermediate_size=300)
     with pytest.raises(PairMismatch, match=r"MLP width: the VLM has \d+, the base has 300"):
-        _ = replace(source, dtype="float32").alignment
+        replace(source, dtype="float32").require(TASK_VECTORS)
 
 
 def test_what_cannot_be_accepted_brings_no_hint(vlm, text):
@@ -151,9 +155,10 @@ def test_a_base_of_another_architecture_or_kind_is_refused(tmp_path, text):
     change_json(text / "config.json", num_key_value_heads=1)
     pair = folder_pair(VLM, TEXT, None)
     with pytest.raises(PairMismatch, match=r"key/value heads: the VLM has 4, the base has 1"):
-        _ = replace(pair, base=str(text)).alignment
+        replace(pair, base=str(text)).require(TASK_VECTORS)
     with pytest.raises(PairMismatch, match=r"pairs with qwen2, but .* is qwen2_vl$"):
-        _ = replace(pair, base=str(VLM)).alignment
+        replace(pair, base=str(VLM)).require(TASK_VECTORS)
+    replace(pair, base=str(VLM)).require(uniform(9, 0.5))
     with pytest.raises(UserError, match=r"^pair\.base: "):
         replace(pair, base=str(tmp_path / "nowhere"))
 
@@ -162,7 +167,7 @@ def test_the_text_model_whose_tensors_differ_is_named(text):
     change_json(text / "config.json", head_dim=48)
     message = rf"^{text}: layer 0 self_attn\.k_proj\.bias: the VLM has \(\d+,\), the backbone has"
     with pytest.raises(PairMismatch, match=message):
-        _ = replace(folder_pair(VLM, TEXT, None), base=str(text)).alignment
+        replace(folder_pair(VLM, TEXT, None), base=str(text)).require_base_fits()
 
 
 def test_weights_in_place_of_others_are_refused(vlm, text):
