@@ -9,10 +9,11 @@ from merit_opt.cli.build import Factory
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES
+from merit_opt.models.mergekit.names import NamedTensor
+from merit_opt.models.mergekit.read import from_mergekit
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
-from merit_opt.recipe.mergekit import NamedTensor, from_mergekit
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, study_recipe

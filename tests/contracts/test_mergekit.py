@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from merit_opt.models.mergekit.names import NamedTensor
+from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.recipe.constructors import base, full
-from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import Lerp, Slerp
 from tests.contracts.stock import exported

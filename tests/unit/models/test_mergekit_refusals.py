@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
-from tests.unit.recipe.mergekit_files import DEPTH, dump, linear, read
+from tests.unit.models.mergekit_files import DEPTH, dump, linear, read
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.mergekit_document import Document, Module, Slice, Source
+from merit_opt.models.mergekit.document import Document, Module, Slice, Source
 
 # mergekit weighs in float32, so that weights which sum to one need do so only within this.
 _ROUNDING = 1e-6

@@ -4,7 +4,9 @@ import textwrap
 
 import yaml
 
-from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
+from merit_opt.models.mergekit.names import NamedTensor
+from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.write import to_mergekit
 
 INSIDE = {
     "self_attn.q_proj.weight": "attention",

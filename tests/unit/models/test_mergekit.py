@@ -4,11 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
+from merit_opt.models.mergekit.names import NamedTensor
+from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.recipe.constructors import attention, base, full, uniform
-from merit_opt.recipe.mergekit import NamedTensor, from_mergekit, to_mergekit
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import Lerp, Slerp, lerp
-from tests.unit.recipe.mergekit_files import (
+from tests.unit.models.mergekit_files import (
     DEPTH,
     GIVEN,
     LLAVA,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.mergekit_yaml import entries_of, load_plain, record_of, shown
+from merit_opt.models.mergekit.loader import entries_of, load_plain, record_of, shown
 
 METHODS = {
     "linear": ({"weight"}, {"normalize"}),
