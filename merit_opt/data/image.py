@@ -1,6 +1,8 @@
 """Image files to pixels, upright and in RGB."""
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,11 @@ from merit_opt.data.video import MediaError, require_content
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 WHITE = (255, 255, 255, 255)
+DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+PLAIN = frozenset(
+    {"1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"}
+)
+ONE_PICTURE = frozenset({"MPO"})  # cameras add previews and brightness to a photograph
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,23 +34,69 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """The first picture in the file, turned as its EXIF says, on white where it is transparent.
+    """The picture in the file, turned as its EXIF says, on white where it is transparent.
+
+    Of 16-bit pixels the upper 8 bits are taken.
 
     Raises:
-        MediaError: The file is missing, empty, torn, no image, or larger than Pillow reads.
+        MediaError: The file is missing, empty, torn, no image, larger than Pillow reads, holds
+            several pictures, or pixels without a plain meaning as colours.
     """
+    with _opened(path) as file:
+        if (count := _count(file)) > 1:
+            raise MediaError(
+                path, f"it holds {count} pictures; save the one that is meant, or all as a video"
+            )
+        if file.mode not in PLAIN | DEEP:
+            raise MediaError(
+                path, f"its pixels are of mode {file.mode}, no plain colours; save it in 8 bits"
+            )
+        upright = ImageOps.exif_transpose(file)
+        return Image(np.array(_on_white(_in_8_bits(upright) if file.mode in DEEP else upright)))
+
+
+def picture_count(path: Path) -> int:
+    """How many pictures an image file holds.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    with _opened(path) as file:
+        return _count(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Pillow.Image]:
+    """The file; what goes wrong with it inside the block is a `MediaError`."""
     require_content(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:
-                return Image(np.array(_on_white(ImageOps.exif_transpose(file))))
+                yield file
+    except (MediaError, MemoryError):
+        raise
     except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
         raise MediaError(path, f"too many pixels ({error}); make it smaller") from error
     except UnidentifiedImageError as error:
         raise MediaError(path, "not a readable image; replace the file") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise MediaError(path, f"not a readable image ({error}); replace the file") from error
+    except Exception as error:  # what a decoder raises on a damaged file is anyone's guess
+        raise MediaError(path, f"not a readable image ({error!r}); replace the file") from error
+
+
+def _count(file: Pillow.Image) -> int:
+    return 1 if file.format in ONE_PICTURE else getattr(file, "n_frames", 1)
+
+
+def _in_8_bits(image: Pillow.Image) -> Pillow.Image:
+    """The upper half of 16 bits, as Pillow takes it of 16-bit colours."""
+    deep = np.asarray(image)
+    if deep.min() < 0 or deep.max() > np.iinfo(np.uint16).max:
+        raise ValueError("its pixels go beyond 16 bits")
+    light = (deep >> 8).astype(np.uint8)
+    if "transparency" in image.info:
+        light[deep == image.info["transparency"]] = 255
+    return Pillow.fromarray(light)
 
 
 def _on_white(image: Pillow.Image) -> Pillow.Image:

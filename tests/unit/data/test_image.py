@@ -1,4 +1,6 @@
+import io
 import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,12 @@ def written(path: Path, image: Pillow.Image, **options) -> Path:
     return path
 
 
+def turned(orientation=6) -> Pillow.Exif:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
 def test_pixels_are_those_of_the_file(tmp_path, pixels, suffix):
     found = read_image(written(tmp_path / f"a{suffix}", Pillow.fromarray(pixels))).pixels
@@ -31,7 +39,7 @@ def test_pixels_are_those_of_the_file(tmp_path, pixels, suffix):
 
 
 @pytest.mark.parametrize(
-    ("orientation", "turned"),
+    ("orientation", "upright"),
     [
         (1, lambda p: p),
         (2, lambda p: p[:, ::-1]),
@@ -40,11 +48,9 @@ def test_pixels_are_those_of_the_file(tmp_path, pixels, suffix):
         (8, np.rot90),
     ],
 )
-def test_a_turned_picture_comes_upright(tmp_path, pixels, orientation, turned):
-    exif = Pillow.Exif()
-    exif[0x0112] = orientation
-    path = written(tmp_path / "a.png", Pillow.fromarray(pixels), exif=exif)
-    assert np.array_equal(read_image(path).pixels, turned(pixels))
+def test_a_turned_picture_comes_upright(tmp_path, pixels, orientation, upright):
+    path = written(tmp_path / "a.png", Pillow.fromarray(pixels), exif=turned(orientation))
+    assert np.array_equal(read_image(path).pixels, upright(pixels))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -70,6 +76,77 @@ def test_half_of_a_colour_is_half_white(tmp_path):
 def test_other_colours_become_three(tmp_path, mode):
     path = written(tmp_path / "a.tiff", Pillow.new(mode, (3, 2)))
     assert read_image(path).pixels.shape == (2, 3, 3)
+
+
+@pytest.fixture
+def deep():
+    """16 bits whose upper half is `light`: neither dark enough nor light enough to be clipped."""
+    return np.random.default_rng(0).integers(0, 65536, (7, 12), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_of_16_bits_the_upper_8_are_seen(tmp_path, deep, suffix):
+    path = written(tmp_path / f"a{suffix}", Pillow.fromarray(deep))
+    assert np.array_equal(read_image(path).pixels, np.stack([deep >> 8] * 3, axis=-1))
+
+
+def test_16_bits_in_32_or_the_other_way_round_are_16_bits(tmp_path, deep):
+    wide = written(tmp_path / "a.tiff", Pillow.fromarray(deep.astype(np.int32)))
+    swapped = written(tmp_path / "b.tiff", Pillow.fromarray(deep.astype(">u2")))
+    with Pillow.open(wide) as one, Pillow.open(swapped) as other:
+        assert (one.mode, other.mode) == ("I", "I;16B")
+    for path in (wide, swapped):
+        assert np.array_equal(read_image(path).pixels[..., 0], deep >> 8)
+
+
+def test_16_bits_come_upright_and_on_white(tmp_path, deep):
+    deep[0, 0] = 7
+    path = written(tmp_path / "a.png", Pillow.fromarray(deep), exif=turned(), transparency=7)
+    expected = (deep >> 8).astype(np.uint8)
+    expected[deep == 7] = 255
+    assert np.array_equal(read_image(path).pixels[..., 1], np.rot90(expected, -1))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Pillow.new("F", (2, 2), 0.5), "its pixels are of mode F, no plain colours; save it in 8"),
+        (Pillow.new("LAB", (2, 2)), "its pixels are of mode LAB, no plain colours"),
+        (Pillow.new("I", (2, 2), 70_000), "its pixels go beyond 16 bits"),
+        (Pillow.new("I", (2, 2), -1), "its pixels go beyond 16 bits"),
+    ],
+    ids=["float", "lab", "too large", "negative"],
+)
+def test_pixels_without_a_plain_meaning_are_a_sentence(tmp_path, image, message):
+    with pytest.raises(MediaError, match=message):
+        read_image(written(tmp_path / "a.tiff", image))
+
+
+def moving(path: Path) -> Path:
+    first, *others = (Pillow.new("RGB", (16, 8), (60 * i, 10, 20)) for i in range(4))
+    return written(path, first, save_all=True, append_images=others, duration=100)
+
+
+def test_a_moving_gif_is_a_video(tmp_path):
+    found = read_medium(moving(tmp_path / "a.GIF"), None)
+    assert isinstance(found, Video)
+    assert (found.frames.shape, found.sampling.fps) == ((4, 8, 16, 3), 10.0)
+    assert np.abs(found.frames[:, 0, 0, 0].astype(int) - [0, 60, 120, 180]).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".webp"])
+def test_another_file_of_several_pictures_is_a_sentence(tmp_path, suffix):
+    with pytest.raises(MediaError, match=r"it holds 4 pictures; save the one .* as a video$"):
+        read_medium(moving(tmp_path / f"a{suffix}"), 4)
+
+
+def test_a_photograph_with_a_preview_is_one_picture(tmp_path):
+    photo, preview = Pillow.new("RGB", (8, 8), RED), Pillow.new("RGB", (4, 4))
+    path = tmp_path / "a.jpg"
+    photo.save(path, format="MPO", save_all=True, append_images=[preview])
+    with Pillow.open(path) as file:
+        assert file.n_frames == 2
+    assert read_image(path).pixels.shape == (8, 8, 3)
 
 
 def broken(folder: Path, how: str) -> Path:
@@ -109,6 +186,22 @@ def test_a_file_that_is_no_image_is_a_sentence(tmp_path, how, message):
     with pytest.raises(MediaError, match=message) as caught:
         read_image(path)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "PNG", "TIFF", "WEBP"])
+def test_whatever_byte_is_damaged_it_is_an_image_or_a_sentence(tmp_path, pixels, kind):
+    file = io.BytesIO()
+    Pillow.fromarray(pixels[:2, :2]).save(file, kind, exif=turned())
+    whole, path, refused = file.getvalue(), tmp_path / "a.png", 0
+    for place, value in product(range(len(whole)), (0, 5, 12, 255)):
+        path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about the damage
+            try:
+                assert isinstance(read_image(path), Image)
+            except MediaError:
+                refused += 1
+    assert refused > 20
 
 
 @pytest.mark.parametrize("most", [100, 60])
