@@ -64,6 +64,8 @@ def _write(
         else:
             export_checkpoint(source, merge, out, measured, progress)
             use = f"AutoModelForImageTextToText.from_pretrained({str(out)!r})"
+    if not merge.changes:
+        return f"{out}: recipe {merge.recipe.digest} merges nothing, this is the VLM itself"
     layers = merge.recipe.layers
     return (
         f"{out}: recipe {merge.recipe.digest}, {len(merge.recipe.merged_layers)} of {len(layers)} "
