@@ -14,7 +14,7 @@ from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.models.export import export_checkpoint, export_delta
 from merit_opt.models.merge import Merge, is_delta, merge_of_delta, merge_of_recipe
-from merit_opt.models.mergekit.names import model_name
+from merit_opt.models.mergekit.names import roles_in
 from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Recipe
@@ -80,8 +80,7 @@ def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:
     text = to_mergekit(
         recipe,
         merged,
-        vlm=model_name(source.vlm_checkpoint),
-        backbone=model_name(source.backbone_checkpoint),
+        pair=roles_in(source),
         dtype=str(source.compute_dtype).removeprefix("torch."),
         others=others,
     )

@@ -6,6 +6,7 @@ import yaml
 
 from merit_opt.models.mergekit.names import NamedTensor
 from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.mergekit.write import to_mergekit
 
 INSIDE = {
@@ -39,7 +40,8 @@ OTHERS = {
         "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight",
     ),
 }
-GIVEN = {"vlm": "./VLM", "backbone": "./LLM", "dtype": "bfloat16"}
+PAIR = Roles("./VLM", "./LLM", "./BASE")
+GIVEN = {"pair": PAIR, "dtype": "bfloat16"}
 DEPTH = 4
 
 
@@ -51,8 +53,12 @@ def tensors(n_layers=DEPTH, prefix=QWEN):
     ]
 
 
-def read(text, prefix=QWEN, n_layers=DEPTH):
-    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers)
+def imported(text, prefix=QWEN, n_layers=DEPTH, pair=PAIR):
+    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers, pair)
+
+
+def read(text, prefix=QWEN, n_layers=DEPTH, pair=PAIR):
+    return imported(text, prefix, n_layers, pair).recipe
 
 
 def write(recipe, prefix=QWEN, **changes):

@@ -1,36 +1,50 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
-from merit_opt.models.mergekit.names import NamedTensor
-from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.names import NamedTensor, roles_in
+from merit_opt.models.mergekit.read import Imported, from_mergekit
+from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.mergekit.write import to_mergekit
+from merit_opt.models.source import PairSource, folder_pair
 from merit_opt.recipe.constructors import attention, base, full, uniform
 from merit_opt.recipe.recipe import LayerMerge, Recipe
-from merit_opt.recipe.rules import Lerp, Slerp, lerp
+from merit_opt.recipe.rules import DareTies, Lerp, Slerp, TaskArithmetic, Ties, TiesByCount, lerp
 from tests.unit.models.mergekit_files import (
     DEPTH,
     GIVEN,
     LLAVA,
     OTHERS,
+    PAIR,
     QWEN,
     dump,
+    imported,
     linear,
     read,
     tensors,
     write,
 )
 
+SHARES = st.floats(0.0, 1.0, exclude_min=True)
+SCALES = st.floats(1e-3, 10.0)
 
-def recipes_of(kind):
-    rules = st.none() | st.builds(kind, st.floats(0.0, 1.0, exclude_min=True))
+
+def recipes_of(kind, *others):
+    rules = st.none() | st.builds(kind, SHARES, *others)
     layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
     return layers.map(lambda found: Recipe(tuple(found)))
 
 
-recipes = recipes_of(Lerp) | recipes_of(Slerp)
+recipes = (
+    recipes_of(Lerp)
+    | recipes_of(Slerp)
+    | recipes_of(TaskArithmetic, SCALES)
+    | recipes_of(Ties, SCALES, SHARES)
+)
 prefixes = st.sampled_from([QWEN, LLAVA])
 
 
@@ -90,11 +104,7 @@ def test_a_module_that_two_parts_share_is_filtered_by_tensor():
     recipe = Recipe((LayerMerge(attention=Lerp(0.5)),))
     text = to_mergekit(recipe, shared, **GIVEN)
     assert "{filter: model.layers.0.self_attn.q_proj.weight, value: 0.5}" in text
-    assert from_mergekit(text, shared, (), 1) == recipe
-
-
-class Other(Lerp):
-    pass
+    assert from_mergekit(text, shared, (), 1, PAIR).recipe == recipe
 
 
 @pytest.mark.parametrize(
@@ -102,11 +112,15 @@ class Other(Lerp):
     [
         (
             Recipe((LayerMerge(Lerp(0.5)), LayerMerge(Slerp(0.5)))),
-            "different rules for different tensors of the recipe: lerp, slerp; .*format=hf",
+            "one method for all tensors, and the recipe has lerp, slerp. format=hf writes",
         ),
         (
-            Recipe((LayerMerge(Lerp(0.5), Other(0.5)),)),
-            "cannot express these rules of the recipe: other; .*format=hf writes",
+            Recipe((LayerMerge(Lerp(0.5), TiesByCount(0.5, 1, 1)),)),
+            "does ties_by_count, for mergekit's ties divides by weights, .* format=hf writes",
+        ),
+        (
+            Recipe((LayerMerge(DareTies(0.5, 1, 0.5, 0)),)),
+            "does dare_ties, for mergekit draws other entries and rescales them by the norm",
         ),
     ],
 )
@@ -119,10 +133,10 @@ def test_what_mergekit_cannot_express_is_refused_by_name(recipe, message):
     ("changes", "message"),
     [
         ({"dtype": "int8"}, "float16, bfloat16, float32, float64; got dtype 'int8'"),
-        ({"vlm": "./LLM"}, "two models, but VLM and backbone are both './LLM'"),
-        ({"backbone": "./L+M"}, r"follows the \+ in './L\+M' as a LoRA"),
-        ({"backbone": "a@b@c"}, "reads @ as a revision, and 'a@b@c' has two"),
-        ({"vlm": ""}, "base_model: expected a folder or a model's name, got ''"),
+        ({"pair": Roles("./LLM", "./LLM", None)}, "each model of a merge once, .*LLM, ./LLM; "),
+        ({"pair": Roles("./VLM", "./L+M", None)}, r"follows the \+ in './L\+M' as a LoRA"),
+        ({"pair": Roles("./VLM", "a@b@c", None)}, "reads @ as a revision, and 'a@b@c' has two"),
+        ({"pair": Roles("", "./LLM", None)}, "base_model: expected a folder or .*, got ''"),
     ],
 )
 def test_names_and_dtypes_that_mergekit_reads_otherwise_are_refused(changes, message):
@@ -143,7 +157,7 @@ def test_a_layer_that_another_layer_s_filter_would_reach_is_refused():
     inner = [
         NamedTensor(f"layers.{i}.self_attn.q_proj.weight", i, "attention") for i in range(2)
     ] + [NamedTensor("layers.1.layers.0.self_attn.q_proj.weight", 1, "attention")]
-    with pytest.raises(UserError, match=r"layer 1 attention: .* gets 0 and layers.1.layers.0"):
+    with pytest.raises(UserError, match=r"layer 1 attention: .* gets none and layers.1.layers.0"):
         to_mergekit(attention(2, {0: 0.5}), inner, **GIVEN)
 
 
@@ -352,6 +366,136 @@ def test_what_changes_no_tensor_is_ignored(line):
     assert read(text) == full(DEPTH, 0.5)
 
 
-def test_the_base_model_is_the_vlm_wherever_it_stands():
+STRANGERS = Roles("./one", "./other", None)
+
+
+def test_of_two_models_unknown_to_the_pair_the_base_model_is_the_vlm_wherever_it_stands():
     text = linear(ATTENTION.format(0.25, 0), ATTENTION.format(0.75, 1), "base_model: LLM")
-    assert read(text) == full(DEPTH, 0.25)
+    found = imported(text, pair=STRANGERS)
+    assert found == Imported(full(DEPTH, 0.25), Roles("LLM", "VLM", None))
+
+
+def test_of_two_models_unknown_to_the_pair_the_first_is_the_vlm():
+    text = linear(ATTENTION.format(0.75, 1), ATTENTION.format(0.25, 0))
+    found = imported(text, pair=STRANGERS)
+    assert found == Imported(full(DEPTH, 0.25), Roles("VLM", "LLM", None))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        Roles("VLM", "LLM", None),
+        Roles("./VLM/", "elsewhere", None),
+        Roles("elsewhere", "LLM", None),
+    ],
+)
+@given(recipes_of(Lerp), st.sampled_from(["", "base_model: LLM"]))
+def test_models_that_the_pair_names_have_its_roles_in_any_order(pair, recipe, base_model):
+    entries = by_part(recipe)
+    models = [weighted("LLM", entries, 0), weighted("VLM@main", flipped(entries), 1)]
+    text = dump({"merge_method": "linear", "models": models}) + base_model
+    found = imported(text, n_layers=len(recipe.layers), pair=pair)
+    assert found == Imported(recipe, Roles("VLM@main", "LLM", None))
+
+
+@pytest.mark.parametrize("method", ["slerp", "task_arithmetic"])
+def test_a_merge_that_starts_from_the_pair_s_backbone_is_seen_from_the_vlm(method):
+    name = "t" if method == "slerp" else "weight"
+    kind = Slerp if method == "slerp" else Lerp
+    setting = {name: [{"filter": ".layers.1.mlp.", "value": 0.25}, {"value": 1}]}
+    document = {
+        "merge_method": method,
+        "base_model": "LLM",
+        "models": [{"model": "VLM"}],
+        "parameters": setting,
+    }
+    assert read(dump(document)).coefficients("mlp") == {1: 0.75}
+    assert read(dump(document)).layers[1] == LayerMerge(mlp=kind(0.75))
+
+
+def test_the_tokenizer_of_a_base_that_is_not_the_vlm_is_refused():
+    text = linear(1, 0, "tokenizer_source: base") + "base_model: LLM\n"
+    with pytest.raises(UserError, match=r"tokenizer_source: .* expected VLM, got 'base'"):
+        read(text)
+
+
+TASK_VECTORS = """
+    merge_method: ties
+    base_model: BASE
+    models:
+      - {model: LLM, parameters: {weight: [{filter: mlp, value: 1}, {value: 0}]}}
+      - {model: VLM, parameters: {weight: [{filter: mlp, value: 3}, {value: 1}]}}
+    parameters:
+      lambda: [{filter: mlp, value: 0.5}, {value: 1}]
+      density: [{filter: mlp, value: 0.2}, {value: 1}]
+    """
+
+
+def text_only(text):
+    """With filters of the decoder's whole prefix, since the vision tower has an `mlp` too."""
+    return text.replace("filter: mlp", "filter: model.layers.1.mlp")
+
+
+def test_ties_is_read_from_weights_of_any_sum():
+    text = text_only(TASK_VECTORS)
+    assert read(text).layers == (
+        LayerMerge(),
+        LayerMerge(mlp=Ties(0.25, 0.5, 0.2)),
+        LayerMerge(),
+        LayerMerge(),
+    )
+    assert imported(text).roles == Roles("VLM", "LLM", "BASE")
+
+
+def test_task_arithmetic_multiplies_by_the_sum_of_weights_unless_it_divides_by_it():
+    text = text_only(TASK_VECTORS).replace("ties", "task_arithmetic")
+    assert read(text).layers[1] == LayerMerge(mlp=TaskArithmetic(0.25, 2.0))
+    text += "  normalize: true"
+    assert read(text).layers[1] == LayerMerge(mlp=TaskArithmetic(0.25, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("filter: model.layers.1.mlp", "filter: mlp", r"gives visual\S+ 0\.25 of the second"),
+        ("value: 0.5}, {value: 1}", "value: 0.5}, {value: 2}", r"learned by 2 and keeps 1 of it"),
+        ("value: 0.2}, {value: 1}", "value: 0.2}, {value: 0.5}", r"by 1 and keeps 0\.5 of it"),
+        ("density", "normalize: false\n      density", "has one density .*, normalize: true"),
+        ("density", "rescale: true\n      density", "has one density .*, .* rescale: false"),
+        ("{model: VLM, parameters: {", "{model: VLM, parameters: {density: 0.1, ", "keeps 0.1 of"),
+        ("value: 3", "value: -3", "weights of .*mlp.* are -3 and 1; a recipe's are 0 or more"),
+        ("base_model: BASE", "base_model: VLM", "has two models beside their common ancestor"),
+    ],
+)
+def test_task_vectors_that_no_recipe_has_are_refused(old, new, message):
+    text = text_only(TASK_VECTORS)
+    assert old in text
+    with pytest.raises(UserError, match=message):
+        read(text.replace(old, new))
+
+
+def test_an_ancestor_that_is_one_of_the_pair_is_refused():
+    text = text_only(TASK_VECTORS).replace("model: VLM", "model: Third")
+    with pytest.raises(UserError, match=r"base_model \./VLM is one of the pair"):
+        read(text.replace("base_model: BASE", "base_model: ./VLM"))
+
+
+def test_a_model_of_the_hub_is_named_with_its_revision():
+    given = {"base": None, "base_revision": None, "accept": (), "dtype": None}
+    source = PairSource(
+        vlm="acme/vlm", backbone="acme/text", revision="v2", backbone_revision=None, **given
+    )
+    assert roles_in(source) == Roles("acme/vlm@v2", "acme/text", None)
+    based = replace(source, backbone_revision="abc", base="acme/base", base_revision="v1")
+    assert roles_in(based) == Roles("acme/vlm@v2", "acme/text@abc", "acme/base@v1")
+    text = write(uniform(2, 0.5), pair=roles_in(source))
+    assert "base_model: acme/vlm@v2" in text
+
+
+def test_a_folder_whose_name_mergekit_would_cut_is_refused(tmp_path):
+    folder = tmp_path / "vlm@home"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).touch()
+    with pytest.raises(UserError, match=r"follows the @ in .*vlm@home as a revision; rename"):
+        roles_in(folder_pair(folder, folder, None))
