@@ -37,7 +37,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     out = Path(cfg.out)
     if cfg.format == "mergekit":
         recipe = find_recipe(cfg.recipe, source, built["storage"])
-        _write_mergekit(source, recipe, out)
+        _write_mergekit(source, recipe, out, choices["pair"])
         told = f"{out}: recipe {recipe.digest}\nnext: the commands in its first lines"
     else:
         told = _write(cfg, source, built["storage"], out, console)
@@ -73,7 +73,7 @@ def _merge(name: str, source: PairSource, storage: Factory) -> Merge:
     return merge_of_recipe(source, find_recipe(name, source, storage))
 
 
-def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:
+def _write_mergekit(source: PairSource, recipe: Recipe, out: Path, option: str) -> None:
     if out.exists():
         raise UserError(f"{out} exists; choose another out=")
     merged, others = disk_names(source)
@@ -82,6 +82,7 @@ def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:
         merged,
         pair=roles_in(source),
         dtype=str(source.compute_dtype).removeprefix("torch."),
+        option=f"{option} pair.vlm=VLM pair.backbone=BACKBONE" if option == "custom" else option,
         others=others,
     )
     write_text(out, text)

