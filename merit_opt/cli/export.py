@@ -14,7 +14,7 @@ from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.models.export import export_checkpoint, export_delta
 from merit_opt.models.merge import is_delta, merge_of_delta, merge_of_recipe
-from merit_opt.models.mergekit.names import model_name
+from merit_opt.models.mergekit.names import roles_in
 from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Recipe
@@ -37,7 +37,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     out = Path(cfg.out)
     if cfg.format == "mergekit":
         recipe = find_recipe(cfg.recipe, source, built["storage"])
-        _write_mergekit(source, recipe, out)
+        _write_mergekit(source, recipe, out, choices["pair"])
         told = f"{out}: recipe {recipe.digest}\nnext: the commands in its first lines"
     else:
         told = _write(cfg, source, built["storage"], out, console)
@@ -73,16 +73,16 @@ def _write(
     )
 
 
-def _write_mergekit(source: PairSource, recipe: Recipe, out: Path) -> None:
+def _write_mergekit(source: PairSource, recipe: Recipe, out: Path, option: str) -> None:
     if out.exists():
         raise UserError(f"{out} exists; choose another out=")
     merged, others = disk_names(source)
     text = to_mergekit(
         recipe,
         merged,
-        vlm=model_name(source.vlm_checkpoint),
-        backbone=model_name(source.backbone_checkpoint),
+        pair=roles_in(source),
         dtype=str(source.compute_dtype).removeprefix("torch."),
+        option=f"{option} pair.vlm=VLM pair.backbone=BACKBONE" if option == "custom" else option,
         others=others,
     )
     write_text(out, text)

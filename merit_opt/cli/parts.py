@@ -11,6 +11,7 @@ from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES
 from merit_opt.models.mergekit.names import NamedTensor
 from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
@@ -160,7 +161,11 @@ def _from_mergekit(path: Path, source: PairSource) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"recipe={MERGEKIT}{path} cannot be read: {error}") from None
     merged, others = disk_names(source)
+    pair = Roles(source.vlm, source.backbone, source.base)
     try:
-        return from_mergekit(text, merged, others, source.alignment.n_layers)
+        found = from_mergekit(text, merged, others, source.alignment.n_layers, pair)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    roles = found.roles
+    print(f"{path}: {roles.vlm} is taken for the VLM, {roles.backbone} for its backbone")
+    return found.recipe

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 
 from merit_opt.errors import UserError
 from merit_opt.models.mergekit.loader import entries_of, load_plain, record_of, shown
+from merit_opt.models.mergekit.roles import Roles, roles_of
 
 METHODS = {
     "linear": ({"weight"}, {"normalize"}),
     "task_arithmetic": ({"weight"}, {"normalize", "lambda"}),
+    "ties": ({"weight", "density"}, {"normalize", "lambda", "rescale"}),
     "slerp": (set[str](), {"t"}),
 }
 """Method -> parameters it reads per model (and in every wider place), parameters it reads only
 in wider places: a slice, a module, the whole file."""
 
 INERT = {"int8_mask", "rescale", "density", "embed_slerp"}
-"""Parameters that the methods above accept and that change none of their tensors."""
+"""Parameters that the methods above accept and that, where they do not read them, change no tensor."""
+
+OF_TASK_VECTORS = {"task_arithmetic", "ties"}
+"""Methods of a `base_model` and any number of models beside it."""
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 TEXT_MODULE = "text_decoder"
@@ -126,8 +131,8 @@ class Document:
 
     Attributes:
         method: One of `METHODS`.
-        vlm: `base_model`, or the first model named.
-        has_base: Whether the file names a `base_model`.
+        roles: Which model is which; a base only where it is a third model.
+        base: `base_model`.
         decoder: The module that holds the decoder layers.
         towers: The other modules by name.
         everywhere: Whether `decoder` holds for every module of the model: the `models:` form.
@@ -135,27 +140,21 @@ class Document:
     """
 
     method: str
-    vlm: str
-    has_base: bool
+    roles: Roles
+    base: str | None
     decoder: Module
     towers: Mapping[str, Module]
     everywhere: bool
     parameters: Scope
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Every model named, the VLM first."""
-        modules = (self.decoder, *self.towers.values())
-        sources = (s.model for m in modules for piece in m.slices for s in piece.sources)
-        return tuple(dict.fromkeys((self.vlm, *sources)))
 
-
-def parse(text: str, n_layers: int) -> Document:
+def parse(text: str, n_layers: int, pair: Roles) -> Document:
     """The document that `text` holds.
 
     Args:
         text: YAML without tags, anchors and aliases, of at most 1 MB.
         n_layers: Decoder layers of the VLM.
+        pair: The models that the recipe is for.
 
     Raises:
         UserError: It is not YAML, or not a file this reads; the message names the place.
@@ -178,14 +177,13 @@ def parse(text: str, n_layers: int) -> Document:
     base = _model(top["base_model"], "base_model") if "base_model" in top else None
     reader = _Reader(method, base, n_layers)
     modules = reader.modules(top)
-    first = next(iter(modules.values())).slices[0].sources[0].model
-    vlm = base or first
-    _check_tokenizer(top, vlm)
     name = _decoder_name(modules)
+    roles = _roles(modules, method, base, pair)
+    _check_tokenizer(top, roles.vlm, base)
     return Document(
         method=method,
-        vlm=vlm,
-        has_base=base is not None,
+        roles=roles,
+        base=base,
         decoder=modules[name],
         towers={key: module for key, module in modules.items() if key != name},
         everywhere="models" in top,
@@ -260,7 +258,7 @@ class _Reader:
         everywhere, wide = METHODS[self.method]
         read = everywhere if per_model else everywhere | wide
         given = record_of(record["parameters"], place, set(), everywhere | wide | INERT)
-        unread = sorted(given.keys() - read - INERT)
+        unread = sorted(given.keys() & (everywhere | wide) - read)
         if unread:
             raise UserError(
                 f"{place}.{unread[0]}: {self.method} does not read it for one model; move it to "
@@ -269,8 +267,17 @@ class _Reader:
         return {
             name: _setting(name, value, f"{place}.{name}")
             for name, value in given.items()
-            if name not in INERT
+            if name in everywhere | wide
         }
+
+
+def _roles(modules: Mapping[str, Module], method: str, base: str | None, pair: Roles) -> Roles:
+    sources = (s.model for m in modules.values() for piece in m.slices for s in piece.sources)
+    first = () if base is None else (base,)
+    models = tuple(dict.fromkeys((*first, *sources)))
+    if method in OF_TASK_VECTORS and len(models) == 3:
+        return roles_of(models[1:], base, pair)
+    return roles_of(models, None, pair)
 
 
 def _slice(sources: list[Source], parameters: Scope, place: str) -> Slice:
@@ -305,7 +312,7 @@ def _layers(value: object, place: str) -> range:
 
 
 def _setting(name: str, value: object, place: str) -> Setting:
-    if name == "normalize":
+    if name in ("normalize", "rescale"):
         if not isinstance(value, bool):
             raise UserError(f"{place}: expected true or false, got {shown(value)}")
         return Setting((Clause(None, (float(value),)),), place)
@@ -348,20 +355,21 @@ def _check_float(dtype: object, place: str) -> None:
         raise UserError(f"{place}: expected one of {', '.join(FLOATS)}, got {shown(dtype)}")
 
 
-def _check_tokenizer(top: Mapping[str, object], vlm: str) -> None:
+def _check_tokenizer(top: Mapping[str, object], vlm: str, base: str | None) -> None:
     if "chat_template" in top:
         raise UserError(
             "chat_template: a recipe keeps the VLM's chat template; remove the line to import"
         )
-    source = top.get("tokenizer_source", "base")
+    source = top.get("tokenizer_source", vlm)
     place = "tokenizer_source"
     if "tokenizer" in top:
         place = "tokenizer.source"
         source = record_of(top["tokenizer"], "tokenizer", {"source"}, set())["source"]
-    if source not in ("base", vlm):
+    known = ("base", vlm) if base in (None, vlm) else (vlm,)
+    if source not in known:
         raise UserError(
-            f"{place}: a recipe keeps the VLM's tokenizer and embeddings; expected base or {vlm}, "
-            f"got {shown(source)}"
+            f"{place}: a recipe keeps the VLM's tokenizer and embeddings; expected "
+            f"{' or '.join(known)}, got {shown(source)}"
         )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from merit_opt.errors import UserError
 from merit_opt.models.checkpoint import Checkpoint
+from merit_opt.models.mergekit.roles import Roles
+from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 
 
@@ -40,12 +42,22 @@ def prefix_of(tensors: Sequence[NamedTensor]) -> str:
     return min(common, key=len)
 
 
-def model_name(checkpoint: Checkpoint) -> str:
-    """A model as mergekit finds it: a folder, or `OWNER/NAME@REVISION` where one is given.
+def roles_in(source: PairSource) -> Roles:
+    """The models of a pair as mergekit finds them.
 
     Raises:
         UserError: mergekit would take a part of a folder's name for a revision.
     """
+    base = source.base_checkpoint
+    return Roles(
+        vlm=_model_name(source.vlm_checkpoint),
+        backbone=_model_name(source.backbone_checkpoint),
+        base=None if base is None else _model_name(base),
+    )
+
+
+def _model_name(checkpoint: Checkpoint) -> str:
+    """A folder, or `OWNER/NAME@REVISION` where one is given."""
     if "@" in checkpoint.name:
         raise UserError(
             f"mergekit reads what follows the @ in {checkpoint.name} as a revision; rename the "

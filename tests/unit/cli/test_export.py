@@ -64,6 +64,10 @@ def test_a_mergekit_file_leads_back_to_the_recipe(merit_opt, recipe):
     assert (done.code, done.err) == (0, "")
     written = yaml.safe_load(Path("recipe.yml").read_text())
     assert written["merge_method"] == ("slerp" if "slerp" in recipe else "linear")
+    told = re.search(r"^#   merit-opt (export .*)$", Path("recipe.yml").read_text(), re.MULTILINE)
+    assert told
+    assert told[1] == "export recipe=full:1.0 pair=tiny out=pseudo_vlm"
+    assert merit_opt(told[1]).code == 0
     assert merit_opt(f"export recipe={recipe} out=one").code == 0
     assert merit_opt("export recipe=mergekit:recipe.yml out=other").code == 0
     assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
@@ -71,13 +75,27 @@ def test_a_mergekit_file_leads_back_to_the_recipe(merit_opt, recipe):
 
 def test_what_mergekit_cannot_say_is_refused(merit_opt):
     done = merit_opt(
-        f"export recipe=uniform:0.25:ties:1:0.5 out=r.yml format=mergekit pair=custom "
+        f"export recipe=uniform:0.25:ties_by_count:1:0.5 out=r.yml format=mergekit pair=custom "
         f"pair.vlm={tiny_folder('vlm_planted_3_5')} pair.backbone={tiny_folder('text')} "
         f"pair.base={tiny_folder('text')}"
     )
     assert done.code == 2
-    assert "ties" in done.err
+    assert "no mergekit file does ties_by_count" in done.err
     assert not Path("r.yml").exists()
+
+
+def test_an_import_follows_the_pair_s_names_and_tells_which_model_it_took_for_which(merit_opt):
+    assert merit_opt("export recipe=uniform:0.25 out=recipe.yml format=mergekit").code == 0
+    document = yaml.safe_load(Path("recipe.yml").read_text())
+    vlm, backbone = (one["model"] for one in document["models"])
+    document["models"].reverse()
+    del document["base_model"]
+    Path("turned.yml").write_text(yaml.safe_dump(document))
+    assert merit_opt("export recipe=mergekit:recipe.yml out=one").code == 0
+    done = merit_opt("export recipe=mergekit:turned.yml out=other")
+    assert done.code == 0
+    assert f"turned.yml: {vlm} is taken for the VLM, {backbone} for its backbone\n" in done.out
+    assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
 
 
 def test_a_mergekit_file_never_overwrites(merit_opt):

@@ -3,10 +3,13 @@
 import textwrap
 
 import yaml
+from hypothesis import strategies as st
 
 from merit_opt.models.mergekit.names import NamedTensor
 from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.mergekit.write import to_mergekit
+from merit_opt.recipe.recipe import LayerMerge, Recipe
 
 INSIDE = {
     "self_attn.q_proj.weight": "attention",
@@ -39,7 +42,8 @@ OTHERS = {
         "vision_tower.vision_model.encoder.layers.1.mlp.fc1.weight",
     ),
 }
-GIVEN = {"vlm": "./VLM", "backbone": "./LLM", "dtype": "bfloat16"}
+PAIR = Roles("./VLM", "./LLM", "./BASE")
+GIVEN = {"pair": PAIR, "dtype": "bfloat16", "option": "PAIR"}
 DEPTH = 4
 
 
@@ -51,8 +55,12 @@ def tensors(n_layers=DEPTH, prefix=QWEN):
     ]
 
 
-def read(text, prefix=QWEN, n_layers=DEPTH):
-    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers)
+def imported(text, prefix=QWEN, n_layers=DEPTH, pair=PAIR):
+    return from_mergekit(text, tensors(n_layers, prefix), OTHERS[prefix], n_layers, pair)
+
+
+def read(text, prefix=QWEN, n_layers=DEPTH, pair=PAIR):
+    return imported(text, prefix, n_layers, pair).recipe
 
 
 def write(recipe, prefix=QWEN, **changes):
@@ -78,3 +86,33 @@ def linear(vlm, backbone, top=""):
           - {{model: LLM, parameters: {{weight: {backbone}}}}}
         """
     return textwrap.dedent(text)
+
+
+ATTENTION = "[{{filter: layers., value: {0}}}, {{value: {1}}}]"
+
+
+SHARES = st.floats(0.0, 1.0, exclude_min=True)
+SCALES = st.floats(1e-3, 10.0)
+
+
+def recipes_of(kind, *others):
+    rules = st.none() | st.builds(kind, SHARES, *others)
+    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
+    return layers.map(lambda found: Recipe(tuple(found)))
+
+
+def by_part(recipe, prefix=QWEN):
+    """Filter -> coefficient, by tensor."""
+    return [
+        {"filter": t.name, "value": rule.coefficient}
+        for t in tensors(len(recipe.layers), prefix)
+        if (rule := recipe.layers[t.layer].rule(t.part)) is not None
+    ]
+
+
+def flipped(entries):
+    return [entry | {"value": 1.0 - entry["value"]} for entry in entries]
+
+
+def weighted(model, entries, default, **more):
+    return {"model": model, **more, "parameters": {"weight": [*entries, {"value": default}]}}

@@ -6,31 +6,38 @@ from hypothesis import strategies as st
 from merit_opt.errors import UserError
 from merit_opt.models.mergekit.names import NamedTensor
 from merit_opt.models.mergekit.read import from_mergekit
+from merit_opt.models.mergekit.roles import Roles
 from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.recipe.constructors import attention, base, full, uniform
 from merit_opt.recipe.recipe import LayerMerge, Recipe
-from merit_opt.recipe.rules import Lerp, Slerp, lerp
+from merit_opt.recipe.rules import DareTies, Lerp, Slerp, TaskArithmetic, Ties, TiesByCount, lerp
 from tests.unit.models.mergekit_files import (
+    ATTENTION,
     DEPTH,
     GIVEN,
     LLAVA,
     OTHERS,
+    PAIR,
     QWEN,
+    SCALES,
+    SHARES,
+    by_part,
     dump,
+    flipped,
     linear,
     read,
+    recipes_of,
     tensors,
+    weighted,
     write,
 )
 
-
-def recipes_of(kind):
-    rules = st.none() | st.builds(kind, st.floats(0.0, 1.0, exclude_min=True))
-    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
-    return layers.map(lambda found: Recipe(tuple(found)))
-
-
-recipes = recipes_of(Lerp) | recipes_of(Slerp)
+recipes = (
+    recipes_of(Lerp)
+    | recipes_of(Slerp)
+    | recipes_of(TaskArithmetic, SCALES)
+    | recipes_of(Ties, SCALES, SHARES)
+)
 prefixes = st.sampled_from([QWEN, LLAVA])
 
 
@@ -90,11 +97,7 @@ def test_a_module_that_two_parts_share_is_filtered_by_tensor():
     recipe = Recipe((LayerMerge(attention=Lerp(0.5)),))
     text = to_mergekit(recipe, shared, **GIVEN)
     assert "{filter: model.layers.0.self_attn.q_proj.weight, value: 0.5}" in text
-    assert from_mergekit(text, shared, (), 1) == recipe
-
-
-class Other(Lerp):
-    pass
+    assert from_mergekit(text, shared, (), 1, PAIR).recipe == recipe
 
 
 @pytest.mark.parametrize(
@@ -102,11 +105,15 @@ class Other(Lerp):
     [
         (
             Recipe((LayerMerge(Lerp(0.5)), LayerMerge(Slerp(0.5)))),
-            "different rules for different tensors of the recipe: lerp, slerp; .*format=hf",
+            "one method for all tensors, and the recipe has lerp, slerp. format=hf writes",
         ),
         (
-            Recipe((LayerMerge(Lerp(0.5), Other(0.5)),)),
-            "cannot express these rules of the recipe: other; .*format=hf writes",
+            Recipe((LayerMerge(Lerp(0.5), TiesByCount(0.5, 1, 1)),)),
+            "does ties_by_count, for mergekit's ties divides by weights, .* format=hf writes",
+        ),
+        (
+            Recipe((LayerMerge(DareTies(0.5, 1, 0.5, 0)),)),
+            "does dare_ties, for mergekit draws other entries and rescales them by the norm",
         ),
     ],
 )
@@ -119,10 +126,10 @@ def test_what_mergekit_cannot_express_is_refused_by_name(recipe, message):
     ("changes", "message"),
     [
         ({"dtype": "int8"}, "float16, bfloat16, float32, float64; got dtype 'int8'"),
-        ({"vlm": "./LLM"}, "two models, but VLM and backbone are both './LLM'"),
-        ({"backbone": "./L+M"}, r"follows the \+ in './L\+M' as a LoRA"),
-        ({"backbone": "a@b@c"}, "reads @ as a revision, and 'a@b@c' has two"),
-        ({"vlm": ""}, "base_model: expected a folder or a model's name, got ''"),
+        ({"pair": Roles("./LLM", "./LLM", None)}, "each model of a merge once, .*LLM, ./LLM; "),
+        ({"pair": Roles("./VLM", "./L+M", None)}, r"follows the \+ in './L\+M' as a LoRA"),
+        ({"pair": Roles("./VLM", "a@b@c", None)}, "reads @ as a revision, and 'a@b@c' has two"),
+        ({"pair": Roles("", "./LLM", None)}, "base_model: expected a folder or .*, got ''"),
     ],
 )
 def test_names_and_dtypes_that_mergekit_reads_otherwise_are_refused(changes, message):
@@ -143,7 +150,7 @@ def test_a_layer_that_another_layer_s_filter_would_reach_is_refused():
     inner = [
         NamedTensor(f"layers.{i}.self_attn.q_proj.weight", i, "attention") for i in range(2)
     ] + [NamedTensor("layers.1.layers.0.self_attn.q_proj.weight", 1, "attention")]
-    with pytest.raises(UserError, match=r"layer 1 attention: .* gets 0 and layers.1.layers.0"):
+    with pytest.raises(UserError, match=r"layer 1 attention: .* gets none and layers.1.layers.0"):
         to_mergekit(attention(2, {0: 0.5}), inner, **GIVEN)
 
 
@@ -155,23 +162,6 @@ def test_a_recipe_for_another_model_is_refused():
     some = [t for t in tensors(2) if (t.layer, t.part) != (1, "mlp")]
     with pytest.raises(UserError, match="merges mlp of layer 1, but the VLM has none"):
         to_mergekit(full(2, 0.5), some, **GIVEN)
-
-
-def by_part(recipe, prefix=QWEN):
-    """Filter -> coefficient, by tensor."""
-    return [
-        {"filter": t.name, "value": rule.coefficient}
-        for t in tensors(len(recipe.layers), prefix)
-        if (rule := recipe.layers[t.layer].rule(t.part)) is not None
-    ]
-
-
-def flipped(entries):
-    return [entry | {"value": 1.0 - entry["value"]} for entry in entries]
-
-
-def weighted(model, entries, default, **more):
-    return {"model": model, **more, "parameters": {"weight": [*entries, {"value": default}]}}
 
 
 @given(recipes_of(Lerp))
@@ -220,7 +210,6 @@ def test_slerp_is_read_as_slerp_whether_or_not_the_base_is_listed(recipe):
         assert read(text, n_layers=len(recipe.layers)) == expected
 
 
-ATTENTION = "[{{filter: layers., value: {0}}}, {{value: {1}}}]"
 PLACES = """
     merge_method: linear
     parameters: {weight: 1}
@@ -350,8 +339,3 @@ def test_numbers_that_yaml_leaves_strings_are_numbers():
 def test_what_changes_no_tensor_is_ignored(line):
     text = linear(ATTENTION.format(0.5, 1), ATTENTION.format(0.5, 0), line)
     assert read(text) == full(DEPTH, 0.5)
-
-
-def test_the_base_model_is_the_vlm_wherever_it_stands():
-    text = linear(ATTENTION.format(0.25, 0), ATTENTION.format(0.75, 1), "base_model: LLM")
-    assert read(text) == full(DEPTH, 0.25)

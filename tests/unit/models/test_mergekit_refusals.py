@@ -30,7 +30,7 @@ from tests.unit.models.mergekit_files import DEPTH, dump, linear, read
         (
             "[{filter: 2.self_attn.q, value: 0.5}, {value: 1}]",
             "[{filter: 2.self_attn.q, value: 0.5}, {value: 0}]",
-            r"layer 2 attention: .*q_proj\.weight gets 0\.5 and model\.layers\.2\.self_attn\.o_p",
+            r"layer 2 attention: .*q_proj\.weight gets lerp:0\.5 and model\.layers\.2\.self_attn\.o_p",
         ),
         (
             "[{filter: self_attn., value: 1.5}, {value: 1}]",
@@ -74,7 +74,8 @@ ONE_SLICE = """
 @pytest.mark.parametrize(
     ("text", "old", "new", "message"),
     [
-        (PLAIN, "linear", "ties", r"merge_method: this reads linear, .*; got 'ties'"),
+        (PLAIN, "linear", "dare_ties", r"merge_method: this reads linear, .*; got 'dare_ties'"),
+        (PLAIN, "linear", "ties", "base_model is missing; ties starts"),
         (PLAIN, "linear", "[linear]", r"merge_method: .*got \['linear'\]"),
         (PLAIN, "merge_method: linear", "", "merge_method is missing"),
         (PLAIN, "merge_method", "method", "a mergekit file: this reads .*; got 'method'"),
@@ -221,9 +222,10 @@ SETTINGS = NUMBERS | st.lists(
     NUMBERS | st.fixed_dictionaries({"value": NUMBERS}, optional={"filter": WORDS}), max_size=3
 )
 SCOPES = (
-    st.dictionaries(st.sampled_from(["weight", "t", "lambda", "normalize"]), SETTINGS) | VALUES
+    st.dictionaries(st.sampled_from(["weight", "t", "lambda", "normalize", "density"]), SETTINGS)
+    | VALUES
 )
-MODELS = st.sampled_from(["VLM", "LLM"]) | VALUES
+MODELS = st.sampled_from(["VLM", "LLM", "BASE"]) | VALUES
 SOURCES = st.lists(
     st.fixed_dictionaries(
         {"model": MODELS}, optional={"parameters": SCOPES, "layer_range": st.just([0, DEPTH])}
@@ -240,7 +242,7 @@ MODULES = st.dictionaries(
     ),
 )
 DOCUMENTS = st.fixed_dictionaries(
-    {"merge_method": st.sampled_from(["linear", "slerp", "task_arithmetic"]) | VALUES},
+    {"merge_method": st.sampled_from(["linear", "slerp", "task_arithmetic", "ties"]) | VALUES},
     optional={
         "models": SOURCES,
         "slices": SLICES,
