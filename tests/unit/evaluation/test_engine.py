@@ -265,7 +265,7 @@ def test_out_of_memory_with_half_a_pack_fails_the_trial(
     before = {n: p.clone() for n, p in tiny_pair_live.model.named_parameters()}
     asked = engine("cache")
     memory_for(most)
-    message = "out of memory, with half the questions of a video too: tried to allocate 2 GiB"
+    message = "out of memory, with half the questions of a medium too: tried to allocate 2 GiB"
     with pytest.raises(TrialFailed, match=message):
         asked.evaluate(RESTORED, few)
     assert evaluations(tmp_path / "cache") == []
