@@ -170,6 +170,8 @@ def test_a_suite_of_images_and_videos_is_prepared_as_its_files_are(pair, small_s
         [still.id],
         sorted(s.id for s in others[:2]),
     ]
+    image, video = (p.features.tokens for p in found.packs)
+    assert image.shape != video.shape or not torch.equal(image, video)
     ours = answers(pair, found.packs[0])[still.id]
     stock = stock_inputs(pair, suite, still, Image(noise((60, 200))))
     assert furthest(ours, stock_row(pair, stock, len(still.options))) <= ROUNDING
