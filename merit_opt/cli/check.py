@@ -22,7 +22,13 @@ from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.features import FeatureStore
-from merit_opt.models.footprint import ImageShape, MediumShape, VideoShape, footprint
+from merit_opt.models.footprint import (
+    ImageShape,
+    MediumShape,
+    VideoShape,
+    footprint,
+    likely_dtype,
+)
 from merit_opt.models.source import PairSource
 
 SPACE_WANTED_GIB = 1.0
@@ -77,6 +83,7 @@ def _pair_lines(source: PairSource, shown: Display) -> Iterator[str]:
     yield f"VLM {source.vlm_checkpoint}, backbone {source.backbone_checkpoint}{base}"
     yield from source.notes
     yield f"{alignment.n_layers} decoder layers"
+    yield f"computed in {str(likely_dtype(source)).removeprefix('torch.')}"
     if source.base is not None:
         source.require_base_fits()
     if not (source.vlm_checkpoint.has_weights and source.backbone_checkpoint.has_weights):
@@ -133,18 +140,18 @@ def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Ite
     roles = Counter(suite.role(s) for s in suite.samples)
     letters = Counter(s.letter for s in suite.samples)
     media = {m.digest: m.path for s in suite.samples for m in s.media}
-    yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} videos"
+    yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} media"
     yield "roles: " + ", ".join(f"{role} {n}" for role, n in sorted(roles.items()))
     yield "right letters: " + ", ".join(f"{x} {n}" for x, n in sorted(letters.items()))
     broken: list[str] = []
     for done, path in enumerate(media.values()):
-        shown.stage(f"looking at {suite.name} videos", done, len(media))
+        shown.stage(f"looking at {suite.name} media", done, len(media))
         try:
             shapes.append(_shape(path, suite.frames))
         except MediaError as error:
             broken.append(str(error))
     if broken:
-        raise UserError(f"{len(broken)} of {len(media)} videos: " + "; ".join(broken))
+        raise UserError(f"{len(broken)} of {len(media)} media: " + "; ".join(broken))
 
 
 def _shape(path: Path, frames: int | None) -> MediumShape:
@@ -165,7 +172,7 @@ def _engine_lines(
     yield repr(settings)
     try:
         source = pair()
-        _ = source.alignment
+        _ = source.alignment, likely_dtype(source)
     except UserError:  # the pair's own problem, told already
         return
     found = footprint(source, shapes)

@@ -18,17 +18,19 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
 from merit_opt.evaluation.scorers import LETTER_SCORER, score_letters
-from merit_opt.models.features import LIBRARIES, FeatureStore, library_version
+from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore, library_version
 from merit_opt.models.flops import forward_flops, matrix_rate
 from merit_opt.models.forward import letter_log_probabilities
 from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels
 from merit_opt.models.live import Switch
 from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
+from merit_opt.models.prompt import PROMPTS
 from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
 
 LAYOUT = "pack/1"
+MERGES = "merges/1"  # raise it with every change of merit_opt/merging that moves a bit
 CURTAILED = "curtailed"
 FEATURES = "features"
 GIB = 1024**3
@@ -80,9 +82,10 @@ class EngineSettings:
         return hashlib.sha256(self.identity(device_type).encode()).hexdigest()[:12]
 
     def identity(self, device_type: str) -> str:
-        """Scorer, layout, threads, device type and libraries: what can move a score, to read."""
+        """What can move a score, to read: how it is computed, on what, with which libraries."""
         libraries = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
-        return f"{LETTER_SCORER}, {LAYOUT}, threads {self.threads}, {device_type}, {libraries}"
+        code = ", ".join((LETTER_SCORER, LAYOUT, MERGES, PROMPTS, FORMAT))
+        return f"{code}, threads {self.threads}, {device_type}, {libraries}"
 
     @property
     def feature_bytes(self) -> int:
@@ -251,7 +254,7 @@ class Engine:
                     if curtailment is not None and curtailment.is_hopeless(scores):
                         break
         except torch.OutOfMemoryError as error:
-            tried = ", with half the questions of a video too" if meter.halved else ""
+            tried = ", with half the questions of a medium too" if meter.halved else ""
             raise TrialFailed(f"out of memory{tried}: {error}") from error
         asked = sum(len(p.questions) for p in prepared.packs)
         return scores, meter.total(asked=asked, matrix_rate=rate)
@@ -275,7 +278,7 @@ class Engine:
         torch.cuda.empty_cache()
         self._halved[pack] = pack.halves()
         self._reporter.warn(
-            f"out of memory for {len(pack.questions)} questions about the video of "
+            f"out of memory for {len(pack.questions)} questions about the medium of "
             f"{pack.questions[0].id} ({pack.rows} tokens); asking half of them at a time"
         )
         return self._answers(pack, recipe, levels, meter)

@@ -7,18 +7,19 @@ from typing import Protocol
 
 import torch
 
-from merit_opt.data.medium import read_medium
+from merit_opt.data.medium import medium_kind, read_medium
 from merit_opt.data.prompts import render_prompt
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError
 from merit_opt.errors import TrialFailed, UserError
+from merit_opt.models.attention import smallest_window
 from merit_opt.models.families.family import VisualFeatures
 from merit_opt.models.families.inputs import MediaRefused, visual_features
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.pack import Pack, Question, pack
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import encode_prompt
+from merit_opt.models.prompt import encode_prompt, placeholder_in
 
 
 class EngineReporter(Protocol):
@@ -72,7 +73,7 @@ class Preparer:
 
     @torch.no_grad()
     def prepare(self, suite: Suite) -> Prepared:
-        """Packs of the suite's samples, those left out whose media or length forbid it.
+        """Packs of the suite's samples, those left out whose media, words or length forbid it.
 
         Raises:
             UserError: Too many are left out, or features cannot be kept on disk.
@@ -82,20 +83,20 @@ class Preparer:
         excluded: dict[str, str] = {}
         groups = _by_media(suite.samples)
         for done, (media, samples) in enumerate(groups.items()):
-            self._reporter.stage(f"reading {suite.name} videos", done, len(groups))
+            self._reporter.stage(f"reading {suite.name} media", done, len(groups))
             features = self._features(media, suite.frames)
             if isinstance(features, MediaError):
                 excluded |= {s.id: str(features) for s in samples}
                 continue
-            questions = [self._question(s, suite.prompt, features) for s in samples]
-            excluded |= {q.id: why for q in questions if (why := self._too_long(q))}
-            if asked := [q for q in questions if q.id not in excluded]:
+            found = {s.id: self._question(s, suite.prompt, features) for s in samples}
+            excluded |= {i: why for i, why in found.items() if isinstance(why, str)}
+            if asked := [q for q in found.values() if isinstance(q, Question)]:
                 packs.append(pack(asked, features))
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 
     def _features(self, media: Media, frames: int | None) -> VisualFeatures | MediaError:
-        key = feature_key(self._identity, media.digest, frames)
+        key = feature_key(self._identity, media.digest, medium_kind(media.path), frames)
         if key not in self._known:
             try:
                 self._known[key] = self._store.get(key, lambda: self._encode(media, frames))
@@ -115,20 +116,25 @@ class Preparer:
                 f"out of memory for {media.path}; ask for fewer frames: {error}"
             ) from error
 
-    def _question(self, sample: Sample, prompt: str, features: VisualFeatures) -> Question:
-        encoded = encode_prompt(self._pair, render_prompt(prompt, sample), features)
+    def _question(self, sample: Sample, prompt: str, features: VisualFeatures) -> Question | str:
+        """The sample encoded, or why it cannot be asked."""
+        text = render_prompt(prompt, sample)
+        if (token := placeholder_in(self._pair.processor, text)) is not None:
+            return f"its prompt holds {token}, which stands for media and for nothing else here"
+        encoded = encode_prompt(self._pair, text, features)
+        if (length := len(encoded.input_ids)) > self._most_tokens:
+            return (
+                f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "
+                "fewer frames or smaller ones"
+            )
         return Question(sample.id, encoded, len(sample.options))
 
-    def _too_long(self, question: Question) -> str:
-        """Why it does not fit into the context window; empty when it does."""
-        length = len(question.prompt.input_ids)
-        most = self._pair.model.get_decoder().config.max_position_embeddings
-        if length <= most:
-            return ""
-        return (
-            f"its prompt has {length} tokens and this model reads {most}; ask for fewer frames "
-            "or smaller ones"
-        )
+    @property
+    def _most_tokens(self) -> int:
+        """Of one prompt: what positions and every attention window hold."""
+        decoder = self._pair.model.get_decoder()
+        positions: int = decoder.config.max_position_embeddings
+        return min(positions, smallest_window(decoder) or positions)
 
     def _refuse_if_too_many(self, suite: Suite, excluded: Mapping[str, str]) -> None:
         if len(excluded) > self._max_unscored * len(suite.samples):

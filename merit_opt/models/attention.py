@@ -11,8 +11,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from merit_opt.errors import UserError
-
 NAME = "merit_opt_pack"
 
 
@@ -66,8 +64,8 @@ def pack_attention(  # noqa: PLR0913  transformers calls it so
         [1, rows, heads, head size], and no weights.
 
     Raises:
-        RuntimeError: The layout is missing or does not fit.
-        UserError: A question is longer than the attention's window.
+        RuntimeError: The layout is missing or does not fit, or a question is longer than the
+            attention's window.
     """
     if pack_layout is None or attention_mask is not None:
         raise RuntimeError("attention in a pack needs its layout, and no other mask")
@@ -104,10 +102,17 @@ def _require_fit(layout: PackLayout, rows: int) -> None:
 def _require_seen(layout: PackLayout, window: int | None) -> None:
     """A window that every question fits into changes nothing."""
     if window is not None and layout.longest > window:
-        raise UserError(
-            f"this model attends to {window} tokens and a question has {layout.longest}; lower "
-            "suite.frames"
+        raise RuntimeError(
+            f"this attention sees {window} tokens, a question has {layout.longest}, and it should "
+            "have been left out"
         )
+
+
+def smallest_window(decoder: Any) -> int | None:
+    """Of the windows through which a language model's layers attend; None where all see all."""
+    of_all = getattr(decoder.config, "sliding_window", None)
+    windows = (getattr(layer.self_attn, "sliding_window", of_all) for layer in decoder.layers)
+    return min((window for window in windows if window is not None), default=None)
 
 
 AttentionInterface.register(NAME, pack_attention)

@@ -20,14 +20,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from merit_opt.data.medium import MediumKind
 from merit_opt.errors import UserError
 from merit_opt.files import UMASK, WRITING, replacing
 from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.pair import ModelPair
 
-FORMAT = "features/2"
+# Raise it with every change of how media are read, what a family's `encode` makes of them, or how
+# that is written.
+FORMAT = "features/3"
 SUFFIX = ".safetensors"
-LIBRARIES = ("torch", "torchvision", "transformers", "av", "decord")
+LIBRARIES = ("torch", "torchvision", "transformers", "pillow", "av", "decord")
 LOCKS = 64
 LOOKS = 64
 ABANDONED_SECONDS = 3600.0
@@ -127,8 +130,8 @@ class FeatureStore:
 def feature_identity(pair: ModelPair, threads: int) -> str:
     """24 hex digits over all that shapes features but the medium.
 
-    Weights and configuration of the vision side, processor, dtype, device type, threads, libraries
-    and the version of this module's files.
+    Family, weights and configuration of the vision side, processor, dtype, device type, threads,
+    versions of the libraries, and `FORMAT`.
     """
     config: dict[str, Any] = pair.model.config.to_dict()
     facts = {
@@ -146,9 +149,9 @@ def feature_identity(pair: ModelPair, threads: int) -> str:
     return _digest(facts)
 
 
-def feature_key(identity: str, media_digest: str, frames: int | None) -> str:
-    """24 hex digits: `identity` and which frames of which medium."""
-    return _digest([identity, media_digest, frames])
+def feature_key(identity: str, media_digest: str, kind: MediumKind, frames: int | None) -> str:
+    """24 hex digits: `identity`, and which frames of which medium, read as what."""
+    return _digest([identity, media_digest, kind, frames])
 
 
 def library_version(library: str) -> str:

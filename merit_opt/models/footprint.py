@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText
 
 from merit_opt.data.frames import Sampling, frame_indices
 from merit_opt.data.image import Image
@@ -82,11 +81,10 @@ def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
     """
     config: Any = source.vlm_config
     tokens = sum(_tokens(source, shape) * n for shape, n in Counter(media).items())
-    dtype = _dtype(source)
+    dtype = likely_dtype(source)
     row = config.get_text_config().hidden_size * dtype.itemsize
     deepstack = len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
-    with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+    model = source.vlm_skeleton
     attention = (t for t in source.alignment.tensors if t.part == "attention")
     return Footprint(
         visual_tokens=tokens,
@@ -94,6 +92,19 @@ def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
         level=tokens * row,
         attention=sum(prod(layer_tensor(model, t).shape) for t in attention) * dtype.itemsize,
     )
+
+
+def likely_dtype(source: PairSource) -> torch.dtype:
+    """The compute dtype; where weights are not here yet, the one that the VLM's config announces.
+
+    Raises:
+        UserError: As `PairSource.compute_dtype`.
+    """
+    if source.vlm_checkpoint.has_weights:
+        return source.compute_dtype
+    if source.dtype is not None:
+        return DTYPES[source.dtype]
+    return source.vlm_config.dtype or torch.float32
 
 
 def _tokens(source: PairSource, shape: MediumShape) -> int:
@@ -115,9 +126,3 @@ def _noise(shape: MediumShape) -> Medium:
     frames = generator.integers(0, 256, size, dtype=np.uint8)
     sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
     return Video(frames, sampling)
-
-
-def _dtype(source: PairSource) -> torch.dtype:
-    if source.dtype is not None:
-        return DTYPES[source.dtype]
-    return source.vlm_config.dtype or torch.float32

@@ -1,14 +1,22 @@
 """A question as the language model reads it."""
 
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, get_args
 
 from torch import Tensor
 
 from merit_opt.data.sample import LETTERS
 from merit_opt.errors import UserError
-from merit_opt.models.families.family import InPrompt, VisualFeatures
+from merit_opt.models.families.family import InPrompt, Kind, VisualFeatures
 from merit_opt.models.pair import ModelPair
+
+# Raise it with every change, here or in a family, that gives a question other tokens or positions.
+PROMPTS = "prompts/1"
+TODAY = datetime(2025, 1, 1, tzinfo=UTC)
+CODES = "aAbBcdDeFHIjmMpRSTuUVwWxXyYzZ"
+UNPADDED = "dHIjmMSy"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,16 +35,47 @@ class EncodedPrompt:
 
 
 def encode_prompt(pair: ModelPair, text: str, features: VisualFeatures) -> EncodedPrompt:
-    """The chat-templated question about one medium, ready for the answer's first token."""
+    """The chat-templated question about one medium, ready for the answer's first token.
+
+    A template that writes today's date writes `TODAY`, so that a prompt is the same on every day.
+    """
     shown = features.prompt
     content = [{"type": shown.kind}] * shown.entries + [{"type": "text", "text": text}]
-    chat = pair.processor.apply_chat_template(
+    chat = _timeless(pair.processor).apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     input_ids = _token_ids(pair.processor, chat, shown)
     is_visual = input_ids == shown.token_id
     positions = pair.family.position_ids(pair.model, input_ids, features)
     return EncodedPrompt(input_ids, positions, is_visual)
+
+
+def placeholder_in(processor: Any, text: str) -> str | None:
+    """What stands for media in this model's prompts, where the text itself holds it."""
+    found = (getattr(processor, f"{kind}_token", None) for kind in get_args(Kind))
+    return next((token for token in found if token is not None and token in text), None)
+
+
+def _timeless(processor: Any) -> Any:
+    """The processor, or one whose chat templates read a clock that stands still."""
+    known = processor.chat_template
+    templates: dict[str, str] = known if isinstance(known, dict) else {"default": known or ""}
+    if not any("strftime_now" in template for template in templates.values()):
+        return processor
+    timeless = copy(processor)
+    timeless.chat_template = {name: _CLOCK + t for name, t in templates.items()}
+    return timeless
+
+
+def _clock() -> str:
+    """A macro that hides the `strftime_now` of transformers, whose line leaves no trace."""
+    values = {f"%{code}": TODAY.strftime(f"%{code}") for code in CODES}
+    values |= {f"%-{code}": values[f"%{code}"].lstrip("0") or "0" for code in UNPADDED}
+    filters = "".join(f' | replace("{code}", "{value}")' for code, value in values.items())
+    return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}\n"
+
+
+_CLOCK = _clock()
 
 
 def _token_ids(processor: Any, chat: str, shown: InPrompt) -> Tensor:

@@ -85,10 +85,13 @@ def test_every_aligned_tensor_lies_once_in_each_checkpoint(based):
             assert one.name.endswith(tensor.name)
             if skeleton is not None:
                 assert one.shape == tuple(layer_tensor(skeleton, tensor).shape)
-    assert tuple(stored.base) == alignment.tensors
-    decoder = [name for name, _ in based.vlm_skeleton.get_decoder().named_parameters()]
-    kept = [name for name in alignment.kept if name != "lm_head.weight"]
-    assert sorted([t.path for t in alignment.tensors] + kept) == sorted(decoder)
+    assert tuple(based.stored_base) == alignment.tensors
+    vlm = based.vlm_skeleton
+    names = {id(p): name for name, p in vlm.named_parameters()}
+    language = [*vlm.get_decoder().parameters(), *vlm.get_output_embeddings().parameters()]
+    merged = [names[id(layer_tensor(vlm, tensor))] for tensor in alignment.tensors]
+    assert sorted([*merged, *alignment.kept]) == sorted({names[id(p)] for p in language})
+    assert stored.kept.keys() == alignment.kept.keys()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

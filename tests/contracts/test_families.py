@@ -128,6 +128,33 @@ def test_letters_that_the_tokenizer_does_not_know_are_refused(pair):
         letter_ids(pair.processor, 6)
 
 
+def test_a_prompt_is_the_same_on_every_day(pair):
+    image = encode(pair, Image(noise((56, 56))))
+    expected = encode_prompt(pair, "what object ?", image).input_ids
+    dated, known = deepcopy(pair.processor), pair.processor.chat_template
+    dated.chat_template = (
+        '{%- set today = strftime_now("%d %B %Y, %-d.%-m.%y") %}'
+        '{%- if today == "01 January 2025, 1.1.25" %}' + known + "{%- endif %}"
+    )
+    before = dated.chat_template
+    found = encode_prompt(replace(pair, processor=dated), "what object ?", image).input_ids
+    assert torch.equal(found, expected)
+    assert dated.chat_template == before
+
+
+def test_only_a_template_that_asks_for_the_day_is_given_one(pair):
+    image = encode(pair, Image(noise((56, 56))))
+    plain = deepcopy(pair.processor)
+    plain.chat_template = "\n  " + pair.processor.chat_template
+    dated = deepcopy(plain)
+    dated.chat_template += "{# strftime_now #}"
+    one, other = (
+        encode_prompt(replace(pair, processor=p), "what object ?", image).input_ids
+        for p in (plain, dated)
+    )
+    assert torch.equal(one, other)
+
+
 @pytest.fixture
 def question(pair, small_suite, clips):
     video, samples = next(iter(clips.values()))

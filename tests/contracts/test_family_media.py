@@ -12,6 +12,7 @@ from merit_opt.data.image import Image
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.models.alignment import align
+from merit_opt.models.attention import smallest_window
 from merit_opt.models.families import FAMILIES
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.features import FeatureStore
@@ -149,22 +150,29 @@ class Silent:
         pytest.fail(message)
 
 
+def prepared(pair, suite, folder):
+    """As the engine does, from features on disk."""
+    store = FeatureStore(folder / "features", 2**30)
+    preparer = Preparer(pair, store, threads=1, max_unscored=0.9, reporter=Silent())
+    return preparer.prepare(suite)
+
+
 def test_a_suite_of_images_and_videos_is_prepared_as_its_files_are(pair, small_suite, tmp_path):
     picture = tmp_path / "picture.png"
     Pillow.fromarray(noise((60, 200))).save(picture)
     still, *others = small_suite.samples
-    media = replace(still.media[0], path=picture, digest="picture")
+    media = replace(still.media[0], path=picture)  # as if its bytes were the video's
     asked = [replace(still, media=(media,)), *others[:2]]
     suite = replace(small_suite, samples=tuple(asked), frames=4)
-    store = FeatureStore(tmp_path / "features", 2**30)
-    preparer = Preparer(pair, store, threads=1, max_unscored=0.0, reporter=Silent())
-    prepared = preparer.prepare(suite)
-    assert prepared.excluded == {}
-    assert [[q.id for q in p.questions] for p in prepared.packs] == [
+    found = prepared(pair, suite, tmp_path)
+    assert found.excluded == {}
+    assert [[q.id for q in p.questions] for p in found.packs] == [
         [still.id],
         sorted(s.id for s in others[:2]),
     ]
-    ours = answers(pair, prepared.packs[0])[still.id]
+    image, video = (p.features.tokens for p in found.packs)
+    assert image.shape != video.shape or not torch.equal(image, video)
+    ours = answers(pair, found.packs[0])[still.id]
     stock = stock_inputs(pair, suite, still, Image(noise((60, 200))))
     assert furthest(ours, stock_row(pair, stock, len(still.options))) <= ROUNDING
 
@@ -183,23 +191,100 @@ def test_a_window_that_every_question_fits_into_changes_nothing(
         stock = stock_row(pair, stock_inputs(pair, small_suite, sample, video), 4)
         assert furthest(before[sample.id], stock) <= ROUNDING
     monkeypatch.setattr(config, "sliding_window", asked.prefix + max(asked.suffixes) - 1)
-    with pytest.raises(UserError, match=r"this model attends to \d+ tokens and a question has"):
+    with pytest.raises(RuntimeError, match="and it should have been left out"):
         answers(pair, asked)
 
 
+@only_windowed
+def test_a_question_that_a_window_cuts_is_left_out_with_a_reason(
+    pair, small_suite, clips, monkeypatch, tmp_path
+):
+    _, samples = next(iter(clips.values()))
+    suite = replace(small_suite, samples=tuple(samples), frames=4)
+    lengths = {
+        q.id: len(q.prompt.input_ids)
+        for p in prepared(pair, suite, tmp_path).packs
+        for q in p.questions
+    }
+    most = max(lengths.values()) - 1
+    monkeypatch.setattr(pair.model.get_decoder().config, "sliding_window", most)
+    found = prepared(pair, suite, tmp_path)
+    cut = {i for i, length in lengths.items() if length > most}
+    assert found.excluded.keys() == cut
+    assert all(f"and this model reads {most};" in why for why in found.excluded.values())
+    for asked in found.packs:
+        assert answers(pair, asked).keys().isdisjoint(cut)
+
+
+@pytest.mark.parametrize("source", ["qwen2_vl"], indirect=True)
+def test_the_smallest_window_of_all_layers_counts(pair, monkeypatch):
+    decoder = pair.model.get_decoder()
+    assert smallest_window(decoder) is None
+    for layer, window in ((0, 30), (2, 20)):
+        monkeypatch.setattr(decoder.layers[layer].self_attn, "sliding_window", window)
+    assert smallest_window(decoder) == 20
+
+
+def test_a_question_that_holds_a_placeholder_is_left_out_with_a_reason(
+    pair, small_suite, clips, tmp_path
+):
+    _, (first, second, third, *_) = next(iter(clips.values()))
+    tokens = [pair.processor.image_token, getattr(pair.processor, "video_token", None)]
+    image, video = (token or tokens[0] for token in tokens)
+    asked = (
+        replace(first, question=f"what is {image} ?"),
+        replace(second, options=(*second.options[:-1], video)),
+        third,
+    )
+    found = prepared(pair, replace(small_suite, samples=asked, frames=4), tmp_path)
+    assert found.excluded == {
+        sample.id: f"its prompt holds {token}, which stands for media and for nothing else here"
+        for sample, token in ((first, image), (second, video))
+    }
+    assert [[q.id for q in p.questions] for p in found.packs] == [[third.id]]
+
+
+@pytest.mark.parametrize("source", ["qwen2_vl"], indirect=True)
+def test_a_machine_out_of_memory_is_no_refused_medium(source):
+    def full_device(**_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def full_host(**_):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    for processor, error, message in (
+        (full_device, torch.OutOfMemoryError, "CUDA out of memory"),
+        (full_host, RuntimeError, "DefaultCPUAllocator"),
+    ):
+        processor.image_token = "<image>"
+        with pytest.raises(error, match=message) as caught:
+            visual_inputs(source.family, processor, Image(noise((56, 56))))
+        assert not isinstance(caught.value, MediaRefused)
+
+
 @only_experts
-def test_experts_are_kept_and_a_recipe_that_merges_them_is_refused(pair):
+def test_experts_and_norms_are_kept_and_a_recipe_that_merges_them_is_refused(pair):
     kept = pair.alignment.kept
     assert (
         kept["model.language_model.layers.0.mlp.experts.down_proj"]
         == "mlp is not merged in this architecture"
     )
-    assert {t.part for t in pair.alignment.tensors} == {"attention", "norm"}
-    layers = [LayerMerge()] * pair.n_layers
-    layers[2] = LayerMerge(mlp=lerp(0.5))
-    for recipe, where in ((Recipe(tuple(layers)), 2), (backbone(pair.n_layers), 0)):
+    assert (
+        kept["model.language_model.layers.0.input_layernorm.weight"]
+        == "norm is not merged in this architecture"
+    )
+    assert {t.part for t in pair.alignment.tensors} == {"attention"}
+
+    def of_layer_2(merge):
+        return Recipe((*[LayerMerge()] * 2, merge, *[LayerMerge()] * (pair.n_layers - 3)))
+
+    for recipe, where in (
+        (of_layer_2(LayerMerge(mlp=lerp(0.5))), "mlp in layer 2"),
+        (of_layer_2(LayerMerge(norm=lerp(0.5))), "norm in layer 2"),
+        (backbone(pair.n_layers), "mlp in layer 0"),
+    ):
         with (
-            pytest.raises(UserError, match=f"merges mlp in layer {where}, which this pair keeps"),
+            pytest.raises(UserError, match=f"merges {where}, which this pair keeps"),
             pair.merged(recipe),
         ):
             pytest.fail("it was merged")

@@ -44,7 +44,7 @@ def test_cached_features_are_the_recomputed_ones_bit_for_bit(either, small_suite
     identity = feature_identity(either, threads=1)
     video, samples = next(iter(clips.values()))
     for name, medium in {"video": video, "image": Image(noise((60, 200)))}.items():
-        key = feature_key(identity, name, None)
+        key = feature_key(identity, name, "video", None)
         fresh = encode(either, medium)
         store.get(key, lambda medium=medium: encode(either, medium))
         kept = FeatureStore(tmp_path, GIB).get(key, pytest.fail)

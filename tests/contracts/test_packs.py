@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from merit_opt.errors import UserError
 from merit_opt.models.attention import pack_attention, pack_layout
 from merit_opt.models.levels import HiddenLevels, LevelBudget
 from merit_opt.models.pack import pack
@@ -234,7 +233,7 @@ def test_attention_in_a_pack_is_ordinary_attention_within_each_question():
         ({"pack_layout": (5, (2, 2))}, "the layout is for"),
         (
             {"pack_layout": (4, (2, 2)), "sliding_window": 5},
-            r"attends to 5 tokens and a question has 6; lower suite\.frames",
+            "sees 5 tokens, a question has 6",
         ),
     ],
 )
@@ -242,7 +241,7 @@ def test_attention_in_a_pack_refuses_what_does_not_fit(options, why):
     if options.get("pack_layout"):
         layout = pack_layout(*options["pack_layout"], torch.device("cpu"))
         options = options | {"pack_layout": layout}
-    with pytest.raises((RuntimeError, UserError), match=why):
+    with pytest.raises(RuntimeError, match=why):
         pack_attention(None, *heads(8), None, **options)
 
 

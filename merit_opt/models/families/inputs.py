@@ -12,6 +12,8 @@ from merit_opt.data.medium import Medium
 from merit_opt.data.video import Video
 from merit_opt.models.families.family import Family, InPrompt, Kind, VisualFeatures, VisualInputs
 
+CPU_IS_FULL = "DefaultCPUAllocator: "  # torch has no class of its own for it
+
 
 class MediaRefused(ValueError):
     """A processor cannot take the medium; a video too short, for instance."""
@@ -82,6 +84,8 @@ def _processed(processor: Any, kind: Kind, token: Kind, media: dict[str, Any]) -
             **media,
         )
     except (ArithmeticError, RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or CPU_IS_FULL in str(error):
+            raise
         raise MediaRefused(str(error)) from error
     token_id = processor.tokenizer.convert_tokens_to_ids(getattr(processor, f"{token}_token"))
     written = values.pop("text_replacement_offsets", None)

@@ -1,4 +1,7 @@
-"""Qwen3-VL with experts (`Qwen3VLMoeForConditionalGeneration`) and Qwen3-MoE text models."""
+"""Qwen3-VL with experts (`Qwen3VLMoeForConditionalGeneration`) and Qwen3-MoE text models.
+
+Experts and router stay the VLM's, and so do the norms, which go with them.
+"""
 
 from merit_opt.models.families.family import Family
 from merit_opt.models.families.qwen2_vl import mrope_positions
@@ -9,5 +12,5 @@ QWEN3_VL_MOE = Family(
     backbones={"qwen3_vl_moe_text": "qwen3_moe"},
     encode=encode,
     position_ids=mrope_positions,
-    parts=("attention", "norm"),
+    parts=("attention",),
 )

@@ -32,11 +32,17 @@ def test_what_is_well_is_said(merit_opt):
         "storage",
         "engine",
     ]
-    for part in ("9 decoder layers", "attention: 63 tensors, 653.1 KiB", "mlp: 27", "norm: 18"):
+    for part in (
+        "9 decoder layers",
+        "computed in float32",
+        "attention: 63 tensors, 653.1 KiB",
+        "mlp: 27",
+        "norm: 18",
+    ):
         assert f"pair: {part}" in done.out
     assert re.search(r"layer  3: attention 0\.2608, mlp 0\.0000, norm 0\.0000\n", done.out)
     assert "warning" not in done.out
-    assert "clips, 50 samples on 10 videos" in done.out
+    assert "clips, 50 samples on 10 media" in done.out
     assert done.out.endswith("all is well; next: merit-opt search\n")
 
 
@@ -107,6 +113,6 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
     done = merit_opt("check suite.clips=10")
     assert done.code == 2
     told = done.err.splitlines()[1]
-    assert told.startswith("  suite: 2 of 10 videos: ")
+    assert told.startswith("  suite: 2 of 10 media: ")
     for video in ("00003.mp4", "00007.mp4"):
         assert told.count(f"{video}: moov atom not found") == 1

@@ -265,7 +265,7 @@ def test_out_of_memory_with_half_a_pack_fails_the_trial(
     before = {n: p.clone() for n, p in tiny_pair_live.model.named_parameters()}
     asked = engine("cache")
     memory_for(most)
-    message = "out of memory, with half the questions of a video too: tried to allocate 2 GiB"
+    message = "out of memory, with half the questions of a medium too: tried to allocate 2 GiB"
     with pytest.raises(TrialFailed, match=message):
         asked.evaluate(RESTORED, few)
     assert evaluations(tmp_path / "cache") == []
@@ -361,9 +361,9 @@ def test_a_prompt_longer_than_the_context_window_is_unscored_for_every_recipe(
         engine().evaluate(base(9), few)
 
 
-def test_progress_runs_through_the_videos(engine, few, told):
+def test_progress_runs_through_the_media(engine, few, told):
     engine().evaluate(base(9), few)
-    assert told.stages == [("reading clips videos", i, 3) for i in range(3)]
+    assert told.stages == [("reading clips media", i, 3) for i in range(3)]
 
 
 def test_an_evaluation_says_what_it_cost(engine, half):

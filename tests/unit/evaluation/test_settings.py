@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from merit_opt.errors import UserError
+from merit_opt.evaluation import engine
 from merit_opt.evaluation.engine import EngineSettings
 from merit_opt.models import features
 
@@ -34,6 +35,10 @@ def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
         settings.digest("cuda"),
         replace(settings, threads=2).digest("cpu"),
     ]
+    for constant in ("LETTER_SCORER", "LAYOUT", "MERGES", "PROMPTS", "FORMAT"):
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, constant, "another/1")
+            digests.append(settings.digest("cpu"))
     monkeypatch.setattr(features, "version", lambda _library: "0.0")
     digests.append(settings.digest("cpu"))
     assert len(set(digests)) == len(digests)

@@ -22,6 +22,7 @@ import json, sys
 from pathlib import Path
 from merit_opt.errors import UserError
 from merit_opt.models.export import export_checkpoint
+from merit_opt.models.footprint import likely_dtype
 from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.constructors import attention
@@ -34,8 +35,10 @@ STEPS = {
     "export": export,
     "alignment": lambda source: source.alignment and None,
     "stored": lambda source: source.stored and None,
+    "stored_base": lambda source: source.stored_base and None,
     "digest": lambda source: source.digest,
     "folder": lambda source: str(source.vlm_checkpoint.folder),
+    "dtype": lambda source: str(likely_dtype(source)),
     "has_weights": lambda source: [c.has_weights for c in source.checkpoints],
 }
 

@@ -235,6 +235,11 @@ def test_a_worker_does_not_wait_for_another_one_s_video(store):
         same(store.get(KEYS[0], lambda: FEATURES), FEATURES)
 
 
+def other_version_of(library):
+    known = features.version
+    return lambda name: "0.0" if name == library else known(name)
+
+
 def test_the_identity_changes_with_everything_that_shapes_features(
     tiny_pair_live, tiny_source, monkeypatch
 ):
@@ -260,9 +265,10 @@ def test_the_identity_changes_with_everything_that_shapes_features(
             found.append(feature_identity(pair, 1))
     bfloat16 = replace(tiny_source, dtype="bfloat16").load("cpu", "host")
     found.append(feature_identity(bfloat16, 1))
-    monkeypatch.setattr(features, "version", lambda _library: "0.0")
-    found.append(feature_identity(pair, 1))
-    monkeypatch.undo()
+    for library in ("torch", "torchvision", "transformers", "pillow", "av"):
+        with monkeypatch.context() as patched:
+            patched.setattr(features, "version", other_version_of(library))
+            found.append(feature_identity(pair, 1))
     assert len(set(found)) == len(found)
     assert feature_identity(pair, 1) == found[0]
 
@@ -273,10 +279,16 @@ def test_the_identity_does_not_change_with_the_language_model(tiny_pair_live):
         assert feature_identity(tiny_pair_live, 1) == before
 
 
-def test_the_key_tells_videos_and_frame_counts_apart():
+def test_the_key_tells_media_kinds_and_frame_counts_apart():
     found = [
         feature_key(*given)
-        for given in (("a", "v", None), ("b", "v", None), ("a", "w", None), ("a", "v", 4))
+        for given in (
+            ("a", "v", "video", None),
+            ("b", "v", "video", None),
+            ("a", "w", "video", None),
+            ("a", "v", "video", 4),
+            ("a", "v", "animation", 4),
+        )
     ]
     assert len(set(found)) == len(found)
     assert all(len(key) == 24 for key in found)

@@ -58,10 +58,11 @@ def test_a_pair_of_ids_is_the_pair_of_its_folders_online_and_then_offline(hub, f
     before, configs_alone, done = ask(
         hub.address,
         home,
-        job("has_weights", "alignment"),
+        job("has_weights", "alignment", "dtype"),
         job("has_weights"),
         job("alignment", "digest", "export", "has_weights"),
     )
+    assert before["dtype"] == "torch.bfloat16"
     assert before["has_weights"] == configs_alone["has_weights"] == [False, False]
     assert done["has_weights"] == [True, True]
     asked = [line.rpartition("/")[2] for line in hub.log]
@@ -108,7 +109,10 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(content, tmp_path_factory):
     """Case -> what was told, and all that the hub was asked for."""
-    jobs = [job("stored", **fields) for fields, _ in REFUSED.values()]
+    jobs = [
+        job("stored_base" if "base" in fields else "stored", **fields)
+        for fields, _ in REFUSED.values()
+    ]
     with serving(Hub(content)) as hub:
         told = ask(hub.address, tmp_path_factory.mktemp("client") / "home", *jobs)
     return dict(zip(REFUSED, told, strict=True)), hub
