@@ -18,6 +18,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
 from merit_opt.evaluation.scorers import LETTER_SCORER, score_letters
+from merit_opt.merging.tensors import MERGES
 from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore, library_version
 from merit_opt.models.flops import forward_flops, matrix_rate
 from merit_opt.models.forward import letter_log_probabilities
@@ -30,7 +31,6 @@ from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
 
 LAYOUT = "pack/1"
-MERGES = "merges/1"  # raise it with every change of merit_opt/merging that moves a bit
 CURTAILED = "curtailed"
 FEATURES = "features"
 GIB = 1024**3

@@ -10,6 +10,7 @@ from merit_opt.merging.operands import Operands
 from merit_opt.merging.task_vectors import merge_task_vectors
 from merit_opt.recipe.rules import Lerp, Slerp, TaskVectorRule, rule_name
 
+MERGES = "merges/1"  # raise it with every change of this package that moves a bit
 # Beyond this cosine, either way, the great circle is a line to within a ten-thousandth.
 COLLINEAR = 0.9995
 NO_LENGTH = 1e-8
