@@ -191,7 +191,8 @@ def fill_store(
             made = random_features(pair, work.grid, generator)
             found[sample.group_id] = made
             store.get(
-                feature_key(identity, sample.media[0].digest, "video", suite.frames), lambda m=made: m
+                feature_key(identity, sample.media[0].digest, "video", suite.frames),
+                lambda m=made: m,
             )
     return found
 
