@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from merit_opt.errors import UserError, without_credentials
 
 LOCK_SECONDS = 60
+OPENINGS, RECOVERY_SECONDS = 5, 1.0
 SQLITE = "sqlite:///"
 FAILURES = (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, RuntimeError)
 
@@ -37,8 +39,7 @@ def open_storage(url: str) -> RDBStorage:
             return RDBStorage(url)
         path = Path(url.removeprefix(SQLITE))
         _create(path)
-        _require_studies(path)
-        return _sqlite(path)
+        return _opened(path, OPENINGS)
     except FAILURES as error:
         reason = re.sub(r"\S+@", "…@", str(error).splitlines()[0])
         raise UserError(
@@ -78,6 +79,18 @@ def _create(path: Path) -> None:
             connection.execute(text("PRAGMA journal_mode=WAL"))
         engine.dispose()
         os.replace(temporary, path)
+
+
+def _opened(path: Path, tries: int) -> RDBStorage:
+    """After a crash the first process to open the file recovers its log; others are sent away."""
+    try:
+        _require_studies(path)
+        return _sqlite(path)
+    except (OperationalError, sqlite3.OperationalError) as error:
+        if tries <= 1 or "lock" not in str(error):
+            raise
+    time.sleep(RECOVERY_SECONDS)
+    return _opened(path, tries - 1)
 
 
 def _require_studies(path: Path) -> None:

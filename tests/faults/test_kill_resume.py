@@ -315,7 +315,8 @@ def test_mlflow_has_each_trial_of_a_killed_search_once(nursery, whole, tracked):
     kept = Kept(tracked)
     for count, delay in ((2, 0.03), (9, 0.11)):
         reached = once(lambda count=count: kept.complete() > count, delay)
-        assert nursery.run(tracked, "tracking=mlflow", until=reached) == -signal.SIGKILL
+        code = nursery.run(tracked, "tracking=mlflow", until=reached)
+        assert code == -signal.SIGKILL, (tracked / "said").read_text()
     assert nursery.run(tracked, "tracking=mlflow") == 0, (tracked / "said").read_text()
     assert kept.sequence() == Kept(whole).sequence()
     query = (

@@ -124,3 +124,27 @@ def test_the_password_of_a_server_that_is_away_is_not_told():
         f"cannot open the study storage postgresql://…@127.0.0.1:{port}/studies: "
     )
     assert not any(part in told for part in ("me:", "p%40ss", "p@ss", "word@", "\n"))
+
+
+def test_a_file_that_another_process_recovers_is_opened_once_it_is_free(made, monkeypatch):
+    connect, held = sqlite3.connect, iter([True, True, False])
+
+    def recovering(path):
+        if next(held):
+            raise sqlite3.OperationalError("database is locked")
+        return connect(path)
+
+    monkeypatch.setattr("merit_opt.search.storage.RECOVERY_SECONDS", 0.01)
+    monkeypatch.setattr("merit_opt.search.storage.sqlite3.connect", recovering)
+    open_storage(f"sqlite:///{made}").engine.dispose()
+    assert next(held, None) is None
+
+
+def test_a_file_that_stays_locked_is_told(made, monkeypatch):
+    def locked(_path):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("merit_opt.search.storage.RECOVERY_SECONDS", 0.01)
+    monkeypatch.setattr("merit_opt.search.storage.sqlite3.connect", locked)
+    with pytest.raises(UserError, match=r"cannot open the study storage .*database is locked"):
+        open_storage(f"sqlite:///{made}")
