@@ -108,7 +108,7 @@ def _part_lines(source: PairSource) -> Iterator[str]:
     for part in alignment.parts:
         size = sum(one.size for tensor, one in stored.vlm.items() if tensor.part == part)
         yield f"{part}: {alignment.count(part)} tensors, {_size(size)}"
-    held = sum(tensor.size for shard in stored.shards for tensor in shard.tensors)
+    held = sum(tensor.size for shard in source.shards for tensor in shard.tensors)
     merged = sum(one.size for one in stored.vlm.values())
     yield f"everything else, vision side included, stays the VLM's: {_size(held - merged)}"
 

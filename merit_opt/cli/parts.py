@@ -138,10 +138,9 @@ def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
 
 def disk_names(source: PairSource) -> tuple[list[NamedTensor], list[str]]:
     """The VLM's tensors as they are called on disk: those that can be merged, and all others."""
-    stored = source.stored
-    merged = [NamedTensor(one.name, t.layer, t.part) for t, one in stored.vlm.items()]
+    merged = [NamedTensor(one.name, t.layer, t.part) for t, one in source.stored.vlm.items()]
     known = {tensor.name for tensor in merged}
-    names = (tensor.name for shard in stored.shards for tensor in shard.tensors)
+    names = (tensor.name for shard in source.shards for tensor in shard.tensors)
     return merged, [name for name in names if name not in known]
 
 

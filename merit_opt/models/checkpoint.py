@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -17,15 +18,17 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     StrictDataclassError,
 )
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from merit_opt.errors import UserError
+from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.stored import is_complete
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
 _WEIGHTS = "model*.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth")
+_UNREADABLE = (ValueError, OSError, TypeError, AttributeError, KeyError, StrictDataclassError)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ class Checkpoint:
         return folder
 
     @cached_property
+    def digest(self) -> str:
+        """Identity of its files, see `folder_digest`; downloads what is not here."""
+        return folder_digest(self.folder)
+
+    @cached_property
     def config(self) -> Any:
         """Its configuration.
 
@@ -108,6 +116,12 @@ class Checkpoint:
                 "cannot be interpolated; give the checkpoint it was made from"
             )
         return config
+
+    @cached_property
+    def text_skeleton(self) -> Any:
+        """The text model it describes, without weights, on the meta device."""
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(self.config)
 
     @property
     def has_weights(self) -> bool:
@@ -214,10 +228,7 @@ def _require_model(key: str, folder: Path) -> None:
 def _read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (
-        *(ValueError, OSError, TypeError, AttributeError, KeyError),
-        StrictDataclassError,
-    ) as error:
+    except _UNREADABLE as error:
         reason = first_lines(error)
         if "trust_remote_code" in str(error):
             reason = (

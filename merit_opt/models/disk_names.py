@@ -1,6 +1,6 @@
 """Which tensor on disk a model's parameter is: transformers renames them as it loads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor
 from merit_opt.models.stored import Shard, StoredTensor, require_float
+
+OnDisk = Mapping[str, Sequence[StoredTensor]]
 
 
 def memory_names(model: Any, names: Iterable[str]) -> dict[str, str]:
@@ -32,7 +34,7 @@ def memory_names(model: Any, names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def memory_tensors(model: Any, shards: Iterable[Shard]) -> dict[str, list[StoredTensor]]:
+def memory_tensors(model: Any, shards: Iterable[Shard]) -> OnDisk:
     """Name in `model` -> the tensors on disk that it is made of."""
     stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
     found: dict[str, list[StoredTensor]] = {}
@@ -41,21 +43,18 @@ def memory_tensors(model: Any, shards: Iterable[Shard]) -> dict[str, list[Stored
     return found
 
 
-def locate(
-    model: Any, alignment: Alignment, shards: Sequence[Shard]
-) -> dict[AlignedTensor, StoredTensor]:
+def locate(model: Any, alignment: Alignment, on_disk: OnDisk) -> dict[AlignedTensor, StoredTensor]:
     """Where each aligned tensor of `model` lies on disk.
 
     Args:
         model: The VLM or a text model, on the meta device.
         alignment: Names what to look for.
-        shards: The model's checkpoint.
+        on_disk: What `memory_tensors` finds for the model.
 
     Raises:
         UserError: The checkpoint lacks an aligned tensor, or holds one in another shape, twice, or
             not as plain floating-point numbers.
     """
-    on_disk = memory_tensors(model, shards)
     names = {id(p): name for name, p in model.named_parameters()}
     problems: list[str] = []
     found: dict[AlignedTensor, StoredTensor] = {}
@@ -66,24 +65,23 @@ def locate(
                 found[tensor] = one
             case _:
                 problems.append(names[id(parameter)])
-    require_whole(shards[0].file.parent, problems)
+    require_whole(_folder(on_disk), problems)
     for one in found.values():
         require_float(one)
     return found
 
 
-def require_complete(model: nn.Module, shards: Sequence[Shard]) -> None:
+def require_complete(model: nn.Module, on_disk: OnDisk) -> None:
     """Every parameter of `model` is on disk, under one of its names where it is tied.
 
     Raises:
         UserError: Some are not.
     """
-    on_disk = memory_tensors(model, shards)
     aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         aliases.setdefault(id(parameter), []).append(name)
     absent = [names[0] for names in aliases.values() if not any(name in on_disk for name in names)]
-    require_whole(shards[0].file.parent, absent)
+    require_whole(_folder(on_disk), absent)
 
 
 def require_whole(folder: Path, problems: Sequence[str]) -> None:
@@ -98,3 +96,7 @@ def require_whole(folder: Path, problems: Sequence[str]) -> None:
             f"the weights in {folder} lack, or have in another shape than config.json says, "
             f"{', '.join(sorted(problems)[:3])}{more}; copy the checkpoint again"
         )
+
+
+def _folder(on_disk: OnDisk) -> Path:
+    return next(iter(on_disk.values()))[0].file.parent

@@ -17,7 +17,6 @@ from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor
 from merit_opt.models.card import Lineage, Parent, licence
 from merit_opt.models.checkpoint import Checkpoint
-from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.shards import Changes
 from merit_opt.models.source import PairSource
 from merit_opt.models.stored import StoredTensor, read_shard
@@ -92,7 +91,7 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
             f"{folder / RECIPE_FILE} is not the recipe that {folder / PROVENANCE} names; copy the "
             "delta again"
         )
-    found = folder_digest(source.vlm_checkpoint.folder)
+    found = source.vlm_checkpoint.digest
     if found != lineage.vlm.digest:
         raise UserError(
             f"{folder} changes {lineage.vlm.name} ({lineage.vlm.digest}), but {source.vlm} is "
@@ -162,12 +161,11 @@ def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor
 
 
 def _parent(checkpoint: Checkpoint) -> Parent:
-    folder = checkpoint.folder
     return Parent(
         name=checkpoint.title,
         commit=checkpoint.commit,
-        digest=folder_digest(folder),
-        licence=licence(folder),
+        digest=checkpoint.digest,
+        licence=licence(checkpoint.folder),
     )
 
 

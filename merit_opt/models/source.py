@@ -1,4 +1,4 @@
-"""A pair as two checkpoint folders: checked before any weights load, then loaded."""
+"""A VLM and its text models as checkpoints: compared before any weights load, then loaded."""
 
 import hashlib
 import json
@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
-    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
 )
@@ -33,7 +32,6 @@ from merit_opt.models.disk_names import (
 )
 from merit_opt.models.families import family_of
 from merit_opt.models.families.family import Family
-from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.rope import require_float32_rope
@@ -53,14 +51,12 @@ class StoredPair:
     """Where the weights lie on disk.
 
     Attributes:
-        shards: All files of the VLM.
-        vlm: Its mergeable tensors.
+        vlm: The VLM's mergeable tensors.
         backbone: The backbone's tensor for each.
         kept: Name of a tensor of the language model that is never merged -> where it lies; a head
             that is tied to the embeddings lies nowhere itself.
     """
 
-    shards: tuple[Shard, ...]
     vlm: Mapping[AlignedTensor, StoredTensor]
     backbone: Mapping[AlignedTensor, StoredTensor]
     kept: Mapping[str, StoredTensor]
@@ -129,14 +125,8 @@ class PairSource:
 
         The base is not in it: `ModelPair.identity` adds it for the recipes that need one.
         """
-        folders = (self.vlm_checkpoint.folder, self.backbone_checkpoint.folder)
-        parts = [*map(folder_digest, folders), self.dtype]
+        parts = [self.vlm_checkpoint.digest, self.backbone_checkpoint.digest, self.dtype]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-    @cached_property
-    def base_digest(self) -> str:
-        """12 hex digits over the base; downloads what is not here."""
-        return folder_digest(self._base.folder)
 
     @cached_property
     def family(self) -> Family:
@@ -169,13 +159,12 @@ class PairSource:
             UserError: A checkpoint is incomplete or torn, or not what its configuration describes.
         """
         alignment = self.alignment
-        require_complete(self.vlm_skeleton, self.shards)
-        by_name = memory_tensors(self.vlm_skeleton, self.shards)
+        on_disk = memory_tensors(self.vlm_skeleton, self.shards)
+        require_complete(self.vlm_skeleton, on_disk)
         return StoredPair(
-            shards=self.shards,
-            vlm=locate(self.vlm_skeleton, alignment, self.shards),
-            backbone=_located(self.backbone_checkpoint, alignment),
-            kept={name: by_name[name][0] for name in alignment.kept if name in by_name},
+            vlm=locate(self.vlm_skeleton, alignment, on_disk),
+            backbone=self._located(self.backbone_checkpoint),
+            kept={name: on_disk[name][0] for name in alignment.kept if name in on_disk},
         )
 
     @cached_property
@@ -186,7 +175,7 @@ class PairSource:
             UserError: There is no base, it is not the same architecture, or it is incomplete.
         """
         self.require_base_fits()
-        return _located(self._base, self.alignment)
+        return self._located(self._base)
 
     @cached_property
     def compute_dtype(self) -> torch.dtype:
@@ -266,7 +255,7 @@ class PairSource:
             alignment=self.alignment,
             live=live,
             digest=self.digest,
-            base_digest=lambda: self.base_digest,
+            base_digest=lambda: self._base.digest,
         )
 
     @cached_property
@@ -301,9 +290,13 @@ class PairSource:
     def _aligned(self, text: Checkpoint, accept: Sequence[str]) -> Alignment:
         require_same_architecture(self.family, self.vlm_checkpoint, text, accept)
         try:
-            return align(self.vlm_skeleton, _skeleton(text), self.family.parts)
+            return align(self.vlm_skeleton, text.text_skeleton, self.family.parts)
         except PairMismatch as error:
             raise PairMismatch(f"{text}: {error}") from None
+
+    def _located(self, text: Checkpoint) -> dict[AlignedTensor, StoredTensor]:
+        on_disk = memory_tensors(text.text_skeleton, read_shards(text.folder))
+        return locate(text.text_skeleton, self.alignment, on_disk)
 
 
 def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
@@ -339,15 +332,6 @@ def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
     require_whole(folder, [*info["missing_keys"], *(row[0] for row in info["mismatched_keys"])])
     require_float32_rope(model)
     return model
-
-
-def _skeleton(text: Checkpoint) -> Any:
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(text.config)
-
-
-def _located(text: Checkpoint, alignment: Alignment) -> dict[AlignedTensor, StoredTensor]:
-    return locate(_skeleton(text), alignment, read_shards(text.folder))
 
 
 def _own_memory(model: torch.nn.Module) -> None:

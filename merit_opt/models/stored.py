@@ -122,11 +122,10 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
         UserError: A file is missing, torn or no safetensors, or the index names what is not there.
     """
     index = _files(folder)
-    files = sorted(set(index.values())) or [SINGLE]
     if absent := _absent(folder, index):
         where = f"{folder / INDEX} names" if index else f"{folder} lacks"
         raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
-    shards = tuple(read_shard(folder / name) for name in files)
+    shards = tuple(read_shard(folder / name) for name in _names(index))
     if not any(shard.tensors for shard in shards):
         raise UserError(f"the weights in {folder} hold no tensor; {_AGAIN}")
     held = {(tensor.name, shard.file.name) for shard in shards for tensor in shard.tensors}
@@ -190,9 +189,12 @@ def _files(folder: Path) -> dict[str, str]:
     return {} if (folder / SINGLE).is_file() else _read_index(folder)
 
 
+def _names(index: Mapping[str, str]) -> list[str]:
+    return sorted(set(index.values())) or [SINGLE]
+
+
 def _absent(folder: Path, index: Mapping[str, str]) -> list[str]:
-    names = sorted(set(index.values())) or [SINGLE]
-    return [n for n in names if Path(n).name != n or not (folder / n).is_file()]
+    return [n for n in _names(index) if Path(n).name != n or not (folder / n).is_file()]
 
 
 def _read_index(folder: Path) -> dict[str, str]:

@@ -7,14 +7,13 @@ placeholders by itself, those of neighbouring images with one boundary between t
 from typing import Any
 
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model, rows
+from merit_opt.models.families.inputs import features_of
 
 
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     """The resampled patches of every image, or of each of its crops and the whole."""
-    pixels, mask = on_model(model, inputs, "pixel_values", "pixel_attention_mask")
-    output = model.get_image_features(pixels, mask)
-    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
+    names = ("pixel_values", "pixel_attention_mask")
+    return features_of(model.get_image_features, model, inputs, *names)
 
 
 IDEFICS2 = Family(

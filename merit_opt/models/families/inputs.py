@@ -1,6 +1,6 @@
 """One decoded medium through a processor, as the stock path sends it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,14 @@ def on_model(model: Any, inputs: VisualInputs, *names: str) -> list[Any]:
     """The named values where the model's inputs go, None for what the processor does not give."""
     found = (inputs.values.get(name) for name in names)
     return [None if value is None else value.to(model.device) for value in found]
+
+
+def features_of(
+    method: Callable[..., Any], model: Any, inputs: VisualInputs, *names: str
+) -> VisualFeatures:
+    """What the model's own `method` makes of the named values, in their order."""
+    output = method(*on_model(model, inputs, *names))
+    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
 
 
 def rows(pooled: Tensor | Sequence[Tensor]) -> Tensor:

@@ -3,14 +3,12 @@
 from typing import Any
 
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model, rows
+from merit_opt.models.families.inputs import features_of
 
 
 def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     """Shuffled patches of every frame, or of every tile of an image and its thumbnail."""
-    (pixels,) = on_model(model, inputs, "pixel_values")
-    output = model.get_image_features(pixels)
-    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
+    return features_of(model.get_image_features, model, inputs, "pixel_values")
 
 
 INTERNVL = Family(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from merit_opt.models.families.family import Family, VisualFeatures, VisualInputs
-from merit_opt.models.families.inputs import on_model, rows
+from merit_opt.models.families.inputs import features_of
 from merit_opt.models.families.llava_next import encode as encode_tiles
 
 
@@ -11,9 +11,7 @@ def encode(model: Any, inputs: VisualInputs) -> VisualFeatures:
     """Pooled patches of every frame, or the tiles of an image as of LLaVA-NeXT."""
     if inputs.prompt.kind == "image":
         return encode_tiles(model, inputs)
-    (pixels,) = on_model(model, inputs, "pixel_values_videos")
-    output = model.get_video_features(pixels)
-    return VisualFeatures(rows(output.pooler_output), inputs.prompt)
+    return features_of(model.get_video_features, model, inputs, "pixel_values_videos")
 
 
 LLAVA_NEXT_VIDEO = Family(
