@@ -69,8 +69,10 @@ def _make(database: Path, create: Callable[[Path], None]) -> None:
 def _check(database: Path) -> None:
     if not os.access(database, os.W_OK):
         raise PermissionError(13, "read-only file")
+    # A writer that was killed leaves a journal, which only a connection that may write undoes.
+    address = f"{database.as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(address, uri=True, timeout=LONGEST_WAIT)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):

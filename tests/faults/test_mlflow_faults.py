@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import uniform
+from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import StudyRecord, TrackingUnavailable, TrialRecord
 
 STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny"}, "seed: 0\n", uid="u1")
@@ -102,6 +104,30 @@ def test_processes_killed_at_any_time_leave_one_whole_study(tmp_path: Path) -> N
         "WHERE m.key = 'value' AND t.key = 'role' AND t.value = 'study'"
     )
     assert sorted(rows(database, points)) == [(n,) for n in NUMBERS]
+
+
+KILLED_WRITER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")
+connection.executemany("INSERT INTO runs VALUES (?)", [("x" * 4000,) for _ in range(200)])
+os._exit(9)
+"""
+
+
+def test_what_a_killed_writer_left_half_written_is_undone(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE experiments (name TEXT)")
+        connection.execute("CREATE TABLE runs (name TEXT)")
+    whole = database.read_bytes()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(database)], check=False)
+    assert killed.returncode == 9
+    assert database.read_bytes() != whole
+
+    prepare(database, lambda _: pytest.fail("it is there already"))
+    assert rows(database, "SELECT * FROM runs") == []
+    assert database.read_bytes() == whole
 
 
 @pytest.fixture
