@@ -17,7 +17,7 @@ from merit_opt.cli.main import USER_ERROR
 from merit_opt.cli.refusal import sentence, strangers
 from merit_opt.cli.schema import SCHEMAS, register
 from merit_opt.errors import TrialFailed, UserError
-from merit_opt.search.interrupts import interrupts_held
+from merit_opt.search.interrupts import interrupts_allowed
 
 
 def launch(verb: str, arguments: list[str]) -> int:
@@ -54,14 +54,15 @@ def launch(verb: str, arguments: list[str]) -> int:
 
 def _run_job(verb: str, cfg: DictConfig) -> int:
     """A user's error ends this job, not its siblings in a sweep."""
-    with Console(stderr=True).status("loading libraries"), interrupts_held():
+    with Console(stderr=True).status("loading libraries"):
         function = importlib.import_module(f"merit_opt.cli.{verb}").run
     try:
         problems = [f"{key}= must be given" for key in sorted(OmegaConf.missing_keys(cfg))]
         problems += strangers(cfg, SCHEMAS[verb])
         if problems:
             raise UserError("; ".join(problems))
-        function(cfg, dict(HydraConfig.get().runtime.choices))
+        with interrupts_allowed():
+            function(cfg, dict(HydraConfig.get().runtime.choices))
     except (UserError, TrialFailed) as error:
         print(f"merit-opt: {error}", file=sys.stderr)
         return USER_ERROR

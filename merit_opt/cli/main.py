@@ -50,10 +50,10 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     from merit_opt.search.interrupts import interrupts_held
 
     try:
-        with interrupts_held():  # some libraries swallow a Ctrl-C that comes while they load
+        with interrupts_held():  # libraries that load, and Hydra, may swallow a Ctrl-C
             from merit_opt.cli.app import launch  # heavy: --help must answer at once
 
-        return launch(verb, arguments)
+            return launch(verb, arguments)
     except UserError as error:
         return _tell(str(error))
     except KeyboardInterrupt:

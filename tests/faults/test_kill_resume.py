@@ -280,7 +280,8 @@ def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(nursery, whole, folder)
     assert kept.sequence() == Kept(whole).sequence()
 
 
-def test_ctrl_c_while_libraries_load_is_no_traceback(folder, environment):
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9])
+def test_ctrl_c_while_libraries_load_is_no_traceback(folder, environment, seconds):
     process = subprocess.Popen(
         [sys.executable, "-c", f"print('up', flush=True)\n{MERIT_OPT}", "search", *SMALL],
         cwd=folder,
@@ -291,7 +292,7 @@ def test_ctrl_c_while_libraries_load_is_no_traceback(folder, environment):
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    time.sleep(0.4)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")

@@ -18,7 +18,7 @@ from merit_opt.data.clips.scene import Event, Events, clip_events
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 
-REVISION = "1"
+REVISION = "2"
 MANIFEST = "clips.json"
 Progress = Callable[[str, int, int], None]
 
