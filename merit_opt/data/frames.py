@@ -1,6 +1,43 @@
 """Which frames of a video are looked at."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from merit_opt.errors import UserError
+
+Mode = Literal["all", "uniform", "midpoints", "fps"]
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """How frames are chosen, by time: frames of a real video are not evenly spaced.
+
+    Attributes:
+        mode: `all`; `uniform`, evenly spread with first and last; `midpoints` of equal segments;
+            `fps`, one every 1/fps seconds from the first on, spread evenly with first and last
+            where that is more than `count`.
+        count: Frames wanted, at least 1; unused by `all`. A video with fewer gives some twice
+            under `uniform` and `midpoints`, so that every video of a suite costs the same.
+        fps: Frames a second, above 0, of mode `fps`; unused by the others.
+
+    Raises:
+        UserError: A value out of its range.
+    """
+
+    mode: Mode
+    count: int
+    fps: float
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not 0.0 < self.fps < 1000.0:
+            raise UserError(
+                f"suite.frames is at least 1 and suite.fps above 0; got {self.count}, {self.fps}"
+            )
+
+
+ALL_FRAMES = FramePlan("all", 1, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,35 +45,76 @@ class Sampling:
     """Where in a video its frames were taken.
 
     Attributes:
-        indices: Ascending indices in [0, total).
+        indices: Ascending, in [0, total).
         total: Frames the video has.
         fps: Frames a second, averaged over the file; above 0.
+        times: Seconds from the video's beginning at which each frame is shown, ascending.
     """
 
     indices: tuple[int, ...]
     total: int
     fps: float
+    times: tuple[float, ...]
 
 
-def frame_indices(total: int, count: int | None) -> tuple[int, ...]:
-    """Indices of `count` frames spread evenly over `total`, ends included.
+def choose_frames(
+    times: Sequence[float], plan: FramePlan, start: float | None, end: float | None
+) -> tuple[int, ...]:
+    """Indices of the frames to look at.
 
     Args:
-        total: Frames the video has, at least 1.
-        count: Frames wanted, at least 1; None takes all. A video with fewer gives some twice,
-            so that every video of a suite costs the same.
+        times: Seconds at which each frame of the video is shown, ascending, at least one.
+        plan: What is wanted.
+        start: Seconds before which nothing is shown; None: the beginning.
+        end: Seconds after which nothing is shown; None: the end.
 
     Returns:
-        Ascending indices in [0, total). One frame is the middle one.
+        Ascending indices in [0, len(times)), each nearest to a wanted time; of two as near the
+        later. One frame of `uniform` is the middle one. A window between two frames, or beyond the
+        video's end, shows the frame that stands there.
 
     Raises:
-        ValueError: `total` or `count` is below 1.
+        ValueError: There is no frame, or the window ends before it starts.
     """
-    if total < 1 or (count is not None and count < 1):
-        raise ValueError(f"expected at least one frame, got total={total}, count={count}")
-    if count is None:
-        return tuple(range(total))
+    if not times:
+        raise ValueError("it has no frame")
+    if start is not None and end is not None and end < start:
+        raise ValueError(f"the window ends at {end} s, before it starts at {start} s")
+    first = bisect_left(times, start - 1e-6) if start is not None else 0
+    last = bisect_right(times, end + 1e-6) - 1 if end is not None else len(times) - 1
+    if first > last:
+        return _repeated(max(0, min(first, len(times)) - 1), plan)
+    return tuple(_nearest(times, t, first, last) for t in _wanted(times, plan, first, last))
+
+
+def _repeated(index: int, plan: FramePlan) -> tuple[int, ...]:
+    return (index,) * (1 if plan.mode in ("all", "fps") else plan.count)
+
+
+def _wanted(times: Sequence[float], plan: FramePlan, first: int, last: int) -> list[float]:
+    begin, length = times[first], times[last] - times[first]
+    match plan.mode:
+        case "all":
+            return list(times[first : last + 1])
+        case "midpoints":
+            return [begin + length * (2 * i + 1) / (2 * plan.count) for i in range(plan.count)]
+        case "uniform":
+            return _spread(begin, length, plan.count)
+        case "fps":
+            count = int(length * plan.fps + 1e-6) + 1
+            if count > plan.count:
+                return _spread(begin, length, plan.count)
+            return [begin + i / plan.fps for i in range(count)]
+
+
+def _spread(begin: float, length: float, count: int) -> list[float]:
     if count == 1:
-        return (total // 2,)
-    gaps = count - 1
-    return tuple((2 * i * (total - 1) + gaps) // (2 * gaps) for i in range(count))
+        return [begin + length / 2]
+    return [begin + length * i / (count - 1) for i in range(count)]
+
+
+def _nearest(times: Sequence[float], wanted: float, first: int, last: int) -> int:
+    after = min(max(bisect_left(times, wanted), first), last)
+    before = max(after - 1, first)
+    gap = wanted - times[before]
+    return before if gap < times[after] - wanted - 1e-9 else after

@@ -1,53 +1,107 @@
-"""One question about one medium, as values."""
+"""One question about what it shows, as values."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+YES_NO = ("yes", "no")
+
+Flag = Literal["duplicate options", "single option", "needs subtitles"]
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A video, or a still image where the file's suffix says so.
+    """A video, a still image, or a folder of frames, by what `path` is.
 
     Attributes:
         path: Where it lies on this machine; not part of its identity.
         digest: Identity of its content.
+        member: Its name inside the zip file that `path` then is.
+        start: Seconds into the video before which nothing is shown; None: from its beginning.
+        end: Seconds into the video after which nothing is shown; None: to its end.
+        fps: Frames a second of a folder of frames, which has no time of its own.
     """
 
     path: Path
     digest: str
+    member: str | None = None
+    start: float | None = None
+    end: float | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A subtitle.
+
+    Attributes:
+        start: Seconds into the video.
+        end: Seconds into the video.
+        text: On one line, without markup.
+    """
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A right answer that is a number.
+
+    Attributes:
+        value: What is right.
+        tolerance: How far from it is still right, at least 0.
+    """
+
+    value: float
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One multiple-choice question.
+    """One question with a right answer.
 
     Attributes:
-        id: Unique within its suite.
-        media: What the question is about.
+        id: Unique within its suite; the benchmark's own, never a row's number.
+        media: What the question is about; several are shown one after another.
         question: The question alone, without its options.
-        options: At least two, distinct.
-        answer: Index of the right option.
-        categories: The benchmark's own labels; a suite maps the first to a role.
+        options: Without their letters; `YES_NO` where the answer is one of those words, none where
+            it is a number.
+        answer: Index of the right option, or the number.
+        categories: (field, value) as the benchmark has them.
         group_id: Samples of one group share a medium and are never split apart.
+        subtitles: In order of time.
+        flags: What is odd about it, told by `check`.
     """
 
     id: str
     media: tuple[Media, ...]
     question: str
     options: tuple[str, ...]
-    answer: int
-    categories: tuple[str, ...]
+    answer: int | Number
+    categories: tuple[tuple[str, str], ...]
     group_id: str
+    subtitles: tuple[Cue, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(set(self.options)) != len(self.options) or len(self.options) < 2:
-            raise ValueError(f"sample {self.id}: needs two or more distinct options")
-        if not 0 <= self.answer < len(self.options):
+        if isinstance(self.answer, Number) != (not self.options):
+            raise ValueError(f"sample {self.id}: a number is asked for without options, and only it")
+        if isinstance(self.answer, int) and not 0 <= self.answer < len(self.options):
             raise ValueError(f"sample {self.id}: answer {self.answer} is not an option's index")
 
+    def category(self, field: str) -> str | None:
+        """The value of a field of `categories`, where the sample has it."""
+        return dict(self.categories).get(field)
+
     @property
-    def letter(self) -> str:
-        """The right option's letter."""
-        return LETTERS[self.answer]
+    def labels(self) -> tuple[str, ...]:
+        """What an answer calls each option: its letter, or yes and no themselves."""
+        return YES_NO if self.options == YES_NO else tuple(LETTERS[: len(self.options)])
+
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return 1.0 / len(self.options) if self.options else 0.0

@@ -3,51 +3,122 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
 
+from merit_opt.data.frames import FramePlan
+from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import Sample
 
 Role = Literal["TR", "TP", "other"]
+ScorerName = Literal["letter_logprob", "option_loglik", "generate"]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which questions are about reasoning in time, and which about perceiving it.
+
+    Attributes:
+        category: The field of a sample's categories that decides.
+        of: Its value -> role; values not named are `other`.
+    """
+
+    category: str
+    of: Mapping[str, Role]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How questions are put and answers read.
+
+    Attributes:
+        prompt: What the model is told.
+        frames: Which frames of a video it is shown.
+        scorer: How an answer becomes a score.
+        permutations: Orders of the options that each question is asked in, at least 1; the scores
+            are their mean.
+    """
+
+    prompt: Prompt
+    frames: FramePlan
+    scorer: ScorerName
+    permutations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A number that a benchmark itself reports.
+
+    Attributes:
+        name: As the benchmark calls it.
+        how: `mean` of the samples; `mean_of_means` of groups; `all_right`, the share of groups
+            that have every sample right.
+        by: The category field whose values make the groups; empty for `mean`.
+        where: (field, value) that a sample must have to count.
+    """
+
+    name: str
+    how: Literal["mean", "mean_of_means", "all_right"]
+    by: str = ""
+    where: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Samples with their prompt, frame count and roles.
+    """Samples, and how they are asked and counted.
 
     Attributes:
         name: Short, as in `suite=NAME`.
         revision: Version of the samples.
         samples: In canonical order.
-        prompt: Name of a prompt in `merit_opt.data.prompts`.
-        frames: Frames read from each video; None reads all of them.
-        roles: Category -> role; categories not named are `other`.
+        asking: How they are asked.
+        roles: Which are TR and which TP.
+        aggregates: What the benchmark reports, beside the means by role.
+        max_unusable: Share of the samples, in [0, 1), whose media may fail before a run is refused.
+        left_out: Id of what is no sample -> why; told, and no part of the digest.
     """
 
     name: str
     revision: str
     samples: tuple[Sample, ...]
-    prompt: str
-    frames: int | None
-    roles: Mapping[str, Role]
+    asking: Asking
+    roles: Roles
+    aggregates: tuple[Aggregate, ...]
+    max_unusable: float
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits over content: samples, media contents, prompt, frames and roles."""
+        """12 hex digits over samples, contents of media, how they are asked, and roles."""
         rows = [
-            [s.id, [m.digest for m in s.media], s.question, s.options, s.answer, s.categories,
-             s.group_id]
+            [s.id, [_shown(m) for m in s.media], s.question, s.options, _answer(s), s.categories,
+             s.group_id, [(c.start, c.end, c.text) for c in s.subtitles]]
             for s in self.samples
         ]  # fmt: skip
-        value = [self.name, self.revision, self.prompt, self.frames, dict(self.roles), rows]
+        asking = [
+            self.asking.prompt.name,
+            asdict(self.asking.frames),
+            self.asking.scorer,
+            self.asking.permutations,
+        ]
+        roles = [self.roles.category, dict(self.roles.of)]
+        value = [self.name, self.revision, asking, roles, rows]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
     def role(self, sample: Sample) -> Role:
-        """The role of the sample's first category."""
-        return self.roles.get(sample.categories[0], "other") if sample.categories else "other"
+        """What the sample's category makes it."""
+        return self.roles.of.get(sample.category(self.roles.category) or "", "other")
 
     def only(self, ids: Iterable[str]) -> Self:
         """The same suite with only the samples named, in the same order."""
         wanted = frozenset(ids)
         return replace(self, samples=tuple(s for s in self.samples if s.id in wanted))
+
+
+def _shown(media: object) -> list[object]:
+    return [getattr(media, name) for name in ("digest", "start", "end", "fps")]
+
+
+def _answer(sample: Sample) -> object:
+    return sample.answer if isinstance(sample.answer, int) else asdict(sample.answer)

@@ -1,0 +1,120 @@
+"""A benchmark's rows as a suite: the factory behind most options of `conf/suite/`."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import get_args
+
+from merit_opt.data.benchmarks import BENCHMARKS
+from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
+from merit_opt.data.benchmarks.fetch import fetched
+from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.frames import FramePlan, Mode
+from merit_opt.data.prompts import COMMON, find_prompt
+from merit_opt.data.sample import Number, Sample
+from merit_opt.data.suite import Asking, Role, Roles, ScorerName, Suite
+from merit_opt.errors import UserError
+
+Progress = Callable[[str, int, int], None]
+
+
+def benchmark_suite(
+    *,
+    benchmark: str,
+    variant: str,
+    root: Path | None,
+    download: bool,
+    revision: str | None,
+    prompt: str,
+    scorer: ScorerName,
+    permutations: int,
+    sampling: Mode,
+    frames: int,
+    fps: float,
+    roles: Mapping[str, tuple[str, ...]],
+    max_unusable: float,
+    cache: Path,
+    progress: Progress | None,
+) -> Suite:
+    """The samples of a user's copy of a benchmark.
+
+    Args:
+        benchmark: Its name in `BENCHMARKS`.
+        variant: One of the benchmark's.
+        root: Where the copy lies, in the layout that the dataset ships; None only to download.
+        download: Whether to fetch what is not there from the hub.
+        revision: Commit to fetch; None for the one that the benchmark pins.
+        prompt: `letter`, or one of the benchmark's own.
+        scorer: How answers are read.
+        permutations: See `Asking`.
+        sampling: See `FramePlan`.
+        frames: See `FramePlan`.
+        fps: See `FramePlan`.
+        roles: Role -> the values of the benchmark's own field that have it.
+        max_unusable: See `Suite`.
+        cache: Where files are unpacked to; safe to delete.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        UserError: The copy, a name or a value does not fit.
+    """
+    known = _known(benchmark)
+    if variant not in known.variants:
+        raise UserError(
+            f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}"
+        )
+    folder = fetched(known, variant, root, download=download, revision=revision)
+    samples, left_out = _sorted_out(known, DatasetCopy(folder, cache), variant, scorer)
+    return Suite(
+        name=benchmark if variant == known.variants[0] else f"{benchmark}-{variant}",
+        revision=revision or known.revision or "unpinned",
+        samples=samples,
+        asking=Asking(
+            prompt=find_prompt(prompt, {**COMMON, **known.prompts}),
+            frames=FramePlan(sampling, frames, fps),
+            scorer=scorer,
+            permutations=permutations,
+        ),
+        roles=Roles(known.role_field, _by_value(roles)),
+        aggregates=known.aggregates[variant],
+        max_unusable=max_unusable,
+        left_out=left_out,
+    )
+
+
+def _known(name: str) -> Benchmark:
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    near = get_close_matches(name, BENCHMARKS, n=1, cutoff=0.0)[0]
+    raise UserError(f"suite.benchmark={name!r} is not known; did you mean {near!r}?")
+
+
+def _sorted_out(
+    benchmark: Benchmark, copy: DatasetCopy, variant: str, scorer: ScorerName
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    samples: list[Sample] = []
+    left_out: dict[str, str] = {}
+    for row in benchmark.read(copy, variant):
+        if isinstance(row, LeftOut):
+            left_out[row.id] = row.reason
+        elif isinstance(row.answer, Number) and scorer != "generate":
+            left_out[row.id] = "its answer is a number, which only suite.scorer=generate reads"
+        else:
+            samples.append(row)
+    twice = [i for i, n in Counter(s.id for s in samples).items() if n > 1]
+    if twice:
+        raise UserError(f"{copy.root}: {len(twice)} ids stand twice, such as {twice[0]!r}")
+    return tuple(samples), left_out
+
+
+def _by_value(roles: Mapping[str, tuple[str, ...]]) -> dict[str, Role]:
+    found: dict[str, Role] = {}
+    for role in get_args(Role):
+        for value in roles.get(role, ()):
+            if value in found:
+                raise UserError(f"suite.roles: {value!r} is both {found[value]} and {role}")
+            found[value] = role
+    if strange := set(roles) - set(get_args(Role)):
+        raise UserError(f"suite.roles are TR, TP and other; got {', '.join(sorted(strange))}")
+    return found

@@ -1,0 +1,156 @@
+"""A user's copy of a dataset, in the layout it ships: files, folders, and zips unpacked or not."""
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from merit_opt.data.sample import Cue, Media
+from merit_opt.data.subtitles import read_subtitles
+from merit_opt.data.tables import Row, read_json, read_rows
+from merit_opt.errors import UserError
+from merit_opt.files import sampled_digest, write_bytes
+
+ABSENT = "absent/"
+VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
+
+
+@dataclass(frozen=True)
+class DatasetCopy:
+    """Files of one dataset on this machine; nothing outside `root` is ever read.
+
+    Attributes:
+        root: Where they lie.
+        cache: Where what is packed in tables is unpacked to; safe to delete.
+    """
+
+    root: Path
+    cache: Path
+
+    def find(self, *patterns: str) -> tuple[Path, ...]:
+        """The files of the first pattern that has any, in order of name; patterns are of `glob`.
+
+        Raises:
+            UserError: None has any; the message names what was looked for.
+        """
+        for pattern in patterns:
+            if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
+                return tuple(found)
+        raise UserError(
+            f"{self.root} holds none of {', '.join(patterns)}: give suite.root the folder of the "
+            "dataset as it ships, or suite.download=true"
+        )
+
+    def rows(self, *patterns: str) -> tuple[Row, ...]:
+        """The rows of all tables that `find` gives, one after another."""
+        return tuple(row for path in self.find(*patterns) for row in read_rows(path))
+
+    def json(self, *patterns: str) -> dict[str, object]:
+        """What each JSON file that `find` gives holds, by its name without suffix."""
+        return {path.stem: read_json(path) for path in self.find(*patterns)}
+
+    def media(
+        self,
+        *names: str,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float | None = None,
+    ) -> Media:
+        """The medium under the first of these names that is there, on disk or in a zip.
+
+        One that is nowhere becomes a medium that cannot be read: it is counted when it is asked
+        about, like any other that fails.
+
+        Args:
+            names: Relative to `root`, `/` between folders; a zip file's members count as if it were
+                unpacked beside itself, in a folder of its name, or at `root`.
+            start: See `Media`.
+            end: See `Media`.
+            fps: See `Media`.
+
+        Raises:
+            UserError: A name leads out of `root`.
+        """
+        for name in names:
+            path = self._inside(name)
+            if path.exists():
+                return Media(path, _content(path), None, start, end, fps)
+            if (found := self._members.get(_plain(name))) is not None:
+                archive, member, digest = found
+                return Media(archive, digest, member, start, end, fps)
+        return Media(self._inside(names[0]), f"{ABSENT}{names[0]}", None, start, end, fps)
+
+    def video(self, stem: str, start: float | None = None, end: float | None = None) -> Media:
+        """The video of that name, whichever of the usual suffixes it has."""
+        return self.media(*(f"{stem}{s}" for s in VIDEO_SUFFIXES), start=start, end=end)
+
+    def picture(self, name: str, content: bytes) -> Media:
+        """A picture that a table holds, written to a file of its own once.
+
+        Args:
+            name: Of its file, with the suffix.
+            content: The file's bytes.
+        """
+        digest = hashlib.sha256(content).hexdigest()[:24]
+        path = self.cache / "pictures" / f"{digest}{PurePosixPath(name).suffix.lower()}"
+        if not path.exists():
+            write_bytes(path, content)
+        return Media(path, digest)
+
+    def subtitles(self, *names: str, offset: float = 0.0) -> tuple[Cue, ...]:
+        """Those under the first of these names that is there; none if there is no such file.
+
+        Args:
+            names: As of `media`.
+            offset: Seconds taken off every time.
+        """
+        for name in names:
+            path = self._inside(name)
+            if path.is_file():
+                return read_subtitles(path.name, path.read_bytes(), offset)
+            if (found := self._members.get(_plain(name))) is not None:
+                archive, member, _ = found
+                with zipfile.ZipFile(archive) as file:
+                    return read_subtitles(member, file.read(member), offset)
+        return ()
+
+    def _inside(self, name: str) -> Path:
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise UserError(f"{name!r} leads out of suite.root={self.root}; mend the annotation")
+        return path
+
+    @cached_property
+    def _members(self) -> Mapping[str, tuple[Path, str, str]]:
+        """Where a member would lie, unpacked -> its zip, its name there, its digest."""
+        found: dict[str, tuple[Path, str, str]] = {}
+        for archive in sorted(self.root.rglob("*.zip")):
+            beside = archive.parent.relative_to(self.root)
+            for info in _infos(archive):
+                known = (archive, info.filename, f"{info.CRC:08x}-{info.file_size:x}")
+                for folder in (beside, beside / archive.stem, PurePosixPath()):
+                    found.setdefault(_plain(f"{folder.as_posix()}/{info.filename}"), known)
+        return found
+
+
+def _infos(archive: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return [info for info in file.infolist() if not info.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{archive} is not a whole zip file ({error}); download it again") from error
+
+
+def _plain(name: str) -> str:
+    return PurePosixPath(name).as_posix()
+
+
+def _content(path: Path) -> str:
+    """Of a file its sampled bytes, of a folder of frames the names and sizes of its files."""
+    if path.is_file():
+        return sampled_digest(path)
+    files = sorted(p for p in path.iterdir() if p.is_file())
+    listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
+    return hashlib.sha256(listing.encode()).hexdigest()[:24]
