@@ -88,7 +88,9 @@ def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     from merit_opt.data.clips.suite import clips_suite
 
     cache = tmp_path_factory.mktemp("clips")
-    return clips_suite(cache=cache, clips=12, seed=7, tr_per_clip=3, tp_per_clip=2, progress=None)
+    return clips_suite(
+        cache=cache, clips=12, seed=7, tr_per_clip=3, tp_per_clip=2, max_unusable=0.0, progress=None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -96,21 +98,22 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
     """The suite as the model reads it: a pack a clip, in the suite's order."""
     import torch
 
-    from merit_opt.data.prompts import render_prompt
+    from merit_opt.data.frames import ALL_FRAMES
+    from merit_opt.data.prompts import said
     from merit_opt.data.video import read_video
     from merit_opt.models.families.inputs import visual_features
     from merit_opt.models.pack import Question, pack
     from merit_opt.models.prompt import encode_prompt
 
-    pair, packs = tiny_pair_live, []
+    pair, packs, prompt = tiny_pair_live, [], small_suite.asking.prompt
     for media in dict.fromkeys(s.media[0] for s in small_suite.samples):
         with torch.no_grad():
-            video = read_video(media.path, None)
+            video = read_video(media.path, ALL_FRAMES)
             features = visual_features(pair.family, pair.model, pair.processor, video)
         questions = [
             Question(
                 s.id,
-                encode_prompt(pair, render_prompt(small_suite.prompt, s), features),
+                encode_prompt(pair, prompt, said(prompt, s, ()), features),
                 len(s.options),
             )
             for s in small_suite.samples

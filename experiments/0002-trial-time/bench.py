@@ -36,7 +36,6 @@ from merit_opt.tracking.record import StudyRecord
 CLIPS = 80
 SETTINGS = EngineSettings(
     threads=1,
-    max_unscored=0.0,
     backbone="device",
     features_gib=1.0,
     levels_gib=4.0,

@@ -38,7 +38,6 @@ DISK, MEMORY, STRONGEST = "disk peer", "in-memory peer", "strongest peer"
 RATIOS = {DISK: "full_vs_disk", MEMORY: "full_vs_memory", STRONGEST: "full_vs_strongest"}
 SETTINGS = EngineSettings(
     threads=1,
-    max_unscored=0.0,
     backbone="device",
     features_gib=4,
     levels_gib=4,

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from rich.console import Console
 from merit_opt.cli.build import factories
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite
 from merit_opt.cli.progress import Display, display
+from merit_opt.data.frames import FramePlan
 from merit_opt.data.image import Image
 from merit_opt.data.medium import read_medium
+from merit_opt.data.sample import Media
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError
 from merit_opt.errors import UserError
@@ -138,29 +141,30 @@ def _distance_lines(role: str, vlm: Stored, other: Stored, shown: Display) -> It
 def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Iterator[str]:
     """What the suite holds; the shapes of its media are added to `shapes`."""
     roles = Counter(suite.role(s) for s in suite.samples)
-    letters = Counter(s.letter for s in suite.samples)
-    media = {m.digest: m.path for s in suite.samples for m in s.media}
+    letters = Counter(s.labels[s.answer] for s in suite.samples if isinstance(s.answer, int))
+    media = dict.fromkeys(s.media for s in suite.samples)
     yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} media"
     yield "roles: " + ", ".join(f"{role} {n}" for role, n in sorted(roles.items()))
     yield "right letters: " + ", ".join(f"{x} {n}" for x, n in sorted(letters.items()))
     broken: list[str] = []
-    for done, path in enumerate(media.values()):
+    for done, shown_media in enumerate(media):
         shown.stage(f"looking at {suite.name} media", done, len(media))
         try:
-            shapes.append(_shape(path, suite.frames))
+            shapes.append(_shape(shown_media, suite.asking.frames))
         except MediaError as error:
             broken.append(str(error))
     if broken:
         raise UserError(f"{len(broken)} of {len(media)} media: " + "; ".join(broken))
 
 
-def _shape(path: Path, frames: int | None) -> MediumShape:
-    medium = read_medium(path, 1)
+def _shape(media: tuple[Media, ...], plan: FramePlan) -> MediumShape:
+    medium = read_medium(media, replace(plan, mode="uniform", count=1))
     if isinstance(medium, Image):
         return ImageShape(*medium.pixels.shape[:2])
     height, width = medium.frames.shape[1:3]
     sampling = medium.sampling
-    return VideoShape(frames or sampling.total, height, width, sampling.fps)
+    count = sampling.total if plan.mode == "all" else plan.count
+    return VideoShape(count, height, width, sampling.fps)
 
 
 def _engine_lines(

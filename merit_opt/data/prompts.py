@@ -53,11 +53,14 @@ def _letter(sample: Sample, cues: tuple[Cue, ...]) -> str:
     )
 
 
-def _letter_after_option(sample: Sample, cues: tuple[Cue, ...]) -> str:
+def letter_after_option(question: str, options: tuple[str, ...]) -> str:
     """``QUESTION options blue A red B ...``: small models bind a letter to what precedes it."""
-    pairs = zip(sample.options, LETTERS, strict=False)
-    options = (f"{option} {letter}" for option, letter in pairs)
-    return " ".join([*(c.text for c in cues), sample.question, "options", *options])
+    pairs = zip(options, LETTERS, strict=False)
+    return " ".join([question, "options", *(f"{option} {letter}" for option, letter in pairs)])
+
+
+def _letter_after_option(sample: Sample, cues: tuple[Cue, ...]) -> str:
+    return letter_after_option(sample.question, sample.options)
 
 
 LETTER = Prompt("letter/1", _letter)

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from merit_opt.data.frames import Sampling, frame_indices
+from merit_opt.data.frames import FramePlan, Sampling, choose_frames
 
 Frames = NDArray[np.uint8]
 FPS_UNKNOWN = 24.0
@@ -38,7 +38,7 @@ class Video:
     sampling: Sampling
 
 
-Decoder = Callable[[Path, int | None], Video]
+Decoder = Callable[[Path, FramePlan, float | None, float | None], Video]
 
 
 class MediaError(Exception):
@@ -58,8 +58,10 @@ class MediaError(Exception):
         return MediaError, (self.path, self.reason)
 
 
-def read_video(path: Path, count: int | None) -> Video:
-    """`count` frames spread evenly over a video; None reads all.
+def read_video(
+    path: Path, plan: FramePlan, start: float | None = None, end: float | None = None
+) -> Video:
+    """The frames of a video that `plan` chooses between `start` and `end`, in seconds.
 
     decord reads it where decord is installed, and PyAV what decord cannot.
 
@@ -70,7 +72,7 @@ def read_video(path: Path, count: int | None) -> Video:
     reason = ""
     for decoder in _decoders():
         try:
-            return decoder(path, count)
+            return decoder(path, plan, start, end)
         except (FFmpegError, OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
     raise MediaError(path, f"not a readable video ({reason}); replace the file")
@@ -97,24 +99,32 @@ def _decoders() -> tuple[Decoder, ...]:
     return (_read_with_decord, _read_with_av) if has_decord else (_read_with_av,)
 
 
-def _read_with_decord(path: Path, count: int | None) -> Video:
+def _read_with_decord(
+    path: Path, plan: FramePlan, start: float | None, end: float | None
+) -> Video:
     decord = importlib.import_module("decord")
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-        indices = frame_indices(len(reader), count)
+        fps = float(reader.get_avg_fps()) or FPS_UNKNOWN
+        times = [i / fps for i in range(len(reader))]
+        indices = choose_frames(times, plan, start, end)
         frames: Frames = reader.get_batch(list(indices)).asnumpy()
-        fps = float(reader.get_avg_fps())
     except decord.DECORDError as error:
         raise ValueError(str(error)) from error
-    return Video(frames, Sampling(indices, len(reader), fps or FPS_UNKNOWN))
+    return Video(frames, Sampling(indices, len(times), fps, tuple(times[i] for i in indices)))
 
 
-def _read_with_av(path: Path, count: int | None) -> Video:
+def _read_with_av(
+    path: Path, plan: FramePlan, start: float | None, end: float | None
+) -> Video:
     total = sum(1 for _ in _decoded(path))  # what a container promises is often wrong
-    indices = frame_indices(total, count)
+    fps = _fps(path)
+    times = [i / fps for i in range(total)]
+    indices = choose_frames(times, plan, start, end)
     wanted = frozenset(indices)
     kept = {i: _upright(frame) for i, frame in enumerate(_decoded(path)) if i in wanted}
-    return Video(np.stack([kept[i] for i in indices]), Sampling(indices, total, _fps(path)))
+    sampling = Sampling(indices, total, fps, tuple(times[i] for i in indices))
+    return Video(np.stack([kept[i] for i in indices]), sampling)
 
 
 def _fps(path: Path) -> float:

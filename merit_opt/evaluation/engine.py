@@ -42,7 +42,6 @@ class EngineSettings:
 
     Attributes:
         threads: CPU threads; results differ by about 4e-6 between thread counts.
-        max_unscored: Share of samples, in [0, 1), that may be left out for bad media.
         backbone: Where the backbone's attention waits, `device` or `host`.
         features_gib: Disk that frozen features may take, above 0.
         levels_gib: Device memory for hidden states between layers, at least 0.
@@ -54,7 +53,6 @@ class EngineSettings:
     """
 
     threads: int
-    max_unscored: float
     backbone: Place
     features_gib: float
     levels_gib: float
@@ -62,11 +60,8 @@ class EngineSettings:
     prefixes: int
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or not 0.0 <= self.max_unscored < 1.0:
-            raise UserError(
-                "engine.threads is 1 or more and engine.max_unscored lies in [0, 1); got "
-                f"{self.threads}, {self.max_unscored}"
-            )
+        if self.threads < 1:
+            raise UserError(f"engine.threads is 1 or more, got {self.threads}")
         if self.backbone not in ("device", "host"):
             raise UserError(f"engine.backbone is device or host, got {self.backbone!r}")
         sizes = (self.levels_gib, self.host_levels_gib, self.prefixes)
@@ -130,7 +125,6 @@ class Engine:
             pair,
             FeatureStore(cache / FEATURES, settings.feature_bytes),
             threads=settings.threads,
-            max_unscored=settings.max_unscored,
             reporter=reporter,
         )
         self._digest = settings.digest(pair.device.type)

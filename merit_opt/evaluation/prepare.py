@@ -1,14 +1,15 @@
 """From a suite to packs: everything that is the same for all recipes, done once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Protocol
 
 import torch
 
+from merit_opt.data.frames import FramePlan
 from merit_opt.data.medium import medium_kind, read_medium
-from merit_opt.data.prompts import render_prompt
+from merit_opt.data.prompts import Prompt, said
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError
@@ -56,13 +57,11 @@ class Preparer:
         store: FeatureStore,
         *,
         threads: int,
-        max_unscored: float,
         reporter: EngineReporter,
     ) -> None:
         self._pair = pair
         self._store = store
         self._threads = threads
-        self._max_unscored = max_unscored
         self._reporter = reporter
         self._known: dict[str, VisualFeatures | MediaError] = {}
 
@@ -84,44 +83,47 @@ class Preparer:
         groups = _by_media(suite.samples)
         for done, (media, samples) in enumerate(groups.items()):
             self._reporter.stage(f"reading {suite.name} media", done, len(groups))
-            features = self._features(media, suite.frames)
+            features = self._features(media, suite.asking.frames)
             if isinstance(features, MediaError):
                 excluded |= {s.id: str(features) for s in samples}
                 continue
-            found = {s.id: self._question(s, suite.prompt, features) for s in samples}
+            found = {s.id: self._question(s, suite.asking.prompt, features) for s in samples}
             excluded |= {i: why for i, why in found.items() if isinstance(why, str)}
             if asked := [q for q in found.values() if isinstance(q, Question)]:
                 packs.append(pack(asked, features))
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 
-    def _features(self, media: Media, frames: int | None) -> VisualFeatures | MediaError:
-        key = feature_key(self._identity, media.digest, medium_kind(media.path), frames)
+    def _features(
+        self, media: tuple[Media, ...], plan: FramePlan
+    ) -> VisualFeatures | MediaError:
+        (one,) = media
+        key = feature_key(self._identity, one.digest, medium_kind(one.path), asdict(plan))
         if key not in self._known:
             try:
-                self._known[key] = self._store.get(key, lambda: self._encode(media, frames))
+                self._known[key] = self._store.get(key, lambda: self._encode(media, plan))
             except MediaError as error:
                 self._known[key] = error
         return self._known[key]
 
-    def _encode(self, media: Media, frames: int | None) -> VisualFeatures:
-        medium = read_medium(media.path, frames)
+    def _encode(self, media: tuple[Media, ...], plan: FramePlan) -> VisualFeatures:
+        medium = read_medium(media, plan)
         pair = self._pair
         try:
             return visual_features(pair.family, pair.model, pair.processor, medium)
         except MediaRefused as error:
-            raise MediaError(media.path, f"this model's processor refuses it ({error})") from error
+            raise MediaError(media[0].path, f"this model's processor refuses it ({error})") from error
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
-                f"out of memory for {media.path}; ask for fewer frames: {error}"
+                f"out of memory for {media[0].path}; ask for fewer frames: {error}"
             ) from error
 
-    def _question(self, sample: Sample, prompt: str, features: VisualFeatures) -> Question | str:
+    def _question(self, sample: Sample, prompt: Prompt, features: VisualFeatures) -> Question | str:
         """The sample encoded, or why it cannot be asked."""
-        text = render_prompt(prompt, sample)
+        text = said(prompt, sample, ())
         if (token := placeholder_in(self._pair.processor, text)) is not None:
             return f"its prompt holds {token}, which stands for media and for nothing else here"
-        encoded = encode_prompt(self._pair, text, features)
+        encoded = encode_prompt(self._pair, prompt, text, features)
         if (length := len(encoded.input_ids)) > self._most_tokens:
             return (
                 f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "
@@ -137,17 +139,16 @@ class Preparer:
         return min(positions, smallest_window(decoder) or positions)
 
     def _refuse_if_too_many(self, suite: Suite, excluded: Mapping[str, str]) -> None:
-        if len(excluded) > self._max_unscored * len(suite.samples):
+        if len(excluded) > suite.max_unusable * len(suite.samples):
             reasons = "\n  ".join(sorted(set(excluded.values())))
             raise UserError(
                 f"suite {suite.name}: {len(excluded)} of {len(suite.samples)} samples cannot be "
-                f"asked, more than engine.max_unscored={self._max_unscored}:\n  {reasons}"
+                f"asked, more than suite.max_unusable={suite.max_unusable}:\n  {reasons}"
             )
 
 
-def _by_media(samples: Sequence[Sample]) -> dict[Media, list[Sample]]:
-    groups: dict[Media, list[Sample]] = {}
+def _by_media(samples: Sequence[Sample]) -> dict[tuple[Media, ...], list[Sample]]:
+    groups: dict[tuple[Media, ...], list[Sample]] = {}
     for sample in samples:
-        (media,) = sample.media
-        groups.setdefault(media, []).append(sample)
+        groups.setdefault(sample.media, []).append(sample)
     return groups

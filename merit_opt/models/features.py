@@ -149,9 +149,9 @@ def feature_identity(pair: ModelPair, threads: int) -> str:
     return _digest(facts)
 
 
-def feature_key(identity: str, media_digest: str, kind: MediumKind, frames: int | None) -> str:
+def feature_key(identity: str, media_digest: str, kind: MediumKind, plan: object) -> str:
     """24 hex digits: `identity`, and which frames of which medium, read as what."""
-    return _digest([identity, media_digest, kind, frames])
+    return _digest([identity, media_digest, kind, plan])
 
 
 def library_version(library: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from merit_opt.data.frames import Sampling, frame_indices
+from merit_opt.data.frames import Sampling
 from merit_opt.data.image import Image
 from merit_opt.data.medium import Medium
 from merit_opt.data.video import Video
@@ -124,5 +124,7 @@ def _noise(shape: MediumShape) -> Medium:
         return Image(generator.integers(0, 256, size, dtype=np.uint8))
     size = (shape.frames, shape.height, shape.width, 3)
     frames = generator.integers(0, 256, size, dtype=np.uint8)
-    sampling = Sampling(frame_indices(shape.frames, None), shape.frames, shape.fps)
+    indices = tuple(range(shape.frames))
+    times = tuple(i / shape.fps for i in indices)
+    sampling = Sampling(indices, shape.frames, shape.fps, times)
     return Video(frames, sampling)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import LETTERS
 from merit_opt.errors import UserError
 from merit_opt.models.families.family import InPrompt, Kind, VisualFeatures
@@ -34,17 +35,21 @@ class EncodedPrompt:
     is_visual: Tensor
 
 
-def encode_prompt(pair: ModelPair, text: str, features: VisualFeatures) -> EncodedPrompt:
+def encode_prompt(
+    pair: ModelPair, prompt: Prompt, text: str, features: VisualFeatures
+) -> EncodedPrompt:
     """The chat-templated question about one medium, ready for the answer's first token.
 
     A template that writes today's date writes `TODAY`, so that a prompt is the same on every day.
     """
     shown = features.prompt
     content = [{"type": shown.kind}] * shown.entries + [{"type": "text", "text": text}]
+    system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
+    turns = [*(system if prompt.system else ()), {"role": "user", "content": content}]
     chat = _timeless(pair.processor).apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        turns, tokenize=False, add_generation_prompt=True
     )
-    input_ids = _token_ids(pair.processor, chat, shown)
+    input_ids = _token_ids(pair.processor, chat + prompt.answer_prefix, shown)
     is_visual = input_ids == shown.token_id
     positions = pair.family.position_ids(pair.model, input_ids, features)
     return EncodedPrompt(input_ids, positions, is_visual)

@@ -153,7 +153,7 @@ class Silent:
 def prepared(pair, suite, folder):
     """As the engine does, from features on disk."""
     store = FeatureStore(folder / "features", 2**30)
-    preparer = Preparer(pair, store, threads=1, max_unscored=0.9, reporter=Silent())
+    preparer = Preparer(pair, store, threads=1, reporter=Silent())
     return preparer.prepare(suite)
 
 

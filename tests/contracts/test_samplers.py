@@ -17,7 +17,6 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from merit_opt.data.sample import Sample
-from merit_opt.data.suite import Suite
 from merit_opt.evaluation.curtail import Curtailment
 from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
@@ -38,6 +37,7 @@ from merit_opt.search.spaces import Layerwise
 from merit_opt.search.storage import open_storage
 from merit_opt.search.trial import Bench
 from merit_opt.search.worker import Budget, work
+from tests.suites import made_up
 
 SAMPLERS: dict[str, SeededSampler] = {
     "tpe": tpe(n_startup_trials=8),
@@ -47,13 +47,9 @@ SAMPLERS: dict[str, SeededSampler] = {
 MODELLING = ("tpe", "cmaes")
 LAYERS, ANSWER, TRIALS = 4, {1: 0.6, 3: 1.0}, 30
 SPACE = Layerwise(LAYERS, 0.1, 1.0)
-SUITE = Suite(
-    name="made-up",
-    revision="1",
-    samples=tuple(Sample(kind, (), "?", ("yes", "no"), 0, (kind,), kind) for kind in ("TR", "TP")),
-    prompt="none",
-    frames=None,
-    roles={"TR": "TR", "TP": "TP"},
+SUITE = made_up(
+    (Sample(kind, (), "?", ("yes", "no"), 0, (("kind", kind),), kind) for kind in ("TR", "TP")),
+    {"TR": "TR", "TP": "TP"},
 )
 
 Sequence = dict[int, tuple[dict[str, float], float]]

@@ -135,7 +135,7 @@ def test_too_many_broken_videos_refuse_the_suite_and_name_each_once(merit_opt, u
     unreadable({f"{i:05d}" for i in range(10)})
     done = merit_opt("search @small study.trials=3")
     assert done.code == 2
-    assert "samples cannot be asked, more than engine.max_unscored=0.02" in done.err
+    assert "samples cannot be asked, more than suite.max_unusable=0.02" in done.err
     named = re.findall(r"\d{5}\.mp4", done.err)
     assert named
     assert len(set(named)) == len(named)
@@ -143,7 +143,7 @@ def test_too_many_broken_videos_refuse_the_suite_and_name_each_once(merit_opt, u
 
 def test_a_broken_video_within_the_share_is_left_out_for_every_recipe_alike(merit_opt, unreadable):
     unreadable({"00004"})
-    done = merit_opt("evaluate recipe=uniform:0.5 suite.clips=10 engine.max_unscored=0.2")
+    done = merit_opt("evaluate recipe=uniform:0.5 suite.clips=10 suite.max_unusable=0.2")
     assert done.code == 0
     assert "samples could not be scored" in done.out
     (path,) = Path("outputs/evaluations").glob("*/result.json")

@@ -21,7 +21,7 @@ def evidence_events(sample: Sample) -> tuple[int, ...]:
     Raises:
         UserError: The sample is not one of the suite `clips`.
     """
-    asked = (sample.categories[0], sample.question, sample.options[sample.answer])
+    asked = (sample.category("kind"), sample.question, _right(sample))
     for question in questions_about(sample_events(sample)):
         if (question.kind, question.text, question.answer) == asked:
             return question.evidence
@@ -29,6 +29,10 @@ def evidence_events(sample: Sample) -> tuple[int, ...]:
         f"sample {sample.id} asks nothing that its clip can answer; "
         "the evidence is only known for the suite `clips`"
     )
+
+
+def _right(sample: Sample) -> str:
+    return sample.options[sample.answer] if isinstance(sample.answer, int) else ""
 
 
 def evidence_frames(sample: Sample) -> tuple[int, ...]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from merit_opt.data.clips.library import REVISION, Clip, Progress, clip_library
 from merit_opt.data.clips.questions import OPTIONS, ROLES, Question, draw_questions
+from merit_opt.data.frames import ALL_FRAMES
+from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
-from merit_opt.data.suite import Role, Suite
+from merit_opt.data.suite import Asking, Role, Roles, Suite
 from merit_opt.errors import UserError
 
 MOST_PER_CLIP: dict[Role, int] = {"TR": 17, "TP": 13}
@@ -20,6 +22,7 @@ def clips_suite(
     seed: int,
     tr_per_clip: int,
     tp_per_clip: int,
+    max_unusable: float,
     progress: Progress | None,
 ) -> Suite:
     """Letter questions about rendered clips, which are made at first use.
@@ -32,6 +35,7 @@ def clips_suite(
         seed: Chooses events, looks, questions and letters; 0 or more.
         tr_per_clip: Temporal-reasoning questions a clip, 0 to 17.
         tp_per_clip: Temporal-perception questions a clip, 0 to 13.
+        max_unusable: See `Suite`.
         progress: Called with (stage, done, total) while clips are rendered.
 
     Raises:
@@ -46,9 +50,12 @@ def clips_suite(
         name="clips",
         revision=REVISION,
         samples=samples,
-        prompt="letter_after_option",
-        frames=None,
-        roles=ROLES,
+        asking=Asking(
+            prompt=LETTER_AFTER_OPTION, frames=ALL_FRAMES, scorer="letter_logprob", permutations=1
+        ),
+        roles=Roles("kind", ROLES),
+        aggregates=(),
+        max_unusable=max_unusable,
     )
 
 
@@ -99,6 +106,6 @@ def _sample(clip: Clip, question: Question, answer: int, rng: random.Random) -> 
         question=question.text,
         options=tuple(options),
         answer=answer,
-        categories=(question.kind,),
+        categories=(("kind", question.kind),),
         group_id=clip.id,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from merit_opt.data.clips.library import Clip, Progress, clip_library
 from merit_opt.data.clips.scene import Events
+from merit_opt.data.frames import ALL_FRAMES
 from merit_opt.data.video import read_video
 
 CLIPS_AT_ONCE = 40
@@ -55,7 +56,7 @@ def see_clips(
 @torch.no_grad()
 def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
     frames = [
-        torch.from_numpy(read_video(c.media.path, None).frames).movedim(-1, 1) for c in clips
+        torch.from_numpy(read_video(c.media.path, ALL_FRAMES).frames).movedim(-1, 1) for c in clips
     ]
     inputs = processor.video_processor(videos=frames, return_tensors="pt")
     grids = inputs["video_grid_thw"]

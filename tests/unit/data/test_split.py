@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.split import split_by_group
-from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
+from tests.suites import made_up
 
 CATEGORIES = ("after", "shown", "counting")
 ROLES = {"after": "TR", "shown": "TP"}
@@ -18,12 +18,12 @@ ROLES = {"after": "TR", "shown": "TP"}
 
 def sample(number, group, category):
     media = Media(Path(f"{group}.mp4"), group)
-    return Sample(f"s{number:04d}", (media,), "?", ("a", "b"), 0, (category,), group)
+    return Sample(f"s{number:04d}", (media,), "?", ("a", "b"), 0, (("kind", category),), group)
 
 
 def suite(rows):
     samples = tuple(sample(i, group, category) for i, (group, category) in enumerate(rows))
-    return Suite("toy", "1", samples, "letter_after_option", None, ROLES)
+    return made_up(samples, ROLES)
 
 
 def clips(count, tr=3, tp=2):

@@ -8,7 +8,6 @@ from merit_opt.models.forward import letter_log_probabilities
 
 SETTINGS = EngineSettings(
     threads=1,
-    max_unscored=0.0,
     backbone="device",
     features_gib=1.0,
     levels_gib=0.0,

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.data.sample import Media, Sample
-from merit_opt.data.suite import Suite
 from merit_opt.evaluation.curtail import Curtailment, MissHistory
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import GREATEST, Yardstick
 from merit_opt.recipe.constructors import attention, base, uniform
+from tests.suites import made_up
 
 MEASURES = ("accuracy", "probability", "log_probability")
 VIDEOS = 4
@@ -20,12 +20,12 @@ CATEGORIES = ("after", "before", "shown")
 
 def made_up_suite():
     samples = tuple(
-        Sample(f"v{v}q{q}", (Media(Path(f"{v}"), f"{v}"),), "?", ("a", "b"), 0, (c,), f"v{v}")
+        Sample(f"v{v}q{q}", (Media(Path(f"{v}"), f"{v}"),), "?", ("a", "b"), 0, (("kind", c),), f"v{v}")
         for v in range(VIDEOS)
         for q, c in enumerate(CATEGORIES)
     )
     roles = {"after": "TR", "before": "TR", "shown": "TP"}
-    return Suite("made-up", "1", samples, "letter_after_option", None, roles)
+    return made_up(samples, roles)
 
 
 SUITE = made_up_suite()

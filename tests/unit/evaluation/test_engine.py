@@ -353,11 +353,11 @@ def test_a_prompt_longer_than_the_context_window_is_unscored_for_every_recipe(
     longest = max(lengths.values())
     monkeypatch.setattr(config, "max_position_embeddings", longest - 1)
     expected = {i for i, length in lengths.items() if length == longest}
-    found = engine(max_unscored=0.9).evaluate(base(9), few)
+    found = engine().evaluate(base(9), replace(few, max_unusable=0.9))
     assert found.unscored.keys() == expected
     (why,) = set(found.unscored.values())
     assert why.startswith(f"its prompt has {longest} tokens and this model reads {longest - 1};")
-    with pytest.raises(UserError, match=r"cannot be asked, more than engine\.max_unscored=0\.0"):
+    with pytest.raises(UserError, match=r"cannot be asked, more than suite\.max_unusable=0\.0"):
         engine().evaluate(base(9), few)
 
 

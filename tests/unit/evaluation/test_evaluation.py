@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.data.sample import Media, Sample
-from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation, Score, role_means
 from merit_opt.evaluation.scorers import score_letters
+from tests.suites import made_up
 
 MEASURES = ("accuracy", "probability", "log_probability")
 ROLES = {"after": "TR", "before": "TR", "shown": "TP"}
@@ -25,12 +25,12 @@ unscored = st.builds(Score, value=st.none(), why=st.sampled_from(["gone", "torn"
 
 def sample(number, category, options=("a", "b", "c", "d"), answer=0):
     media = Media(Path("clip.mp4"), "0")
-    return Sample(f"s{number}", (media,), "?", options, answer, (category,), f"g{number}")
+    return Sample(f"s{number}", (media,), "?", options, answer, (("kind", category),), f"g{number}")
 
 
 def suite(*categories):
     samples = tuple(sample(i, category) for i, category in enumerate(categories))
-    return Suite("toy", "1", samples, "letter_after_option", None, ROLES)
+    return made_up(samples, ROLES)
 
 
 def evaluation(scores):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from merit_opt.data.sample import Media, Sample
-from merit_opt.data.suite import Suite
 from merit_opt.evaluation.evaluation import Evaluation, Score, role_means
 from merit_opt.evaluation.gap import objective_gap
 from merit_opt.evaluation.objective import PenalisedGain
+from tests.suites import made_up
 
 OBJECTIVE = PenalisedGain("accuracy", 2.0)
 VIDEOS = 20
@@ -15,16 +15,12 @@ VIDEOS = 20
 
 def sample(video, category):
     media = Media(Path(f"{video}.mp4"), f"{video}")
-    return Sample(f"{video}-{category}", (media,), "?", ("a", "b"), 0, (category,), f"v{video}")
+    return Sample(f"{video}-{category}", (media,), "?", ("a", "b"), 0, (("kind", category),), f"v{video}")
 
 
 KINDS = ("after", "before", "order", "shown", "shape")
-SUITE = Suite(
-    "toy",
-    "1",
+SUITE = made_up(
     tuple(sample(video, kind) for video in range(VIDEOS) for kind in KINDS),
-    "letter_after_option",
-    None,
     dict.fromkeys(KINDS[:3], "TR") | dict.fromkeys(KINDS[3:], "TP"),
 )
 
@@ -113,7 +109,7 @@ def test_the_seed_decides():
 def test_resamples_that_lack_a_role_are_left_out():
     kinds = {0: "shown", 1: "after", 2: "after"}
     samples = tuple(sample(video, kind) for video, kind in kinds.items())
-    suite = Suite("toy", "1", samples, "letter_after_option", None, SUITE.roles)
+    suite = made_up(samples, SUITE.roles.of)
     ids = tuple(s.id for s in samples)
     base = Evaluation("toy", "base", ids, (Score(1.0), Score(0.0), Score(1.0)))
     first = Evaluation("toy", "first", ids, (Score(0.0), Score(1.0), Score(1.0)))

@@ -49,7 +49,7 @@ def truncate(suite, name):
 
 def test_a_corrupt_video_is_left_out_for_every_recipe_alike(engine, copied, half):
     path = truncate(copied, "00003.mp4")
-    asked = engine(max_unscored=0.2)
+    asked, copied = engine(), replace(copied, max_unusable=0.2)
     lost = {s.id for s in asked_about(copied, path.name)}
     assert len(lost) == 5
     for recipe in (base(9), RESTORED, uniform(9, 0.5)):
@@ -67,7 +67,7 @@ def test_a_corrupt_video_is_left_out_for_every_recipe_alike(engine, copied, half
 def test_left_out_samples_do_not_count_as_wrong(engine, copied, half):
     truncate(copied, "00003.mp4")
     left = [s.id for s in copied.samples if s.media[0].path.name != "00003.mp4"]
-    found = engine(max_unscored=0.2).evaluate(base(9), copied)
+    found = engine().evaluate(base(9), replace(copied, max_unusable=0.2))
     whole = engine().evaluate(base(9), half.only(left))
     assert role_means(found, copied, "accuracy") == role_means(whole, half.only(left), "accuracy")
 
@@ -77,11 +77,11 @@ def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, 
     gone = asked_about(copied, "00005.mp4")[0].media[0].path
     gone.unlink()
     with pytest.raises(UserError) as caught:
-        engine(max_unscored=0.2).evaluate(base(9), copied)
+        engine().evaluate(base(9), replace(copied, max_unusable=0.2))
     message = str(caught.value)
     assert re.match(
         r"suite clips: 10 of 30 samples cannot be asked, more than "
-        r"engine\.max_unscored=0\.2:\n",
+        r"suite\.max_unusable=0\.2:\n",
         message,
     )
     assert Counter(re.findall(r"\d{5}\.mp4", message)) == {torn.name: 1, gone.name: 1}
@@ -93,31 +93,31 @@ def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, 
 def test_the_limit_itself_is_allowed(engine, copied):
     truncate(copied, "00003.mp4")
     two = copied.only(s.id for s in copied.samples[10:20])
-    assert len(engine(max_unscored=0.5).evaluate(base(9), two).unscored) == 5
+    assert len(engine().evaluate(base(9), replace(two, max_unusable=0.5)).unscored) == 5
     with pytest.raises(UserError, match="5 of 10 samples cannot be asked"):
-        engine(max_unscored=0.49).evaluate(base(9), two)
+        engine().evaluate(base(9), replace(two, max_unusable=0.49))
 
 
 def test_without_a_limit_above_zero_one_lost_sample_refuses_the_suite(engine, copied):
     truncate(copied, "00003.mp4")
-    with pytest.raises(UserError, match=r"5 of 30 samples .* engine\.max_unscored=0\.0:"):
+    with pytest.raises(UserError, match=r"5 of 30 samples .* suite\.max_unusable=0\.0:"):
         engine().evaluate(base(9), copied)
 
 
 def test_a_video_that_is_there_again_is_measured_again(engine, copied, half):
     path = truncate(copied, "00003.mp4")
-    assert len(engine("cache", max_unscored=0.2).evaluate(base(9), copied).unscored) == 5
+    assert len(engine("cache").evaluate(base(9), replace(copied, max_unusable=0.2)).unscored) == 5
     shutil.copy(asked_about(half, path.name)[0].media[0].path, path)
-    found = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
+    found = engine("cache").evaluate(base(9), replace(copied, max_unusable=0.2))
     assert found.unscored == {}
     assert engine("cache").evaluate(base(9), copied) == found
 
 
 def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, forwards):
     truncate(copied, "00003.mp4")
-    known = engine("cache", max_unscored=0.2).evaluate(base(9), copied)
+    known = engine("cache").evaluate(base(9), replace(copied, max_unusable=0.2))
     asked = len(forwards)
-    assert engine("cache", max_unscored=0.3).evaluate(base(9), copied) == known
+    assert engine("cache").evaluate(base(9), replace(copied, max_unusable=0.3)) == known
     with pytest.raises(UserError, match="5 of 30 samples cannot be asked"):
         engine("cache").evaluate(base(9), copied)
     assert len(forwards) == asked

@@ -29,6 +29,7 @@ from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.trial import Bench
 from merit_opt.search.worker import Budget, work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
+from tests.suites import made_up
 
 LAYERS = 6
 ANSWER = {1: 0.7, 4: 1.0}
@@ -52,11 +53,11 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def suite() -> Suite:
     """Two TR questions and one TP question about each of 20 videos that nobody looks at."""
     samples = tuple(
-        Sample(f"v{video}-{kind}", (), "?", ("yes", "no"), 0, (kind[:2],), f"v{video}")
+        Sample(f"v{video}-{kind}", (), "?", ("yes", "no"), 0, (("kind", kind[:2]),), f"v{video}")
         for video in range(VIDEOS)
         for kind in ("TR1", "TR2", "TP1")
     )
-    return Suite("made-up", "1", samples, "none", None, {"TR": "TR", "TP": "TP"})
+    return made_up(samples, {"TR": "TR", "TP": "TP"})
 
 
 @pytest.fixture(scope="session")
