@@ -140,7 +140,9 @@ def _infos(archive: Path) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(archive) as file:
             return [info for info in file.infolist() if not info.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{archive} is not a whole zip file ({error}); download it again") from error
+        raise UserError(
+            f"{archive} is not a whole zip file ({error}); download it again"
+        ) from error
 
 
 def _plain(name: str) -> str:

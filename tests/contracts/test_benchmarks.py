@@ -96,9 +96,7 @@ def test_roles_are_of_values_that_the_benchmark_has(copy, name, variant):
     assert len(set(roles)) == len(roles)
 
 
-@pytest.mark.parametrize(
-    ("name", "variant"), [(n, v) for n, v in VARIANTS if v in row(n).real]
-)
+@pytest.mark.parametrize(("name", "variant"), [(n, v) for n, v in VARIANTS if v in row(n).real])
 def test_real_annotations_have_the_published_counts(name, variant, tmp_path):
     folder, count = row(name).real[variant]
     shared = Path(os.environ.get("MERIT_OPT_SHARED", "../shared")) / "bench_data" / folder

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from merit_opt.data.benchmarks.benchmark import Benchmark
-from merit_opt.errors import UserError
 
 
 def fetched(

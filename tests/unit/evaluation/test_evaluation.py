@@ -25,7 +25,9 @@ unscored = st.builds(Score, value=st.none(), why=st.sampled_from(["gone", "torn"
 
 def sample(number, category, options=("a", "b", "c", "d"), answer=0):
     media = Media(Path("clip.mp4"), "0")
-    return Sample(f"s{number}", (media,), "?", options, answer, (("kind", category),), f"g{number}")
+    return Sample(
+        f"s{number}", (media,), "?", options, answer, (("kind", category),), f"g{number}"
+    )
 
 
 def suite(*categories):
@@ -122,7 +124,7 @@ def test_the_most_probable_letter_is_the_answer(numbers, data):
     asked = sample(0, "after", tuple(map(str, range(len(numbers)))), right)
     score = score_letters(asked, numbers)
     assert score.answer == "ABCDEFGH"[numbers.index(max(numbers))]
-    assert score.value == float(score.answer == asked.letter)
+    assert score.value == float(score.answer == asked.labels[asked.answer])
     assert (score.log_probability, score.why) == (numbers[right], "")
 
 
