@@ -153,7 +153,7 @@ class Silent:
 
 def showing_4(suite, samples):
     asking = replace(suite.asking, frames=spread(4))
-    return replace(suite, samples=samples, asking=asking)
+    return replace(suite, samples=samples, asking=asking, max_unusable=0.9)
 
 
 def prepared(pair, suite, folder):
