@@ -1,15 +1,13 @@
 """What a public benchmark says about itself: only what differs from one to the next."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import Flag, Sample
 from merit_opt.data.suite import Aggregate
 
-NO_PROMPTS: Mapping[str, Prompt] = MappingProxyType({})
 MICRO = (Aggregate("accuracy", "mean"),)
 
 
@@ -52,7 +50,7 @@ class Benchmark:
     role_field: str
     aggregates: Mapping[str, tuple[Aggregate, ...]]
     licence: str
-    prompts: Mapping[str, Prompt] = NO_PROMPTS
+    prompts: Mapping[str, Prompt] = field(default_factory=dict[str, Prompt])
 
     @property
     def variants(self) -> tuple[str, ...]:
