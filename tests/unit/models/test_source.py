@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -302,11 +303,12 @@ def test_weights_lie_in_aligned_memory_of_their_own(copies):
 
 def test_a_video_processor_that_no_file_names_is_a_sentence(tmp_path):
     found = llava_next_video(tmp_path)
-    kept = found.vlm / "processor_config.json"
+    vlm = Path(found.vlm)
+    kept = vlm / "processor_config.json"
     facts = json.loads(kept.read_text())
     del facts["video_processor"]
     image = facts.pop("image_processor")
     kept.write_text(json.dumps(facts))
-    (found.vlm / "preprocessor_config.json").write_text(json.dumps(image))
-    with pytest.raises(UserError, match="name no video_processor_type.* LlavaNextVideoVideoProc"):
+    (vlm / "preprocessor_config.json").write_text(json.dumps(image))
+    with pytest.raises(UserError, match=r"name no video_processor_type.* LlavaNextVideoVideoProc"):
         _ = found.processor
