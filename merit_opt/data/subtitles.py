@@ -11,10 +11,11 @@ from typing import Any
 from merit_opt.data.sample import Cue
 from merit_opt.errors import UserError
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)"
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)"
 _CLOCK = re.compile(_TIME)
 _SPAN = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")
+_LATEST_SECOND = 10_000 * 3600
 _BYTE_ORDER = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -37,7 +38,7 @@ def read_subtitles(name: str, content: bytes, offset: float) -> tuple[Cue, ...]:
     """
     text = _decoded(content)
     read = _json if name.lower().endswith(".json") else _timed_text
-    found = tuple(read(name, text))
+    found = tuple(read(text))
     if not found and text.strip() not in ("", "[]") and not text.startswith("WEBVTT"):
         raise UserError(
             f"{name} is no table of subtitles: expected SRT, WebVTT, or a JSON list of "
@@ -69,7 +70,7 @@ def _decoded(content: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _timed_text(name: str, text: str) -> Iterator[Cue]:
+def _timed_text(text: str) -> Iterator[Cue]:
     """A cue's words are the lines from its times to the next empty line, or the next times."""
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if _SPAN.fullmatch(line)]
@@ -85,10 +86,10 @@ def _timed_text(name: str, text: str) -> Iterator[Cue]:
             yield from _cue(start, end, " ".join(words))
 
 
-def _json(name: str, text: str) -> Iterator[Cue]:
+def _json(text: str) -> Iterator[Cue]:
     try:
         rows: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for row in rows if isinstance(rows, list) else ():
         if isinstance(row, dict):
@@ -109,7 +110,7 @@ def _row(row: dict[str, Any]) -> Iterator[Cue]:
 def _time(value: object) -> float | None:
     if isinstance(value, str) and (parts := _CLOCK.fullmatch(value.strip())) is not None:
         return _seconds(*parts.groups())
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int | float) and abs(value) < _LATEST_SECOND:
         return float(value)
     return None
 

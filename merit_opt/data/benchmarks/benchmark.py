@@ -11,9 +11,9 @@ from merit_opt.data.tables import Row
 
 MICRO = (Aggregate("accuracy", "mean"),)
 
-NO_GOLD = "its right answer is not public"
-NO_OPTION = "its right answer is none of its options, or more than one"
-FREE_TEXT = "it is answered in free text, which needs a judge"
+JUDGED = "its answer is open, and only a judge could tell whether one is right"
+NO_GOLD = "its right answer is not exactly one of its options"
+HIDDEN = "its right answer is kept back by its authors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from merit_opt.data.benchmarks.benchmark import (
     MICRO,
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     choosing,
@@ -44,7 +44,7 @@ def _sample(
     copy: DatasetCopy, name: str, question: str, options: tuple[str, ...], answer: int
 ) -> Sample | LeftOut:
     if not 0 <= answer < len(options):
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     return Sample(
         id=name,
         media=(copy.video(f"videos/{name}"),),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from merit_opt.data.benchmarks.benchmark import (
+    HIDDEN,
     MICRO,
     NO_GOLD,
     Benchmark,
@@ -26,7 +27,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
     tables = ("lvb_val.json", "**/lvb_val.json", "**/validation-*.parquet")
     for row in copy.rows(*tables):
         if row.get("correct_choice") in (None, -1):
-            yield LeftOut(row["id"], NO_GOLD)
+            yield LeftOut(row["id"], HIDDEN)
         else:
             yield _sample(copy, row, _cues(copy, row) if variant == "subtitles" else ())
 
@@ -36,8 +37,10 @@ def _cues(copy: DatasetCopy, row: Row) -> tuple[Cue, ...]:
     return copy.subtitles(f"subtitles/{row['subtitle_path']}", offset=offset)
 
 
-def _sample(copy: DatasetCopy, row: Row, cues: tuple[Cue, ...]) -> Sample:
+def _sample(copy: DatasetCopy, row: Row, cues: tuple[Cue, ...]) -> Sample | LeftOut:
     options = _options(row)
+    if row["correct_choice"] >= len(options):
+        return LeftOut(row["id"], NO_GOLD)
     asked = row["question_category"]
     level = row.get("level") or ("L2-Relation" if asked in RELATION else "L1-Perception")
     missing: tuple[Flag, ...] = ("needs subtitles",) if asked[0] == "T" and not cues else ()

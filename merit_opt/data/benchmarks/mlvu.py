@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from merit_opt.data.benchmarks.benchmark import (
-    FREE_TEXT,
-    NO_OPTION,
+    JUDGED,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     answer_index,
@@ -35,11 +35,11 @@ def _sample(copy: DatasetCopy, path: Path, number: int, row: Row) -> Sample | Le
     task = path.stem.partition("_")[2]
     name = f"{task}/{number}"
     if not row.get("candidates"):
-        return LeftOut(name, FREE_TEXT)
+        return LeftOut(name, JUDGED)
     options = tuple(str(option).strip() for option in row["candidates"])
     answer = answer_index(str(row["answer"]).strip(), options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     video = f"{path.stem}/{row['video']}"
     return Sample(
         id=name,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
+    HIDDEN,
     MICRO,
     NO_GOLD,
-    NO_OPTION,
     Benchmark,
     LeftOut,
     choosing,
@@ -33,11 +33,11 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 def _sample(copy: DatasetCopy, row: Row, asked: Row) -> Sample | LeftOut:
     name, gold = str(asked["uid"]), asked["answer"].strip().upper()
     if gold in ("", "NA"):
-        return LeftOut(name, NO_GOLD)
+        return LeftOut(name, HIDDEN)
     question, options = inline_options(asked["question"])
     answer = letter_index(gold, options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     video = row["video_path"]
     return Sample(
         id=name,

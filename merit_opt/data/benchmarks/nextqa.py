@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from merit_opt.data.benchmarks.benchmark import MICRO, Benchmark, LeftOut, choosing, odd
+from merit_opt.data.benchmarks.benchmark import (
+    MICRO,
+    NO_GOLD,
+    Benchmark,
+    LeftOut,
+    choosing,
+    odd,
+)
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.tables import Row, read_json
@@ -26,16 +33,20 @@ def _folders(copy: DatasetCopy) -> Mapping[str, str]:
     return read_json(maps[0]) if maps else {}
 
 
-def _sample(copy: DatasetCopy, row: Row, folders: Mapping[str, str]) -> Sample:
+def _sample(copy: DatasetCopy, row: Row, folders: Mapping[str, str]) -> Sample | LeftOut:
     video = str(row["video"])
+    name = f"{video}_{row['qid']}"
     options = tuple(str(row[f"a{i}"]).strip() for i in range(5))
+    answer = int(row["answer"])
+    if not 0 <= answer < len(options):
+        return LeftOut(name, NO_GOLD)
     names = (folders.get(video, video), video)
     return Sample(
-        id=f"{video}_{row['qid']}",
+        id=name,
         media=(copy.media(*(f"{at}/{n}.mp4" for at in ("NExTVideo", "videos") for n in names)),),
         question=row["question"].strip(),
         options=options,
-        answer=int(row["answer"]),
+        answer=answer,
         categories=(("type", row["type"]),),
         group_id=video,
         flags=odd(options),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from merit_opt.data.benchmarks.benchmark import (
     MICRO,
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     choosing,
@@ -73,7 +73,7 @@ def _sample(
     if shown.kind == "cut" and shown.end is None:
         return LeftOut(name, NO_RATE)
     if not 0 <= answer < len(options):
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     fields = values(row, ("reasoning", "area"))
     return Sample(
         id=name,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from merit_opt.data.benchmarks.benchmark import (
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     answer_index,
@@ -28,7 +28,7 @@ def _sample(copy: DatasetCopy, row: Row) -> Sample | LeftOut:
     options = tuple(choice["choice"].strip() for choice in sorted(row["choices"], key=_order))
     answer = answer_index(row["answer"].strip(), options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     video = f"Charades_v1_480/{row['video_id']}"
     return Sample(
         id=name,

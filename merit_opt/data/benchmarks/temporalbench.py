@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     choosing,
@@ -35,7 +35,7 @@ def _sample(copy: DatasetCopy, row: Row) -> Sample | LeftOut:
     question, options = inline_options(row["question"])
     answer = letter_index(row["GT"].strip().upper(), options)
     if answer is None:
-        return LeftOut(row["idx"], NO_OPTION)
+        return LeftOut(row["idx"], NO_GOLD)
     video = row["video_name"]
     return Sample(
         id=row["idx"],

@@ -4,9 +4,9 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from merit_opt.data.benchmarks.benchmark import (
-    FREE_TEXT,
+    JUDGED,
     MICRO,
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     letter_index,
@@ -29,11 +29,11 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 def _sample(copy: DatasetCopy, row: Row) -> Sample | LeftOut:
     name = str(row["id"])
     if str(row["multiple-choice"]) != "True":
-        return LeftOut(name, FREE_TEXT)
+        return LeftOut(name, JUDGED)
     options = _options(row["choices"])
     answer = letter_index(row["answer"].strip(), options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     video = row["video_path"].removeprefix("./").removeprefix(VIDEOS)
     return Sample(
         id=name,

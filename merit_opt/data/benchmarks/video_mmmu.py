@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
-    FREE_TEXT,
+    JUDGED,
     MICRO,
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     letter_index,
@@ -38,11 +38,11 @@ def _sample(copy: DatasetCopy, row: Row, track: str) -> Sample | LeftOut:
     name = row["id"]
     kind = row.get("question_type")
     if track == "Adaptation" and kind != "multiple-choice":
-        return LeftOut(name, FREE_TEXT)
+        return LeftOut(name, JUDGED)
     options = tuple(str(option).strip() for option in row["options"])
     answer = letter_index(row["answer"], options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     return Sample(
         id=name,
         media=(copy.media(*(f"{folder}/{name}.mp4" for folder in DISCIPLINES)),),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
     MICRO,
-    NO_OPTION,
+    NO_GOLD,
     Benchmark,
     LeftOut,
     letter_index,
@@ -33,7 +33,7 @@ def _sample(copy: DatasetCopy, row: Row, name: str) -> Sample | LeftOut:
     options = inline_options(row["question_prompt"])[1]
     answer = letter_index(row["answer"].strip(), options)
     if answer is None:
-        return LeftOut(name, NO_OPTION)
+        return LeftOut(name, NO_GOLD)
     video = row["video_id"]
     files = (f"{folder}/{video}{suffix}" for folder in FOLDERS for suffix in VIDEO_SUFFIXES)
     return Sample(

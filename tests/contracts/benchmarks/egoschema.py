@@ -19,4 +19,4 @@ def write(root: Path) -> None:
         (root / "videos" / f"{name}.mp4").write_bytes(b"not looked at here")
 
 
-ROW = Row(write, {"subset": ("aa-1", "cc-3")}, {"subset": {"dd-4": "none of its options"}})
+ROW = Row(write, {"subset": ("aa-1", "cc-3")}, {"subset": {"dd-4": "not exactly one"}})

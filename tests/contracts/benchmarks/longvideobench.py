@@ -46,7 +46,7 @@ def lay(real: Path, root: Path) -> None:
 
 
 IDS = ("@one_0", "@one_1")
-HIDDEN = {"@two_2": "not public"}
+HIDDEN = {"@two_2": "kept back"}
 ROW = Row(
     write,
     {"plain": IDS, "subtitles": IDS},

@@ -30,9 +30,9 @@ ROW = Row(
     {"dev": ("needle/0", "order/0")},
     {
         "dev": {
-            "needle/1": "none of its options",
-            "order/1": "more than one",
-            "summary/0": "needs a judge",
+            "needle/1": "not exactly one",
+            "order/1": "not exactly one",
+            "summary/0": "judge",
         }
     },
 )

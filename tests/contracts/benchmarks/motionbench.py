@@ -35,5 +35,5 @@ def write(root: Path) -> None:
 ROW = Row(
     write,
     {"dev": ("0", "2")},
-    {"dev": {"1": "not public", "3": "none of its options"}},
+    {"dev": {"1": "kept back", "3": "not exactly one"}},
 )

@@ -37,5 +37,5 @@ def write(root: Path) -> None:
 ROW = Row(
     write,
     {"val": ("video_7_0", "video_7_1", "video_9_0")},
-    {"val": {"video_9_1": "none of its options"}},
+    {"val": {"video_9_1": "not exactly one"}},
 )

@@ -37,5 +37,5 @@ def write(root: Path) -> None:
 ROW = Row(
     write,
     {"val": ("Interaction_T1_13", "Feasibility_T6_2")},
-    {"val": {"Sequence_T3_5": "none of its options"}},
+    {"val": {"Sequence_T3_5": "not exactly one"}},
 )

@@ -38,5 +38,5 @@ ROW = Row(
         "short_qa": ("short_video/Oops/a.mp4_0", "short_video/Oops/a.mp4_1"),
         "long_qa": ("long_video/COIN/b.mp4_0",),
     },
-    {"long_qa": {"long_video/COIN/b.mp4_1": "none of its options"}},
+    {"long_qa": {"long_video/COIN/b.mp4_1": "not exactly one"}},
 )

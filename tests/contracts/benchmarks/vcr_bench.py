@@ -39,7 +39,7 @@ def lay(real: Path, root: Path) -> None:
 ROW = Row(
     write,
     {"choices": ("3",)},
-    {"choices": {"0": "needs a judge", "4": "none of its options"}},
+    {"choices": {"0": "judge", "4": "not exactly one"}},
     real={"choices": ("vcr_bench", 4)},
     lay=lay,
 )

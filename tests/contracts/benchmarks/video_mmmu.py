@@ -34,5 +34,5 @@ def write(root: Path) -> None:
 ROW = Row(
     write,
     {"perception": LECTURES, "comprehension": LECTURES, "adaptation": LECTURES[:1]},
-    {"adaptation": {LECTURES[1]: "needs a judge"}},
+    {"adaptation": {LECTURES[1]: "judge"}},
 )

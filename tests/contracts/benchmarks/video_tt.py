@@ -36,5 +36,5 @@ def write(root: Path) -> None:
 ROW = Row(
     write,
     {"choices": ("xy-1-1", "xy-1-2")},
-    {"choices": {"zz_2-1": "none of its options"}},
+    {"choices": {"zz_2-1": "not exactly one"}},
 )
