@@ -1,7 +1,6 @@
 """EgoSchema (arXiv 2308.09126): the 500 questions on three-minute videos whose answers are public."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from merit_opt.data.benchmarks.benchmark import (
     MICRO,
@@ -32,8 +31,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 
 
 def _answers(copy: DatasetCopy) -> Mapping[str, int]:
-    path: Path = copy.find("subset_answers.json", "**/subset_answers.json")[0]
-    return read_json(path)
+    return read_json(copy.find("subset_answers.json", "**/subset_answers.json")[0])
 
 
 def _options(row: Row) -> tuple[str, ...]:
