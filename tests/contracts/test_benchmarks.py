@@ -86,7 +86,7 @@ def test_an_option_names_the_benchmark_and_its_roles(name):
     benchmark, given = BENCHMARKS[name], option(name)
     assert given["benchmark"] == name
     assert given["variant"] in benchmark.variants
-    assert set(benchmark.published) == set(benchmark.variants) == set(benchmark.aggregates)
+    assert set(benchmark.published) <= set(benchmark.variants) == set(benchmark.aggregates)
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
