@@ -23,7 +23,7 @@ from merit_opt.models.architecture import (
     architecture_notes,
     require_same_architecture,
 )
-from merit_opt.models.checkpoint import Checkpoint, first_lines
+from merit_opt.models.checkpoint import VLM_KEY, Checkpoint, first_lines
 from merit_opt.models.disk_names import (
     locate,
     memory_tensors,
@@ -99,7 +99,7 @@ class PairSource:
     @cached_property
     def vlm_checkpoint(self) -> Checkpoint:
         """The VLM's."""
-        return Checkpoint("pair.vlm", str(self.vlm), self.revision)
+        return Checkpoint(VLM_KEY, str(self.vlm), self.revision)
 
     @cached_property
     def backbone_checkpoint(self) -> Checkpoint:
