@@ -1,9 +1,23 @@
-"""The user's own overrides, to be typed again."""
+"""The user's own overrides: as they are read, and as they can be typed again."""
 
 import re
 import shlex
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+
+_AT_HOME = re.compile(r"""([^=]+=)(["']?)(~[^,"'\[\]{}]*)\2""")
+
+
+def from_home(override: str) -> str:
+    """`KEY=~/PATH` with the home folder in place of `~`, which Hydra reads only quoted."""
+    match = _AT_HOME.fullmatch(override)
+    if match is None:
+        return override
+    try:
+        return f'{match[1]}"{Path(match[3]).expanduser()}"'
+    except RuntimeError:  # there is no such user
+        return override
 
 
 def given(*groups: str, but: str = "") -> str:

@@ -1,7 +1,7 @@
 """The README of an exported checkpoint: what it is made of, and what was measured."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +102,8 @@ def model_card(
         measured: Scores of the recipe.
         medium: What the model is asked about.
     """
-    facts = {"library_name": "transformers", "pipeline_tag": f"{medium}-text-to-text"}
-    return _markdown(lineage, facts, [_title(lineage), "", *_body(recipe, lineage, measured)])
+    lines = [_title(lineage), "", *_body(recipe, lineage, measured)]
+    return _markdown(lineage, lines, library="transformers", task=f"{medium}-text-to-text")
 
 
 def delta_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> str:
@@ -118,8 +118,8 @@ def delta_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -
         + (f", VLM that of {vlm.name}" if vlm.commit is None else "")
         + ", and FOLDER what `from_pretrained` then loads.\n"
     )
-    facts = {"library_name": "merit_opt"}
-    return _markdown(lineage, facts, [about, *_body(recipe, lineage, measured)])
+    lines = [about, *_body(recipe, lineage, measured)]
+    return _markdown(lineage, lines, library="merit_opt", task=None)
 
 
 def _applying(lineage: Lineage) -> str:
@@ -131,15 +131,16 @@ def _applying(lineage: Lineage) -> str:
     )
 
 
-def _markdown(lineage: Lineage, facts: Mapping[str, str], lines: Iterable[str]) -> str:
+def _markdown(lineage: Lineage, lines: Iterable[str], *, library: str, task: str | None) -> str:
     licences = {parent.licence for parent in lineage.parents.values()}
     shared = licences.pop() if len(licences) == 1 else UNKNOWN
     data = ModelCardData(
         base_model=[p.name for p in lineage.parents.values() if p.commit is not None] or None,
         base_model_relation="merge",
+        library_name=library,
         license=shared if _HUB_LICENCE.fullmatch(shared) else "other",
+        pipeline_tag=task,
         tags=["merge", "merit_opt"],
-        **facts,
     )
     body = "\n".join(lines)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"

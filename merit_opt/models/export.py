@@ -60,7 +60,7 @@ def export_checkpoint(
         if folder is None:
             _renew(out, said)
         else:
-            _write(said | content.beside, folder)
+            _write({**said, **content.beside}, folder)
             write_shards(source.shards, merge.changes, merge.dtype, folder, progress)
 
 

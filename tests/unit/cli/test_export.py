@@ -183,6 +183,26 @@ def test_a_mergekit_file_that_is_none_is_a_sentence(merit_opt, text, reason):
     assert "Traceback" not in done.err
 
 
+def test_an_experiment_s_recipe_is_exported(merit_opt):
+    experiment = "experiment=icml_llava_next_dart_prop_layer_swap pair=tiny"
+    assert merit_opt(f"export {experiment} out=one").code == 0
+    assert merit_opt("export recipe=layer_swap:6:0.1 out=other").code == 0
+    assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_path_may_begin_at_home(merit_opt, monkeypatch, tmp_path, quote):
+    home = tmp_path / "ho me"
+    shutil.copytree(tiny_folder("vlm_planted_3_6"), home / "vlm")
+    monkeypatch.setenv("HOME", str(home))
+    path = f"{quote}~/{{}}{quote}".format
+    line = f"export recipe=uniform:0.5 'pair.vlm={path('vlm')}' 'out={path('merged')}'"
+    done = merit_opt(line)
+    assert (done.code, done.err) == (0, "")
+    assert (home / "merged" / WEIGHTS).is_file()
+    assert not Path("~").exists()
+
+
 def test_an_unknown_format_is_refused(merit_opt):
     done = merit_opt("export recipe=base out=x format=gguf")
     assert (done.code, done.err) == (
