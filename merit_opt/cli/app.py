@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from merit_opt.cli import conf_dir
+from merit_opt.cli.given import from_home
 from merit_opt.cli.main import USER_ERROR
 from merit_opt.cli.refusal import sentence, strangers
 from merit_opt.cli.schema import SCHEMAS, register
@@ -36,6 +37,7 @@ def launch(verb: str, arguments: list[str]) -> int:
         codes[-1] = _run_job(verb, cfg)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    arguments = [from_home(argument) for argument in arguments]
     sys.argv = [f"merit-opt {verb}", *arguments]
     register()
     application: Callable[[], None] = hydra.main(

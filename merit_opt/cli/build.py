@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.errors import UserError
+from merit_opt.models.source import FolderOrId
 
 TARGET = "_target_"
 ALLOWED = "merit_opt."
@@ -150,9 +151,14 @@ def _path(text: str) -> Path:
         raise ValueError(f"expected a path, got {text!r}: there is no such user") from None
 
 
+def _folder_or_id(text: str) -> FolderOrId:
+    return FolderOrId(str(_path(text)) if text.startswith("~") else text)
+
+
 _SCALARS: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     str: ("a text", str, str),
     Path: ("a path", str, _path),
+    FolderOrId: ("a folder or a repository's id", str, _folder_or_id),
     int: ("a whole number", int, int),
     float: ("a number", int | float, float),
 }

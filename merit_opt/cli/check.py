@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,19 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from merit_opt.cli.build import factories
-from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite
+from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.check_pair import WARNING, distance_lines, finite_lines, pair_lines
+from merit_opt.cli.given import given
+from merit_opt.cli.parts import (
+    MERGEKIT,
+    SPLIT_KEYS,
+    SUITE_INJECTED,
+    Outputs,
+    build_suite,
+    find_recipe,
+)
 from merit_opt.cli.progress import Display, display
+from merit_opt.cli.tables import size_text
 from merit_opt.data.frames import FramePlan
 from merit_opt.data.image import Image
 from merit_opt.data.medium import read_medium
@@ -23,18 +33,57 @@ from merit_opt.data.video import MediaError
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
-from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (
     ImageShape,
     MediumShape,
     VideoShape,
     footprint,
-    likely_dtype,
 )
 from merit_opt.models.source import PairSource
+from merit_opt.search.references import PREFIX
 
 SPACE_WANTED_GIB = 1.0
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What has been looked at.
+
+    Attributes:
+        console: Where each line is told.
+        problems: What does not fit.
+        warnings: What fits, and will hardly be meant.
+    """
+
+    console: Console
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def look(self, what: str, inspect: Callable[[], Iterator[str]]) -> bool:
+        """Whether there is no problem."""
+        try:
+            for line in inspect():
+                self.console.print(f"{what}: {line}", highlight=False, soft_wrap=True)
+                if line.startswith(WARNING):
+                    self.warnings.append(line.removeprefix(WARNING))
+        except UserError as error:
+            self.problems.append(f"{what}: {error}")
+            return False
+        return True
+
+    def verdict(self) -> str:
+        """How many warnings, or that there are none.
+
+        Raises:
+            UserError: There are problems; all are in the message.
+        """
+        if self.problems:
+            raise UserError("\n  ".join([f"{len(self.problems)} problem(s):", *self.problems]))
+        if not self.warnings:
+            return "all is well"
+        plural = "s" if len(self.warnings) > 1 else ""
+        return f"{len(self.warnings)} warning{plural}: {'; '.join(self.warnings)}"
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
@@ -46,30 +95,27 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console = Console()
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
     outputs = Outputs(Path(cfg.output_dir))
-    problems: list[str] = []
-
-    def look(what: str, inspect: Callable[[], Iterator[str]]) -> None:
-        try:
-            for line in inspect():
-                console.print(f"{what}: {line}", highlight=False, soft_wrap=True)
-        except UserError as error:
-            problems.append(f"{what}: {error}")
-
+    found, shapes = _Findings(console), list[MediumShape]()
+    look = found.look
     with display(console) as shown:
-        pair = cache(built["pair"].build)
-        shapes: list[MediumShape] = []
+        pair, engine = cache(built["pair"].build), cache(built["engine"].build)
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
-        look("pair", lambda: _pair_lines(pair(), shown))
+        if is_pair := look("pair", lambda: pair_lines(pair())):
+            look("pair", lambda: distance_lines(pair(), shown))
+            look("pair", lambda: finite_lines(pair(), shown))
+            look("recipe", lambda: _recipe_lines(cfg.recipe, pair(), built["storage"]))
         look(
             "suite",
             lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage), shapes, shown),
         )
         look("storage", lambda: _storage_lines(built["storage"].build()))
-        look("engine", lambda: _engine_lines(built["engine"].build(), pair, shapes, outputs))
-    if problems:
-        raise UserError("\n  ".join([f"{len(problems)} problem(s):", *problems]))
-    console.print("all is well; next: merit-opt search")
+        if look("engine", lambda: iter([repr(engine())])) and is_pair:
+            look("engine", lambda: _room_lines(engine(), pair(), shapes, outputs))
+    verb = "search" if cfg.recipe is None else "evaluate"
+    console.print(
+        f"{found.verdict()}; next: merit-opt {verb}{given()}", highlight=False, soft_wrap=True
+    )
 
 
 def _output_lines(outputs: Outputs) -> Iterator[str]:
@@ -78,64 +124,6 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
     if free < SPACE_WANTED_GIB:
         raise UserError(f"{outputs.root} has {free:.1f} GiB free, {SPACE_WANTED_GIB} wanted")
     yield f"{outputs.root}, {free:.0f} GiB free"
-
-
-def _pair_lines(source: PairSource, shown: Display) -> Iterator[str]:
-    alignment = source.alignment
-    base = "" if source.base_checkpoint is None else f", base {source.base_checkpoint}"
-    yield f"VLM {source.vlm_checkpoint}, backbone {source.backbone_checkpoint}{base}"
-    yield from source.notes
-    yield f"{alignment.n_layers} decoder layers"
-    yield f"computed in {str(likely_dtype(source)).removeprefix('torch.')}"
-    if source.base is not None:
-        source.require_base_fits()
-    if not (source.vlm_checkpoint.has_weights and source.backbone_checkpoint.has_weights):
-        yield "weights are not here yet: tensors and distances are told once a run fetched them"
-        return
-    yield from _part_lines(source)
-    stored = source.stored
-    reasons: dict[str, list[str]] = {}
-    for name, reason in alignment.kept.items():
-        on_disk = stored.kept[name].name if name in stored.kept else f"{name} (tied)"
-        reasons.setdefault(reason, []).append(on_disk)
-    for reason, names in reasons.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"kept: {', '.join(names[:3])}{more} ({reason})"
-    yield from _distance_lines("backbone", stored.vlm, stored.backbone, shown)
-    if source.base_checkpoint is not None and source.base_checkpoint.has_weights:
-        yield from _distance_lines("base", stored.vlm, source.stored_base, shown)
-
-
-def _part_lines(source: PairSource) -> Iterator[str]:
-    stored, alignment = source.stored, source.alignment
-    for part in alignment.parts:
-        size = sum(one.size for tensor, one in stored.vlm.items() if tensor.part == part)
-        yield f"{part}: {alignment.count(part)} tensors, {_size(size)}"
-    held = sum(tensor.size for shard in source.shards for tensor in shard.tensors)
-    merged = sum(one.size for one in stored.vlm.values())
-    yield f"everything else, vision side included, stays the VLM's: {_size(held - merged)}"
-
-
-def _distance_lines(role: str, vlm: Stored, other: Stored, shown: Display) -> Iterator[str]:
-    """How far the text model is from the VLM, a line a layer."""
-
-    def progress(done: int, total: int) -> None:
-        shown.stage(f"comparing with the {role} (tensors)", done, total)
-
-    found = distances(vlm, other, progress)
-    rows: dict[int, list[str]] = {}
-    for one in found:
-        rows.setdefault(one.layer, []).append(f"{one.part} {one.relative:.4f}")
-    yield f"distance of the {role} from the VLM, relative to the VLM's length:"
-    for layer, parts in rows.items():
-        yield f"  layer {layer:>2}: {', '.join(parts)}"
-    if looks_unrelated(found):
-        yield (
-            f"warning: the {role}'s attention is farther from the VLM's than that is long; the two "
-            "look unrelated, and a merge will not make sense"
-        )
-    if all(one.relative == 0 for one in found):
-        yield f"warning: the {role} equals the VLM in every layer: there is nothing to merge"
 
 
 def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Iterator[str]:
@@ -167,52 +155,49 @@ def _shape(media: tuple[Media, ...], plan: FramePlan) -> MediumShape:
     return VideoShape(count, height, width, sampling.fps)
 
 
-def _engine_lines(
+def _recipe_lines(name: str | None, source: PairSource, storage: Factory) -> Iterator[str]:
+    if name is None:
+        return
+    if name.startswith((PREFIX, MERGEKIT)) and not all(c.has_weights for c in source.checkpoints):
+        yield f"{name} is compared with the pair once a run fetched the weights"
+        return
+    recipe = find_recipe(name, source, storage)
+    yield f"{name} merges {len(recipe.merged_layers)} of {len(recipe.layers)} layers"
+
+
+def _room_lines(
     settings: EngineSettings,
-    pair: Callable[[], PairSource],
+    source: PairSource,
     shapes: Sequence[MediumShape],
     outputs: Outputs,
 ) -> Iterator[str]:
-    yield repr(settings)
-    try:
-        source = pair()
-        _ = source.alignment, likely_dtype(source)
-    except UserError:  # the pair's own problem, told already
-        return
+    """What the suite's features and hidden states will take."""
     found = footprint(source, shapes)
     levels = settings.levels
     useful = source.alignment.n_layers - 1
     fitting = min(useful, (levels.device + levels.host) // max(1, found.level))
     yield (
-        f"{found.visual_tokens:,} visual tokens; their features take {_size(found.features)} in "
+        f"{found.visual_tokens:,} visual tokens; their features take {size_text(found.features)} in "
         f"{outputs.cache} (engine.features_gib={settings.features_gib:g})"
     )
     yield (
-        f"hidden states take {_size(found.level)} a level, questions not counted; "
+        f"hidden states take {size_text(found.level)} a level, questions not counted; "
         f"{fitting} of {useful} levels fit (engine.levels_gib={settings.levels_gib:g}, "
         f"engine.host_levels_gib={settings.host_levels_gib:g})"
     )
-    yield f"self-attention takes {_size(found.attention)}, kept of the VLM and of the backbone"
+    yield f"self-attention takes {size_text(found.attention)}, kept of the VLM and of the backbone"
     if found.features > settings.feature_bytes:
         raise UserError(
-            f"the visual features of the suite take {_size(found.features)}, more than "
+            f"the visual features of the suite take {size_text(found.features)}, more than "
             f"engine.features_gib={settings.features_gib:g}; raise it, or they are computed again "
             "in every process"
         )
     store = FeatureStore(outputs.features, settings.feature_bytes)
     if found.features - store.size > (free := shutil.disk_usage(outputs.root).free):
         raise UserError(
-            f"the visual features of the suite take {_size(found.features)}, and {outputs.root} "
-            f"has {_size(free)} free; choose another output_dir="
+            f"the visual features of the suite take {size_text(found.features)}, and {outputs.root} "
+            f"has {size_text(free)} free; choose another output_dir="
         )
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def _storage_lines(storage: Any) -> Iterator[str]:

@@ -1,23 +1,32 @@
 """`merit-opt export`: a recipe as a checkpoint, as its changed tensors, or as a mergekit file."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.given import given_pair
 from merit_opt.cli.measured import measured_rows
 from merit_opt.cli.parts import Outputs, disk_names, find_recipe
 from merit_opt.cli.progress import display
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
+from merit_opt.models.card import Measured
 from merit_opt.models.export import export_checkpoint, export_delta
-from merit_opt.models.merge import is_delta, merge_of_delta, merge_of_recipe
+from merit_opt.models.merge import (
+    Merge,
+    is_delta,
+    measured_of_delta,
+    merge_of_delta,
+    merge_of_recipe,
+)
+from merit_opt.models.mergekit.header import header, warnings
 from merit_opt.models.mergekit.names import roles_in
 from merit_opt.models.mergekit.write import to_mergekit
 from merit_opt.models.source import PairSource
-from merit_opt.recipe.recipe import Recipe
 
 FORMATS = ("hf", "delta", "mergekit")
 MIB = 1024**2
@@ -34,25 +43,19 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console = Console()
     built = factories(cfg, {})
     source: PairSource = built["pair"].build()
-    out = Path(cfg.out)
+    pair = given_pair(choices["pair"])
     if cfg.format == "mergekit":
-        recipe = find_recipe(cfg.recipe, source, built["storage"])
-        _write_mergekit(source, recipe, out, choices["pair"])
-        told = f"{out}: recipe {recipe.digest}\nnext: the commands in its first lines"
+        told = _write_mergekit(cfg, source, built["storage"], pair)
     else:
-        told = _write(cfg, source, built["storage"], out, console)
+        told = _write(cfg, source, built["storage"], pair, console)
     console.print(told, highlight=False, soft_wrap=True)
 
 
 def _write(
-    cfg: DictConfig, source: PairSource, storage: Factory, out: Path, console: Console
+    cfg: DictConfig, source: PairSource, storage: Factory, pair: str, console: Console
 ) -> str:
-    if is_delta(Path(cfg.recipe)):
-        merge, measured = merge_of_delta(source, Path(cfg.recipe)), ()
-    else:
-        merge = merge_of_recipe(source, find_recipe(cfg.recipe, source, storage))
-        outputs = Outputs(Path(cfg.output_dir))
-        measured = measured_rows(outputs, cfg.recipe, merge.recipe.digest, source.digest)
+    out = Path(cfg.out)
+    merge, measured = _merge(cfg, source, storage)
     with display(console) as shown:
 
         def progress(done: int, total: int) -> None:
@@ -60,7 +63,7 @@ def _write(
 
         if cfg.format == "delta":
             export_delta(merge, out, measured, progress)
-            use = f"merit-opt export recipe={out} pair=… out=FOLDER"
+            use = f"merit-opt export recipe={shlex.quote(str(out))} {pair} out=FOLDER"
         else:
             export_checkpoint(source, merge, out, measured, progress)
             use = f"AutoModelForImageTextToText.from_pretrained({str(out)!r})"
@@ -73,16 +76,27 @@ def _write(
     )
 
 
-def _write_mergekit(source: PairSource, recipe: Recipe, out: Path, option: str) -> None:
+def _merge(
+    cfg: DictConfig, source: PairSource, storage: Factory
+) -> tuple[Merge, Sequence[Measured]]:
+    """The merge that `recipe=` names, and what was measured with it."""
+    folder = Path(cfg.recipe)
+    if is_delta(folder):
+        return merge_of_delta(source, folder), measured_of_delta(folder)
+    merge = merge_of_recipe(source, find_recipe(cfg.recipe, source, storage))
+    outputs = Outputs(Path(cfg.output_dir))
+    return merge, measured_rows(outputs, cfg.recipe, merge.recipe.digest, source.digest)
+
+
+def _write_mergekit(cfg: DictConfig, source: PairSource, storage: Factory, pair: str) -> str:
+    out = Path(cfg.out)
+    recipe = find_recipe(cfg.recipe, source, storage)
     if out.exists():
         raise UserError(f"{out} exists; choose another out=")
     merged, others = disk_names(source)
-    text = to_mergekit(
-        recipe,
-        merged,
-        pair=roles_in(source),
-        dtype=str(source.compute_dtype).removeprefix("torch."),
-        option=f"{option} pair.vlm=VLM pair.backbone=BACKBONE" if option == "custom" else option,
-        others=others,
-    )
-    write_text(out, text)
+    dtype = str(source.compute_dtype).removeprefix("torch.")
+    text = to_mergekit(recipe, merged, pair=roles_in(source), dtype=dtype, others=others)
+    write_text(out, header(recipe, source, pair=pair, file=cfg.out) + text)
+    warned = [f"warning: {one}" for one in warnings(source.family.model_type)]
+    told = f"{out}: recipe {recipe.digest}"
+    return "\n".join([told, *warned, "next: the commands in its first lines"])

@@ -160,7 +160,7 @@ def _from_mergekit(path: Path, source: PairSource) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"recipe={MERGEKIT}{path} cannot be read: {error}") from None
     merged, others = disk_names(source)
-    pair = Roles(source.vlm, source.backbone, source.base)
+    pair = Roles(source.vlm, source.backbone_checkpoint.name, source.base)
     try:
         found = from_mergekit(text, merged, others, source.alignment.n_layers, pair)
     except UserError as error:

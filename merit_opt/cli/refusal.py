@@ -1,19 +1,26 @@
 """What a user is told whose configuration does not compose: one sentence, with the right name."""
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
+from merit_opt.cli.schema import SCHEMAS
 
 
 def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
     """The reason, and the nearest right name where one is near."""
+    if misplaced := next(_misplaced(verb, arguments), None):
+        return misplaced
+    if isinstance(error, OverrideParseException) and "=" in error.override:
+        return _unread(error.override)
     if isinstance(error, MissingConfigException) and error.options:
         return _no_option(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -36,6 +43,40 @@ def strangers(cfg: DictConfig, schema: type, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name} is not known{hint}"
         elif isinstance(kind := known[name], type) and is_dataclass(kind):
             yield from strangers(cfg[name], kind, f"{prefix}{name}.")
+
+
+def _misplaced(verb: str, arguments: Iterable[str]) -> Iterator[str]:
+    """Of an experiment that sets what the verb does not have: what, and the verb that has it."""
+    for name in (n for a in arguments if a.startswith("experiment=") for n in a[11:].split(",")):
+        path = conf_dir() / "experiment" / f"{name}.yaml"
+        wanted = _set_by(path) if path.is_file() else set[str]()
+        if lacking := wanted - _own_keys(verb):
+            fitting = [f"merit-opt {v}" for v in SCHEMAS if wanted <= _own_keys(v)]
+            yield (
+                f"experiment={name} sets {', '.join(sorted(lacking))}, which merit-opt {verb} does "
+                f"not have; it is one for {' or '.join(fitting)}"
+            )
+
+
+def _set_by(experiment: Path) -> set[str]:
+    """Groups and keys that an experiment sets."""
+    content: Any = OmegaConf.load(experiment)
+    groups = {str(group) for item in content.get("defaults", []) for group in item}
+    keys = {str(key) for key in content} - {"defaults"}
+    return keys | {group.removeprefix("override /") for group in groups}
+
+
+def _own_keys(verb: str) -> set[str]:
+    return {field.name for field in fields(SCHEMAS[verb])}
+
+
+def _unread(override: str) -> str:
+    key, _, value = override.partition("=")
+    quoted = shlex.quote(f'{key}="{value}"')
+    return (
+        f"{override} cannot be read: quote it, for the shell and for the value ({quoted}); a path "
+        "may also be absolute"
+    )
 
 
 def _no_option(error: MissingConfigException) -> str:

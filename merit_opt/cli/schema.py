@@ -72,6 +72,7 @@ class CheckSchema:
     suite: Any = MISSING
     storage: Any = MISSING
     engine: Any = MISSING
+    recipe: str | None = MISSING
     device: str = MISSING
     output_dir: str = MISSING
 

@@ -1,17 +1,15 @@
 """`merit-opt search`: run, resume or join a study."""
 
-import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
     SPLIT_KEYS,
     SUITE_INJECTED,
@@ -167,10 +165,10 @@ def _split(request: _Request, shown: Display) -> Split:
 
 def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfig) -> None:
     uri = cfg.tracking.get("uri")
-    found, same = _given("pair", "storage", "output_dir"), _given(but="study.trials")
+    found, same = given("pair", "storage", "output_dir"), given(but="study.trials")
     lines = [f"files: {outputs.study(name)}/ (result.json, recipes/best.json)", "next:"]
     if "seed" in cfg.suite:
-        alike = _given(
+        alike = given(
             "pair", "suite", "objective", "storage", "engine", "output_dir", but="suite.seed"
         )
         lines.append(
@@ -184,11 +182,3 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
     console.print(without_credentials("\n".join(lines)), highlight=False, soft_wrap=True)
-
-
-def _given(*groups: str, but: str = "") -> str:
-    """The user's own overrides of these groups (of all, if none is named), to be typed again."""
-    overrides = HydraConfig.get().overrides.task
-    heads = {o: re.split(r"[.=@]", o.lstrip("+~"), maxsplit=1)[0] for o in overrides}
-    kept = [o for o in overrides if not groups or heads[o] in groups]
-    return "".join(f" {shlex.quote(o)}" for o in kept if not o.startswith(f"{but}="))

@@ -39,6 +39,15 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
         console.print(f"{name} could not be measured: {why}")
 
 
+def size_text(size: float) -> str:
+    """Bytes in the largest unit of which there is one."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
 def difference_text(difference: Mapping[str, float]) -> str:
     """A difference of accuracies with its interval, and whether it is significant."""
     low, high = difference["low"], difference["high"]

@@ -1,13 +1,14 @@
 """The README of an exported checkpoint: what it is made of, and what was measured."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import ModelCardData, metadata_load
 from yaml import YAMLError
 
+from merit_opt.models.families.family import Kind
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.rules import spelled
 
@@ -90,26 +91,67 @@ def licence(folder: Path) -> str:
     return f"{facts['license']} ({name})" if name else str(facts["license"])
 
 
-def model_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> str:
-    """The Markdown, with the front matter that the hub reads."""
+def model_card(
+    recipe: Recipe, lineage: Lineage, measured: Sequence[Measured], medium: Kind
+) -> str:
+    """The Markdown, with the front matter that the hub reads.
+
+    Args:
+        recipe: What was merged.
+        lineage: Of what.
+        measured: Scores of the recipe.
+        medium: What the model is asked about.
+    """
+    lines = [_title(lineage), "", *_body(recipe, lineage, measured)]
+    return _markdown(lineage, lines, library="transformers", task=f"{medium}-text-to-text")
+
+
+def delta_card(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> str:
+    """As `model_card`, of the changed tensors alone: no library loads them by themselves."""
+    vlm = lineage.vlm
+    commit = "" if vlm.commit is None else f" at {vlm.commit}"
+    about = (
+        f"{_title(lineage)}: a delta\n\nThis is no model: it holds the tensors alone that a merge "
+        f"changes of **{vlm.name}**{commit} (digest `{vlm.digest}`). To apply it to that VLM, "
+        f"without the text backbone:\n\n```bash\n{_applying(lineage)}\n```\n\nDELTA is the "
+        "folder of this file"
+        + (f", VLM that of {vlm.name}" if vlm.commit is None else "")
+        + ", and FOLDER what `from_pretrained` then loads.\n"
+    )
+    lines = [about, *_body(recipe, lineage, measured)]
+    return _markdown(lineage, lines, library="merit_opt", task=None)
+
+
+def _applying(lineage: Lineage) -> str:
+    vlm = lineage.vlm
+    where = "VLM" if vlm.commit is None else f"{vlm.name} pair.revision={vlm.commit}"
+    return (
+        f"merit-opt export recipe=DELTA pair=custom pair.vlm={where} "
+        f"pair.dtype={lineage.dtype} out=FOLDER"
+    )
+
+
+def _markdown(lineage: Lineage, lines: Iterable[str], *, library: str, task: str | None) -> str:
     licences = {parent.licence for parent in lineage.parents.values()}
     shared = licences.pop() if len(licences) == 1 else UNKNOWN
     data = ModelCardData(
         base_model=[p.name for p in lineage.parents.values() if p.commit is not None] or None,
         base_model_relation="merge",
-        library_name="transformers",
+        library_name=library,
         license=shared if _HUB_LICENCE.fullmatch(shared) else "other",
-        pipeline_tag="video-text-to-text",
+        pipeline_tag=task,
         tags=["merge", "merit_opt"],
     )
-    body = "\n".join(_body(recipe, lineage, measured))
+    body = "\n".join(lines)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
+
+
+def _title(lineage: Lineage) -> str:
+    return f"# {Path(lineage.vlm.name).name}, merged with {Path(lineage.backbone.name).name}"
 
 
 def _body(recipe: Recipe, lineage: Lineage, measured: Sequence[Measured]) -> Iterator[str]:
     merged, total = len(recipe.merged_layers), len(recipe.layers)
-    yield f"# {Path(lineage.vlm.name).name}, merged with {Path(lineage.backbone.name).name}"
-    yield ""
     yield (
         f"{merged} of {total} decoder layers take weights back from the text backbone, without "
         "training. Coefficient 0 is the VLM, 1 the backbone. Made with merit_opt."

@@ -22,8 +22,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from merit_opt.errors import UserError
 from merit_opt.models.fingerprint import folder_digest
-from merit_opt.models.stored import is_complete
+from merit_opt.models.stored import INDEX, is_complete, require_present
 
+VLM_KEY = "pair.vlm"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.md", "LICENSE*", "NOTICE*")
 _WEIGHTS = "model*.safetensors"
@@ -88,9 +89,10 @@ class Checkpoint:
         _require_described(self.key, folder)
         if not any(folder.glob(_WEIGHTS)):
             raise UserError(
-                f"{self.key}: no {_WEIGHTS} of {self} came. If it has pickled weights alone, which "
-                "can run code and are not read, convert them where you trust them; if there is no "
-                f"network, run `hf download {self.name}` where there is one and copy the cache"
+                f"{self.key}: no {_WEIGHTS} of {self} came. If there is no network, run "
+                f"`{self._download}` where there is one and copy the cache; if it has pickled "
+                "weights alone, which can run code and are not read, and you trust them, run "
+                f"`{self._download} --local-dir FOLDER` and {_conversion(self.key, 'FOLDER')}"
             )
         return folder
 
@@ -150,6 +152,11 @@ class Checkpoint:
     def _is_local(self) -> bool:
         return bool(self.name) and Path(self.name).is_dir()
 
+    @property
+    def _download(self) -> str:
+        revision = "" if self.revision is None else f" --revision {self.revision}"
+        return f"hf download {self.name}{revision}"
+
     def _snapshot(
         self, patterns: tuple[str, ...], revision: str | None, *, local: bool = False
     ) -> Path:
@@ -182,8 +189,8 @@ class Checkpoint:
         if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in causes):
             return (
                 f"there is no folder {self.name} here, the hub cannot be reached, and its cache "
-                f"lacks {self}; give a folder, or run `hf download {self.name}` where there is a "
-                "network and copy the cache"
+                f"lacks {self}; give a folder, or run `{self._download}` where there is a network "
+                "and copy the cache"
             )
         return f"{self} cannot be downloaded: {first_lines(error)}"
 
@@ -214,15 +221,35 @@ def _require_described(key: str, folder: Path) -> None:
 
 def _require_model(key: str, folder: Path) -> None:
     _require_described(key, folder)
+    _require_indexed(key, folder)
     missing = [what for what in ("config.json", _WEIGHTS) if not any(folder.glob(what))]
     if missing == [_WEIGHTS] and any(any(folder.glob(p)) for p in _PICKLED):
         raise UserError(
             f"{key}: {folder} holds its weights as pickle, which can run code and is not read; "
-            "convert it where you trust it: AutoModel.from_pretrained(FOLDER)"
-            ".save_pretrained(NEW_FOLDER)"
+            f"where you trust it, {_conversion(key, str(folder))}"
         )
     if missing:
         raise UserError(f"{key}: {folder} holds no {' and no '.join(missing)}")
+
+
+def _require_indexed(key: str, folder: Path) -> None:
+    """Weights that an index names must be there, even where no other are."""
+    if (folder / INDEX).is_file():
+        try:
+            require_present(folder)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
+
+
+def _conversion(key: str, folder: str) -> str:
+    """How to write a folder of pickled weights anew; a class without a head would lose it."""
+    loader = "AutoModelForImageTextToText" if key == VLM_KEY else "AutoModelForCausalLM"
+    return (
+        f"convert it in Python, from transformers import {loader}; {loader}.from_pretrained("
+        f"{folder!r}, dtype='auto').save_pretrained('NEW_FOLDER'), then copy all files of "
+        f"{folder} that are neither weights nor in NEW_FOLDER (tokenizer, processor, chat "
+        f"template) and give {key}=NEW_FOLDER"
+    )
 
 
 def _read_config(folder: Path) -> Any:

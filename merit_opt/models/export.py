@@ -6,16 +6,17 @@ import shutil
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from merit_opt.errors import UserError
 from merit_opt.files import UMASK, write_text
-from merit_opt.models.card import CARD, Measured, model_card
+from merit_opt.models.card import CARD, Measured, delta_card, model_card
 from merit_opt.models.merge import (
     DELTA,
     DELTA_SUM,
+    MEASURED,
     PROVENANCE,
     Merge,
     delta_sum,
@@ -52,13 +53,14 @@ def export_checkpoint(
         UserError: `out` holds something else, cannot be written, or holds this export damaged;
             weights are torn or not finite.
     """
-    beside = _beside(source, merge)
-    with _new_folder(out, merge, _Content("hf", source.shards, beside)) as folder:
+    card = model_card(merge.recipe, merge.lineage, measured, source.family.video_entry)
+    said = _said(merge, "hf", measured, card)
+    content = _Content("hf", source.shards, _beside(source, merge))
+    with _new_folder(out, merge, content) as folder:
         if folder is None:
-            _renew_card(out, merge, measured)
+            _renew(out, said)
         else:
-            _describe(folder, merge, "hf", measured)
-            _write_beside(beside, folder)
+            _write({**said, **content.beside}, folder)
             write_shards(source.shards, merge.changes, merge.dtype, folder, progress)
 
 
@@ -70,13 +72,14 @@ def export_delta(
     Raises:
         UserError: As of `export_checkpoint`.
     """
+    said = _said(merge, "delta", measured, delta_card(merge.recipe, merge.lineage, measured))
     shards = [Shard(Path(DELTA), {}, merge.tensors)]
     with _new_folder(out, merge, _Content("delta", shards, {})) as folder:
         if folder is None:
             require_as_written(out / DELTA)
-            _renew_card(out, merge, measured)
+            _renew(out, said)
         else:
-            _describe(folder, merge, "delta", measured)
+            _write(said, folder)
             write_shards(shards, merge.changes, merge.dtype, folder, progress)
             (folder / DELTA_SUM).write_text(delta_sum(folder / DELTA))
 
@@ -152,17 +155,21 @@ def _recipe(merge: Merge) -> bytes:
     return (to_json(merge.recipe) + "\n").encode()
 
 
-def _describe(folder: Path, merge: Merge, form: str, measured: Sequence[Measured]) -> None:
-    (folder / RECIPE_FILE).write_bytes(_recipe(merge))
-    (folder / PROVENANCE).write_text(json.dumps(merge.facts(form), indent=1) + "\n")
-    (folder / CARD).write_text(model_card(merge.recipe, merge.lineage, measured))
+def _said(merge: Merge, form: str, measured: Sequence[Measured], card: str) -> dict[str, bytes]:
+    """What an export says of itself: name of a file -> content."""
+    facts = merge.facts(form) | {MEASURED: [asdict(row) for row in measured]}
+    return {
+        RECIPE_FILE: _recipe(merge),
+        PROVENANCE: (json.dumps(facts, indent=1) + "\n").encode(),
+        CARD: card.encode(),
+    }
 
 
-def _renew_card(out: Path, merge: Merge, measured: Sequence[Measured]) -> None:
+def _renew(out: Path, said: Mapping[str, bytes]) -> None:
     """What has been measured since the export."""
-    card = model_card(merge.recipe, merge.lineage, measured)
-    if _read(out / CARD) != card.encode():
-        write_text(out / CARD, card)
+    for name, content in said.items():
+        if _read(out / name) != content:
+            write_text(out / name, content.decode())
 
 
 def _beside(source: PairSource, merge: Merge) -> dict[str, bytes]:
@@ -195,8 +202,8 @@ def _sized(index: bytes, size: int) -> bytes:
     return _json(value)
 
 
-def _write_beside(beside: Mapping[str, bytes], folder: Path) -> None:
-    for name, content in beside.items():
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
 
@@ -218,7 +225,9 @@ def _in_dtype(node: Any, merge: Merge) -> Any:
 
 
 def _provenance(folder: Path) -> object:
+    """What a folder was made of, whatever was measured with it since."""
     try:
-        return json.loads((folder / PROVENANCE).read_text())
+        facts = json.loads((folder / PROVENANCE).read_text())
     except (OSError, ValueError):
         return None
+    return {k: v for k, v in facts.items() if k != MEASURED} if isinstance(facts, dict) else None

@@ -104,6 +104,11 @@ def likely_dtype(source: PairSource) -> torch.dtype:
         return source.compute_dtype
     if source.dtype is not None:
         return DTYPES[source.dtype]
+    return announced_dtype(source)
+
+
+def announced_dtype(source: PairSource) -> torch.dtype:
+    """The dtype in which the VLM is stored, as its configuration says."""
     return source.vlm_config.dtype or torch.float32
 
 

@@ -15,7 +15,7 @@ from merit_opt.errors import UserError
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor
-from merit_opt.models.card import Lineage, Parent, licence
+from merit_opt.models.card import Lineage, Measured, Parent, licence
 from merit_opt.models.checkpoint import Checkpoint
 from merit_opt.models.shards import Changes
 from merit_opt.models.source import PairSource
@@ -26,6 +26,7 @@ from merit_opt.recipe.store import RECIPE_FILE, read_recipe
 
 SCHEMA = 1
 PROVENANCE = "merit_opt.json"
+MEASURED = "measured"
 DELTA = "delta.safetensors"
 DELTA_SUM = "delta.sha256"
 
@@ -110,6 +111,19 @@ def merge_of_delta(source: PairSource, folder: Path) -> Merge:
     )
 
 
+def measured_of_delta(folder: Path) -> tuple[Measured, ...]:
+    """What was measured with the delta in `folder`, as those who wrote it say.
+
+    Raises:
+        UserError: It does not say so.
+    """
+    path = folder / PROVENANCE
+    try:
+        return tuple(Measured(**row) for row in _recorded(folder).get(MEASURED, ()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} does not say what was measured: {error!r}") from None
+
+
 def is_delta(folder: Path) -> bool:
     """Whether `folder` holds changed tensors alone."""
     return (folder / DELTA).is_file()
@@ -155,7 +169,7 @@ def _merged(source: PairSource, recipe: Recipe, tensor: AlignedTensor) -> Tensor
     if not torch.isfinite(merged).all():
         raise UserError(
             f"layer {tensor.layer} {tensor.name} is not finite once merged: {source.vlm} or "
-            f"{source.backbone} holds NaN or infinities, or {dtype} is too narrow"
+            f"{source.backbone_checkpoint} holds NaN or infinities, or {dtype} is too narrow"
         )
     return merged
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +23,7 @@ from merit_opt.models.architecture import (
     architecture_notes,
     require_same_architecture,
 )
-from merit_opt.models.checkpoint import Checkpoint, first_lines
+from merit_opt.models.checkpoint import VLM_KEY, Checkpoint, first_lines
 from merit_opt.models.disk_names import (
     locate,
     memory_tensors,
@@ -39,6 +39,7 @@ from merit_opt.models.stored import FLOATS, Shard, StoredTensor, read_shards
 from merit_opt.models.waiting import Place, WaitingWeights, waiting_weights
 from merit_opt.recipe.recipe import Recipe
 
+FolderOrId = NewType("FolderOrId", str)
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -68,7 +69,8 @@ class PairSource:
 
     Attributes:
         vlm: The VLM.
-        backbone: The text model it grew from, or one tuned from the same ancestor.
+        backbone: The text model it grew from, or one tuned from the same ancestor; None = there is
+            none, and nothing can be merged that was not merged already.
         base: That ancestor, which rules of task vectors subtract; None = no such rule is used.
         revision: Commit, tag or branch of a VLM on the hub.
         backbone_revision: Of the backbone.
@@ -80,9 +82,9 @@ class PairSource:
         UserError: A folder is no checkpoint, or a dtype or field has no such name.
     """
 
-    vlm: str
-    backbone: str
-    base: str | None
+    vlm: FolderOrId
+    backbone: FolderOrId | None
+    base: FolderOrId | None
     revision: str | None
     backbone_revision: str | None
     base_revision: str | None
@@ -99,11 +101,17 @@ class PairSource:
     @cached_property
     def vlm_checkpoint(self) -> Checkpoint:
         """The VLM's."""
-        return Checkpoint("pair.vlm", str(self.vlm), self.revision)
+        return Checkpoint(VLM_KEY, str(self.vlm), self.revision)
 
     @cached_property
     def backbone_checkpoint(self) -> Checkpoint:
-        """The backbone's."""
+        """The backbone's.
+
+        Raises:
+            UserError: There is none.
+        """
+        if self.backbone is None:
+            raise UserError("the pair has no text backbone: give it, pair.backbone=FOLDER_OR_ID")
         return Checkpoint("pair.backbone", str(self.backbone), self.backbone_revision)
 
     @cached_property
@@ -116,8 +124,9 @@ class PairSource:
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """All that make the pair."""
+        texts = () if self.backbone is None else (self.backbone_checkpoint,)
         base = () if self.base_checkpoint is None else (self.base_checkpoint,)
-        return (self.vlm_checkpoint, self.backbone_checkpoint, *base)
+        return (self.vlm_checkpoint, *texts, *base)
 
     @cached_property
     def digest(self) -> str:
@@ -302,8 +311,8 @@ class PairSource:
 def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
     """A pair of two local folders."""
     return PairSource(
-        vlm=str(vlm),
-        backbone=str(backbone),
+        vlm=FolderOrId(str(vlm)),
+        backbone=FolderOrId(str(backbone)),
         base=None,
         revision=None,
         backbone_revision=None,

@@ -113,6 +113,19 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
+def require_present(folder: Path) -> Mapping[str, str]:
+    """Tensor -> file, of weights in several files that are all there; empty of a single file.
+
+    Raises:
+        UserError: A file is missing, or the index cannot be read.
+    """
+    index = _files(folder)
+    if absent := _absent(folder, index):
+        where = f"{folder / INDEX} names" if index else f"{folder} lacks"
+        raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
+    return index
+
+
 def read_shards(folder: Path) -> tuple[Shard, ...]:
     """Every weights file of a checkpoint folder; reads headers only.
 
@@ -121,10 +134,7 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     Raises:
         UserError: A file is missing, torn or no safetensors, or the index names what is not there.
     """
-    index = _files(folder)
-    if absent := _absent(folder, index):
-        where = f"{folder / INDEX} names" if index else f"{folder} lacks"
-        raise UserError(f"{where} {', '.join(absent[:3])}, not there; {_AGAIN}")
+    index = require_present(folder)
     shards = tuple(read_shard(folder / name) for name in _names(index))
     if not any(shard.tensors for shard in shards):
         raise UserError(f"the weights in {folder} hold no tensor; {_AGAIN}")

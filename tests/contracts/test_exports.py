@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
@@ -134,10 +135,19 @@ def test_it_is_the_merge_in_float16_and_shards_with_either_head(based, recipe, t
 def test_a_delta_applied_is_the_export(based, recipe, tmp_path):
     whole = exported(based, recipe, tmp_path / "whole")
     export_delta(merge_of_recipe(based, recipe), tmp_path / "delta", (), lambda *_: None)
-    merge = merge_of_delta(replace(based, backbone="no/body", base=None), tmp_path / "delta")
+    merge = merge_of_delta(replace(based, backbone=None, base=None), tmp_path / "delta")
     export_checkpoint(based, merge, tmp_path / "out", (), lambda *_: None)
     for path in whole.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_its_card_names_the_medium_that_the_family_reads(based, recipe, tmp_path):
+    task = ModelCard.load(
+        exported(based, recipe, tmp_path / "out") / "README.md"
+    ).data.pipeline_tag
+    images = ("llava_next", "idefics2", "idefics3", "mistral3")
+    kind = "image" if based.family.model_type in images else "video"
+    assert task == f"{kind}-text-to-text"
 
 
 def test_a_checkpoint_with_the_names_of_memory_is_exported_under_them(based, recipe, tmp_path):

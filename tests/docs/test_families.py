@@ -7,6 +7,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from merit_opt.models.families import FAMILIES
 from merit_opt.models.families.family import Family
+from merit_opt.models.mergekit.families import FAILS
 from merit_opt.recipe.recipe import PARTS
 
 TRIED = re.compile(r"not yet|[A-Za-z][\w ]+, 20\d\d-\d\d-\d\d")
@@ -20,7 +21,12 @@ def row(family: Family) -> list[str]:
         ", ".join(texts),
         "all" if family.parts == PARTS else ", ".join(family.parts),
         "video" if family.video_entry == "video" else "frames",
+        "no" if family.model_type in FAILS else "yes",
     ]
+
+
+def test_what_mergekit_cannot_merge_are_families_of_ours() -> None:
+    assert FAILS.keys() < FAMILIES.keys()
 
 
 def test_the_rows_are_the_families(repo: Path) -> None:
@@ -28,8 +34,8 @@ def test_the_rows_are_the_families(repo: Path) -> None:
     found = {name: [cell.strip() for cell in rest.split("|")] for name, rest in ROW.findall(page)}
     assert list(found) == list(FAMILIES)
     for name, cells in found.items():
-        class_, texts, loads, aligns, merges, exports, video, image, tested, gpu = cells
-        assert [class_, texts, merges, video] == row(FAMILIES[name])
+        class_, texts, loads, aligns, merges, exports, video, image, mergekit, tested, gpu = cells
+        assert [class_, texts, merges, video, mergekit] == row(FAMILIES[name])
         assert {loads, aligns, exports, image} == {"yes"}
         assert TRIED.fullmatch(gpu), gpu
         assert tested in texts.split(", ")

@@ -35,22 +35,6 @@ _UNLIKE: dict[type[Rule], str] = {
     DareTies: "mergekit draws other entries and rescales them by the norm",
 }
 
-_HEADER = """\
-# Recipe {digest} as a mergekit file (mergekit 0.1.5): how much of the backbone the VLM takes.
-# To run it:
-#   merit-opt export recipe=full:1.0 pair={option} out=pseudo_vlm
-#   (point the second model below, the backbone, at pseudo_vlm)
-{of_base}#   mergekit-yaml recipe.yml merged --copy-tokenizer
-# Why the first step: given a VLM and a text model, mergekit-yaml refuses them or silently drops
-# tensors. pseudo_vlm is the VLM with the backbone's decoder layers.
-# Families whose architecture mergekit does not know it cannot merge at all: for LLaVA-OneVision
-# it exits 0 and drops most tensors. Check that merged holds as many tensors as the VLM.
-"""
-_OF_BASE = """\
-#   merit-opt export recipe=full:1.0 pair=custom pair.vlm=VLM pair.backbone=BASE out=pseudo_base
-#   (point base_model at pseudo_base)
-"""
-
 _Filters = Sequence[tuple[str, Rule]]
 
 
@@ -60,10 +44,9 @@ def to_mergekit(
     *,
     pair: Roles,
     dtype: str,
-    option: str,
     others: Sequence[str] = (),
 ) -> str:
-    """A mergekit file that merges what `recipe` says, with a header on how to run it.
+    """A mergekit file that merges what `recipe` says.
 
     Args:
         recipe: All its rules `Lerp`, written as `linear`, or all of one other kind that mergekit
@@ -74,7 +57,6 @@ def to_mergekit(
         pair: Folders or names of the models; the file's `base_model` is the VLM, and for task
             vectors the base.
         dtype: The dtype to write, such as `bfloat16`.
-        option: What `pair=` takes on the command line, for the header.
         others: The names of the VLM's other tensors; no filter may reach one.
 
     Raises:
@@ -88,9 +70,7 @@ def to_mergekit(
         document = _of_task_vectors(filters, pair, dtype)
     else:
         document = _of_two(filters, pair, dtype)
-    of_base = _OF_BASE if recipe.needs_base else ""
-    header = _HEADER.format(digest=recipe.digest, option=option, of_base=of_base)
-    text = header + yaml.safe_dump(
+    text = yaml.safe_dump(
         {"merge_method": _METHODS[kind], **document},
         sort_keys=False,
         default_flow_style=None,

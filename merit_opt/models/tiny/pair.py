@@ -1,12 +1,12 @@
 """The embedded pair as a source: `pair=tiny`."""
 
-from merit_opt.models.source import PairSource, folder_pair
+from merit_opt.models.source import FolderOrId, PairSource, folder_pair
 from merit_opt.models.tiny import tiny_folder
 
 BACKBONE = "text"
 
 
-def tiny_pair(*, vlm: str, dtype: str | None) -> PairSource:
+def tiny_pair(*, vlm: FolderOrId, dtype: str | None) -> PairSource:
     """A tiny VLM, packaged or planted by the user, with the packaged text backbone.
 
     Args:

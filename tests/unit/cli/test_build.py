@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from merit_opt.cli.build import convert, factories
 from merit_opt.errors import UserError
+from merit_opt.models.source import FolderOrId
 
 values = (
     st.none()
@@ -66,6 +67,13 @@ def test_a_path_may_begin_at_home_and_at_no_unknown_user_s(monkeypatch):
     assert convert("~/pairs/vlm", Path) == Path("somewhere/pairs/vlm")
     with pytest.raises(ValueError, match="expected a path, got '~nobody-here/vlm': there is no"):
         convert("~nobody-here/vlm", Path)
+
+
+def test_a_checkpoint_s_name_may_begin_at_home_and_is_else_left_as_it_is(monkeypatch):
+    monkeypatch.setenv("HOME", "somewhere")
+    assert convert("~/pairs/vlm", FolderOrId | None) == "somewhere/pairs/vlm"
+    assert convert("./vlm", FolderOrId) == "./vlm"
+    assert convert("acme/vlm", FolderOrId) == "acme/vlm"
 
 
 def test_a_list_becomes_a_tuple_of_its_type():

@@ -1,11 +1,17 @@
 """`merit-opt check` says every problem at once and loads no weights."""
 
 import json
+import math
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from merit_opt.models.checkpoint import Checkpoint
+from tests.unit.models.small import change_weights
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +49,88 @@ def test_what_is_well_is_said(merit_opt):
     assert re.search(r"layer  3: attention 0\.2608, mlp 0\.0000, norm 0\.0000\n", done.out)
     assert "warning" not in done.out
     assert "clips, 50 samples on 10 media" in done.out
-    assert done.out.endswith("all is well; next: merit-opt search\n")
+    assert done.out.endswith("all is well; next: merit-opt search suite.clips=10\n")
+
+
+def table(done):
+    """What is said of layers and sizes, and how much of it is about what is kept."""
+    lines = [line for line in done.out.splitlines() if line.startswith("pair: ")]
+    sizes = [x for x in lines if re.match(r"pair: (\d|attention:|mlp:|norm:|everything)", x)]
+    return sizes, [re.sub(r"kept: .* \(", "(", line) for line in lines if "kept: " in line]
+
+
+def test_the_table_is_told_before_the_weights_are_here(merit_opt, monkeypatch):
+    here = merit_opt("check suite.clips=10")
+
+    def opened(*_: object) -> None:
+        raise AssertionError("weights were looked for")
+
+    monkeypatch.setattr(Checkpoint, "has_weights", False)
+    monkeypatch.setattr("merit_opt.models.source.read_shards", opened)
+    done = merit_opt("check suite.clips=10")
+    assert (done.code, done.err) == (0, "")
+    assert table(done) == table(here)
+    assert len(table(done)[0]) == 5
+    assert len(table(done)[1]) == 1
+    assert "pair: weights are not here yet: distances are told once a run fetched" in done.out
+    assert "pair: distance" not in done.out
+
+
+def test_warnings_are_counted_and_told_last_with_the_user_s_own_words(merit_opt, tiny_source):
+    same = merit_opt("check suite.clips=10 pair.vlm=vlm_aligned")
+    assert same.code == 0
+    assert same.out.splitlines()[-1] == (
+        "1 warning: the backbone equals the VLM in every layer: there is nothing to merge; "
+        "next: merit-opt search suite.clips=10 pair.vlm=vlm_aligned"
+    )
+    other = shutil.copytree(tiny_source.backbone, Path("other"))
+    change_weights(other, lambda weights: [t.neg_().mul_(3) for t in weights.values()])
+    pair = f"pair=custom pair.vlm={tiny_source.vlm} pair.backbone=other pair.base=other"
+    both = merit_opt(f"check suite.clips=10 {pair} pair.dtype=float32")
+    assert both.code == 0
+    last = both.out.splitlines()[-1]
+    assert re.match(r"2 warnings: the backbone's .* sense; the base's .* sense; next: ", last)
+    assert last.endswith(f"next: merit-opt search suite.clips=10 {pair} pair.dtype=float32")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_kept_of_the_vlm_must_be_finite_too(merit_opt, tiny_source, value):
+    vlm = shutil.copytree(tiny_source.vlm, Path("vlm"))
+    names = ("visual.blocks.0.norm1.weight", "model.norm.weight")
+    change_weights(vlm, lambda w: [w[n].view(-1)[3:4].fill_(value) for n in names])
+    done = merit_opt(f"check suite.clips=10 pair.vlm={vlm}")
+    assert done.code == 2
+    head, told = done.err.splitlines()
+    assert head == "merit-opt: 1 problem(s):"
+    assert all(name in told for name in names)
+    assert re.match(r"  pair: \S+, \S+ in vlm/model\.safetensors: NaN or infinities; ", told)
+    assert "engine: self-attention takes" in done.out
+    assert "all is well" not in done.out
+
+
+def test_the_hub_is_asked_once_where_it_cannot_be_reached(merit_opt, monkeypatch):
+    asked = []
+
+    def gone(name: str, **_: object) -> None:
+        asked.append(name)
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr("merit_opt.models.checkpoint.snapshot_download", gone)
+    done = merit_opt("check suite.clips=10 pair=custom pair.vlm=acme/vlm pair.backbone=acme/text")
+    assert done.code == 2
+    assert done.err.splitlines()[0] == "merit-opt: 1 problem(s):"
+    assert asked == ["acme/vlm"]
+    assert "engine: EngineSettings(" in done.out
+
+
+def test_a_recipe_is_compared_with_the_pair(merit_opt):
+    fits = merit_opt("check suite.clips=10 recipe=uniform:0.5")
+    assert fits.code == 0
+    assert "recipe: uniform:0.5 merges 9 of 9 layers\n" in fits.out
+    assert fits.out.endswith("next: merit-opt evaluate suite.clips=10 recipe=uniform:0.5\n")
+    lacks = merit_opt("check suite.clips=10 recipe=uniform:0.5:ties:1:0.2")
+    assert lacks.code == 2
+    assert "recipe: recipe=uniform:0.5:ties:1:0.2: the recipe subtracts the common" in lacks.err
 
 
 def test_the_space_a_suite_will_need_is_said(merit_opt):

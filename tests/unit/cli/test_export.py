@@ -48,6 +48,29 @@ def test_a_delta_of_another_vlm_is_refused(merit_opt):
     assert not Path("again").exists()
 
 
+def test_a_delta_is_applied_by_its_readme_s_command_without_the_text_model(merit_opt):
+    assert merit_opt("evaluate recipe=uniform:0.5 suite.clips=4").code == 0
+    assert merit_opt("export recipe=uniform:0.5 out=whole").code == 0
+    assert merit_opt("export recipe=uniform:0.5 out=small format=delta").code == 0
+    (line,) = re.findall(r"^merit-opt (export .*)$", Path("small/README.md").read_text(), re.M)
+    assert "pair.backbone" not in line
+    vlm = tiny_folder("vlm_planted_3_5")
+    line = line.replace("DELTA", "small").replace("=VLM", f"={vlm}").replace("FOLDER", "again")
+    done = merit_opt(line)
+    assert (done.code, done.err) == (0, "")
+    assert {p.name: p.read_bytes() for p in Path("again").iterdir()} == {
+        p.name: p.read_bytes() for p in Path("whole").iterdir()
+    }
+    assert "| clips | TR |" in Path("again/README.md").read_text()
+
+
+def test_the_command_that_applies_a_delta_is_told_as_it_can_be_typed(merit_opt):
+    vlm, text = tiny_folder("vlm_planted_3_5"), tiny_folder("text")
+    pair = f"pair=custom pair.vlm={vlm} pair.backbone={text} pair.dtype=float32"
+    done = merit_opt(f"export recipe=uniform:0.5 out=small format=delta {pair}")
+    assert f"next: merit-opt export recipe=small {pair} out=FOLDER\n" in done.out
+
+
 def test_a_delta_can_be_measured_as_a_recipe(merit_opt):
     assert merit_opt("export recipe=uniform:0.5 out=small format=delta").code == 0
     one, other = (
@@ -71,6 +94,44 @@ def test_a_mergekit_file_leads_back_to_the_recipe(merit_opt, recipe):
     assert merit_opt(f"export recipe={recipe} out=one").code == 0
     assert merit_opt("export recipe=mergekit:recipe.yml out=other").code == 0
     assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
+
+
+def commands(file):
+    return re.findall(r"^#   (merit-opt .*|mergekit-yaml .*)$", Path(file).read_text(), re.M)
+
+
+def test_a_mergekit_file_names_the_pair_as_it_was_given_and_itself(merit_opt):
+    vlm, text = (shutil.copytree(tiny_folder(n), n) for n in ("vlm_planted_3_5", "text"))
+    pair = f"pair=custom pair.vlm={vlm} pair.backbone={text} pair.dtype=float32"
+    assert merit_opt(f"export recipe=uniform:0.25 out=sub/r.yml format=mergekit {pair}").code == 0
+    assert commands("sub/r.yml") == [
+        f"merit-opt export recipe=full:1.0 {pair} out=pseudo_vlm",
+        "mergekit-yaml sub/r.yml merged --copy-tokenizer",
+    ]
+    changed = f"{pair} pair.base={shutil.copytree(text, 'base')}"
+    recipe = "uniform:0.25:task_arithmetic:1"
+    assert merit_opt(f"export recipe={recipe} out='my r.yml' format=mergekit {changed}").code == 0
+    first, base, last = commands("my r.yml")
+    assert first == f"merit-opt export recipe=full:1.0 {changed} out=pseudo_vlm"
+    assert last == "mergekit-yaml 'my r.yml' merged --copy-tokenizer"
+    for line in (first, base):
+        assert merit_opt(line.removeprefix("merit-opt ")).code == 0
+    theirs = load_file("base/model.safetensors")
+    made = load_file(Path("pseudo_base", WEIGHTS))
+    name = "model.layers.3.self_attn.q_proj.weight"
+    assert (made[name] == theirs[name].float()).all()
+
+
+def test_a_family_that_mergekit_cannot_merge_is_told_on_the_terminal_and_in_the_file(
+    merit_opt, monkeypatch
+):
+    warning = "mergekit 0.1.5 cannot merge qwen2_vl: it looks for num_hidden_layers at the top"
+    done = merit_opt("export recipe=uniform:0.25 out=one.yml format=mergekit")
+    assert f"\nwarning: {warning}" in done.out
+    assert f"\n# WARNING: {warning}" in Path("one.yml").read_text()
+    monkeypatch.setattr("merit_opt.models.mergekit.header.FAILS", {})
+    done = merit_opt("export recipe=uniform:0.25 out=other.yml format=mergekit")
+    assert "cannot merge" not in done.out + Path("other.yml").read_text()
 
 
 def test_what_mergekit_cannot_say_is_refused(merit_opt):
@@ -120,6 +181,26 @@ def test_a_mergekit_file_that_is_none_is_a_sentence(merit_opt, text, reason):
     assert done.code == 2
     assert reason in done.err
     assert "Traceback" not in done.err
+
+
+def test_an_experiment_s_recipe_is_exported(merit_opt):
+    experiment = "experiment=icml_llava_next_dart_prop_layer_swap pair=tiny"
+    assert merit_opt(f"export {experiment} out=one").code == 0
+    assert merit_opt("export recipe=layer_swap:6:0.1 out=other").code == 0
+    assert Path("one", WEIGHTS).read_bytes() == Path("other", WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_path_may_begin_at_home(merit_opt, monkeypatch, tmp_path, quote):
+    home = tmp_path / "ho me"
+    shutil.copytree(tiny_folder("vlm_planted_3_6"), home / "vlm")
+    monkeypatch.setenv("HOME", str(home))
+    path = f"{quote}~/{{}}{quote}".format
+    line = f"export recipe=uniform:0.5 'pair.vlm={path('vlm')}' 'out={path('merged')}'"
+    done = merit_opt(line)
+    assert (done.code, done.err) == (0, "")
+    assert (home / "merged" / WEIGHTS).is_file()
+    assert not Path("~").exists()
 
 
 def test_an_unknown_format_is_refused(merit_opt):

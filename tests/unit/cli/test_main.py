@@ -35,6 +35,13 @@ def test_help_answers_at_once_and_loads_no_library(line):
     assert "tracking: mlflow, none" in done.stdout if " " in line else "verbs:" in done.stdout
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_lists_experiments_where_it_takes_them(merit_opt, verb):
+    help_of_it, taken = merit_opt(f"{verb} --help").out, merit_opt(f"{verb} --cfg hydra").out
+    assert f"{'' if verb == 'plant' else 'experiment: icml_idefics2'}" in help_of_it
+    assert ("experiment: null" in taken) == ("experiment: icml_idefics2" in help_of_it)
+
+
 def test_help_names_every_verb(merit_opt):
     done = merit_opt("--help")
     assert (done.code, done.err) == (0, "")

@@ -1,6 +1,7 @@
 """What a user's mistake is told: exit code 2, a sentence with the right name, no traceback."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,27 @@ OUT_OF_RANGE = {
 }
 
 MISSING = {
-    "search @small pair=custom": r"pair\.backbone= must be given; pair\.vlm= must be given",
+    "search @small pair=custom": r"pair\.vlm= must be given",
+    "search @small pair=custom pair.vlm=a_model": r"no text backbone: give it, pair\.backbone=FOL",
     "export": r"out= must be given; recipe= must be given",
+}
+
+EXPERIMENTS = {
+    "search experiment=icml_qwen2_vl_math": (
+        r"experiment=icml_qwen2_vl_math sets recipe, which merit-opt search does not have; it is "
+        r"one for merit-opt evaluate or merit-opt export or merit-opt check$"
+    ),
+    "evaluate experiment=merit_paper recipe=base": (
+        r"sets sampler, space, study, which merit-opt evaluate does not have; it is one for "
+        r"merit-opt search$"
+    ),
+    "plant experiment=icml_qwen2_vl_math": r"sets pair, recipe, which merit-opt plant does not ha",
+    "search experiment=merit_papr": r"there is no experiment=merit_papr; did you mean experiment",
+}
+
+UNREAD = {
+    "search 'pair.vlm=/a b(c'": r"""pair\.vlm=/a b\(c cannot be read: quote it, .* \('pair\.vlm="/a""",
+    "search pair.vlm=~/a,~/b": r"""~/a,~/b cannot be read: .*; a path may also be absolute$""",
 }
 
 ELSEWHERE = {
@@ -46,11 +66,19 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("line", [*TYPOS, *WRONG_TYPES, *OUT_OF_RANGE, *MISSING, *ELSEWHERE])
+@pytest.fixture
+def a_model(tmp_path: Path, tiny_source) -> None:
+    shutil.copytree(tiny_source.vlm, tmp_path / "a_model")
+
+
+@pytest.mark.usefixtures("a_model")
+@pytest.mark.parametrize(
+    "line", [*TYPOS, *WRONG_TYPES, *OUT_OF_RANGE, *MISSING, *EXPERIMENTS, *UNREAD, *ELSEWHERE]
+)
 def test_a_mistake_is_told_in_a_sentence(merit_opt, loads, line, tmp_path: Path):
     (tmp_path / "a_file").write_text("not a folder, not a database")
     done = merit_opt(line)
-    told = TYPOS | WRONG_TYPES | OUT_OF_RANGE | MISSING | ELSEWHERE
+    told = TYPOS | WRONG_TYPES | OUT_OF_RANGE | MISSING | EXPERIMENTS | UNREAD | ELSEWHERE
     assert done.code == 2, done
     assert done.err.startswith("merit-opt: ") or "${" in line
     assert re.search(told[line], done.err.strip()), done.err

@@ -43,7 +43,7 @@ OTHERS = {
     ),
 }
 PAIR = Roles("./VLM", "./LLM", "./BASE")
-GIVEN = {"pair": PAIR, "dtype": "bfloat16", "option": "PAIR"}
+GIVEN = {"pair": PAIR, "dtype": "bfloat16"}
 DEPTH = 4
 
 

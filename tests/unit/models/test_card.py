@@ -3,7 +3,7 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from merit_opt.models.card import Lineage, Measured, Parent, licence, model_card
+from merit_opt.models.card import Lineage, Measured, Parent, delta_card, licence, model_card
 from merit_opt.models.export import export_checkpoint
 from merit_opt.models.merge import merge_of_recipe
 from merit_opt.recipe.constructors import base as unmerged
@@ -67,21 +67,45 @@ def test_a_card_in_a_folder_s_place_states_nothing(tmp_path):
     ],
 )
 def test_the_merge_has_its_parents_licence_where_they_have_one(licences, expected):
-    assert facts(model_card(RECIPE, lineage(*licences), ()))["license"] == expected
+    assert facts(model_card(RECIPE, lineage(*licences), (), "video"))["license"] == expected
 
 
 def test_repositories_are_its_base_models_and_folders_are_not():
-    told = facts(model_card(RECIPE, lineage("mit", "mit", "mit"), ()))
+    told = facts(model_card(RECIPE, lineage("mit", "mit", "mit"), (), "video"))
     assert told["base_model"] == ["acme/vlm", "acme/text", "acme/base"]
     assert told["base_model_relation"] == "merge"
     names = ("/data/vlm", "acme/text")
-    told = facts(model_card(RECIPE, lineage("mit", "mit", names=names), ()))
+    told = facts(model_card(RECIPE, lineage("mit", "mit", names=names), (), "video"))
     assert told["base_model"] == ["acme/text"]
+
+
+@pytest.mark.parametrize("medium", ["video", "image"])
+def test_its_task_is_of_the_medium_that_the_family_reads(medium):
+    told = facts(model_card(RECIPE, lineage("mit", "mit"), (), medium))
+    assert (told["pipeline_tag"], told["library_name"]) == (
+        f"{medium}-text-to-text",
+        "transformers",
+    )
+
+
+def test_a_delta_is_no_model_and_names_its_vlm_and_how_to_apply_it():
+    card = delta_card(RECIPE, lineage("mit", "mit"), ())
+    assert "pipeline_tag" not in facts(card)
+    assert facts(card)["library_name"] == "merit_opt"
+    assert "This is no model" in card
+    assert "changes of **acme/vlm** at abc (digest `000000000000`)" in card
+    assert (
+        "\nmerit-opt export recipe=DELTA pair=custom pair.vlm=acme/vlm pair.revision=abc "
+        "pair.dtype=bfloat16 out=FOLDER\n"
+    ) in card
+    names = ("/data/vlm", "acme/text")
+    local = delta_card(RECIPE, lineage("mit", "mit", names=names), ())
+    assert " pair.vlm=VLM pair.dtype=bfloat16 " in local
 
 
 def test_it_tells_recipe_lineage_and_measurements():
     measured = [Measured("clips", "TR", 240, 0.61, 0.972, "+0.362 [0.29, 0.43]")]
-    card = model_card(TASK_VECTORS, lineage("mit", "apache-2.0", "mit"), measured)
+    card = model_card(TASK_VECTORS, lineage("mit", "apache-2.0", "mit"), measured, "video")
     assert f"## Recipe `{TASK_VECTORS.digest}`" in card
     assert "| VLM | acme/vlm | abc | `000000000000` | mit |" in card
     assert "| text backbone | acme/text | abc | `111111111111` | apache-2.0 |" in card
@@ -91,11 +115,11 @@ def test_it_tells_recipe_lineage_and_measurements():
 
 
 def test_without_measurements_it_says_so():
-    assert "Nothing was measured" in model_card(RECIPE, lineage("mit", "mit"), ())
+    assert "Nothing was measured" in model_card(RECIPE, lineage("mit", "mit"), (), "video")
 
 
 def test_nothing_merged_is_a_card_too():
-    assert "0 of 9 decoder layers" in model_card(unmerged(9), lineage("mit", "mit"), ())
+    assert "0 of 9 decoder layers" in model_card(unmerged(9), lineage("mit", "mit"), (), "video")
 
 
 def test_an_export_states_both_parents_licences_and_digests(tmp_path):

@@ -189,6 +189,19 @@ def test_a_missing_shard_is_named_before_the_rest_is_opened(tmp_path, vlm):
         folder_pair(vlm, TEXT, None).load("cpu", "device")
 
 
+@pytest.mark.parametrize("role", ["vlm", "backbone", "base"])
+def test_an_index_whose_files_are_all_absent_names_them(vlm, role):
+    (vlm / "model.safetensors").unlink()
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (vlm / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    message = (
+        rf"^pair\.{role}: {vlm}/model\.safetensors\.index\.json names "
+        r"model-00001-of-00002\.safetensors, model-00002-of-00002\.safetensors, not there; copy"
+    )
+    with pytest.raises(UserError, match=message):
+        replace(folder_pair(VLM, TEXT, None), **{role: str(vlm)})
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -8,8 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from merit_opt.errors import UserError
+from merit_opt.models.card import Measured
 from merit_opt.models.export import export_checkpoint, export_delta
-from merit_opt.models.merge import DELTA, DELTA_SUM, is_delta, merge_of_delta, merge_of_recipe
+from merit_opt.models.merge import (
+    DELTA,
+    DELTA_SUM,
+    is_delta,
+    measured_of_delta,
+    merge_of_delta,
+    merge_of_recipe,
+)
 from merit_opt.recipe.constructors import base as unmerged
 from merit_opt.recipe.store import read_recipe
 from tests.unit.models.small import (
@@ -54,7 +62,7 @@ def applied(source, folder, out):
 
 def alone(source):
     """The pair of someone who has the VLM, and no text model."""
-    return replace(source, backbone="nobody/has-this", base=None)
+    return replace(source, backbone=None, base=None)
 
 
 def test_it_holds_the_changed_tensors_under_the_vlm_s_names_and_nothing_else(source, kept):
@@ -165,6 +173,43 @@ def test_a_delta_that_is_not_as_it_was_written_is_refused(source, broken, change
     change(broken / DELTA)
     with pytest.raises(UserError, match=r"delta\.safetensors is not what .*delta\.sha256 says it"):
         merge_of_delta(alone(source), broken)
+
+
+def test_what_was_measured_stays_with_it(source, tmp_path):
+    measured = (
+        Measured("clips", "TR", 240, 0.61, 0.972, "+0.362 [0.29, 0.43]"),
+        Measured("clips", "TP", 160, 0.94, 0.93, "-0.01 [-0.03, 0.02]"),
+    )
+    merge, out = merge_of_recipe(source, RECIPE), tmp_path / "delta"
+    export_delta(merge, out, (), nothing)
+    assert measured_of_delta(out) == ()
+    export_delta(merge, out, measured, nothing)
+    assert measured_of_delta(out) == measured
+    assert "| clips | TR | 240 | 0.610 | 0.972 | +0.362 [0.29, 0.43] |" in (
+        (out / "README.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("rows", ["3", "[3]", '[{"suite": "clips"}]'])
+def test_measurements_that_are_none_are_a_sentence(broken, rows):
+    facts = json.loads((broken / "merit_opt.json").read_text()) | {"measured": json.loads(rows)}
+    (broken / "merit_opt.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"merit_opt\.json does not say what was measured: "):
+        measured_of_delta(broken)
+
+
+def test_a_delta_of_an_earlier_day_has_no_measurements(broken):
+    facts = json.loads((broken / "merit_opt.json").read_text())
+    del facts["measured"]
+    (broken / "merit_opt.json").write_text(json.dumps(facts))
+    assert measured_of_delta(broken) == ()
+
+
+def test_nothing_else_is_made_of_a_pair_without_a_text_model(source):
+    message = r"the pair has no text backbone: give it, pair\.backbone=FOLDER_OR_ID"
+    for ask in (lambda pair: pair.alignment, lambda pair: pair.digest, lambda pair: pair.stored):
+        with pytest.raises(UserError, match=message):
+            ask(alone(source))
 
 
 def test_its_facts_name_its_form(kept):

@@ -133,7 +133,8 @@ def test_a_revision_is_honoured_and_pickled_weights_are_not_read(hub, folders, t
     assert folder_digest(found) == folder_digest(folders["other"])
     assert folder_digest(found) != folder_digest(folders["vlm"])
     assert re.search(
-        r"^pair\.backbone: no model\*\.safetensors of acme/pickled came\. .* pickled weights alone",
+        r"^pair\.backbone: no model\*\.safetensors of acme/pickled came\. .* pickled weights alone, .*"
+        r"run `hf download acme/pickled --local-dir FOLDER` and .*AutoModelForCausalLM\.from_pretr",
         other["error"],
     )
 
@@ -142,11 +143,18 @@ def test_a_revision_is_honoured_and_pickled_weights_are_not_read(hub, folders, t
 def test_without_a_network_an_empty_cache_is_told(tmp_path, offline):
     with serving(Hub({})) as gone:
         address = gone.address
-    (told,) = ask(address, tmp_path / "home", job("alignment"), offline=offline)
+    told, pinned = ask(
+        address,
+        tmp_path / "home",
+        job("alignment"),
+        job("alignment", revision="v2"),
+        offline=offline,
+    )
     assert told["error"].startswith(
         "pair.vlm: there is no folder acme/vlm here, the hub cannot be reached, and its cache lacks"
     )
-    assert "hf download acme/vlm" in told["error"]
+    assert "run `hf download acme/vlm` where there is a network" in told["error"]
+    assert "run `hf download acme/vlm --revision v2` where there is a netw" in pinned["error"]
 
 
 @pytest.mark.parametrize("has_listing", [True, False])

@@ -173,7 +173,7 @@ def test_an_earlier_delta_that_is_damaged_is_told(source, tmp_path):
 
 
 ONCE = [
-    *((export, name) for name in ("_describe", "_write_beside", "write_shards")),
+    *((export, name) for name in ("_write", "write_shards")),
     (os, "replace"),
 ]
 OFTEN = [
@@ -278,4 +278,4 @@ def test_a_parent_on_which_nobody_writes_is_told(source):
 
 def test_its_facts_are_plain_json(kept):
     facts = json.loads((kept / "merit_opt.json").read_text())
-    assert list(facts) == ["schema", "format", "recipe", "made_of"]
+    assert list(facts) == ["schema", "format", "recipe", "made_of", "measured"]

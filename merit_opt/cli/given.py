@@ -1,0 +1,33 @@
+"""The user's own overrides: as they are read, and as they can be typed again."""
+
+import re
+import shlex
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+
+_AT_HOME = re.compile(r"""([^=]+=)(["']?)(~[^,"'\[\]{}]*)\2""")
+
+
+def from_home(override: str) -> str:
+    """`KEY=~/PATH` with the home folder in place of `~`, which Hydra reads only quoted."""
+    match = _AT_HOME.fullmatch(override)
+    if match is None:
+        return override
+    try:
+        return f'{match[1]}"{Path(match[3]).expanduser()}"'
+    except RuntimeError:  # there is no such user
+        return override
+
+
+def given(*groups: str, but: str = "") -> str:
+    """Those of these groups (of all, if none is named) as words for a shell, each after a space."""
+    overrides = HydraConfig.get().overrides.task
+    heads = {o: re.split(r"[.=@]", o.lstrip("+~"), maxsplit=1)[0] for o in overrides}
+    kept = [o for o in overrides if not groups or heads[o] in groups]
+    return "".join(f" {shlex.quote(o)}" for o in kept if not o.startswith(f"{but}="))
+
+
+def given_pair(option: str) -> str:
+    """The pair's option, whoever chose it, and the user's own changes of it."""
+    return f"pair={option}{given('pair', but='pair')}"
