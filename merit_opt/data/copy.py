@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from merit_opt.data.sample import Cue, Media
 from merit_opt.data.subtitles import read_subtitles
@@ -15,11 +15,14 @@ from merit_opt.files import sampled_digest, write_bytes
 
 ABSENT = "absent/"
 VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
+ZIPS = ("*.zip", "*/*.zip", "*/*/*.zip")
 
 
 @dataclass(frozen=True)
 class DatasetCopy:
     """Files of one dataset on this machine; nothing outside `root` is ever read.
+
+    A `root` inside the hub's cache is full of links to the files of its repository, which are read.
 
     Attributes:
         root: Where they lie.
@@ -37,7 +40,7 @@ class DatasetCopy:
         """
         for pattern in patterns:
             if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
-                return tuple(found)
+                return tuple(self._inside(path.relative_to(self.root)) for path in found)
         raise UserError(
             f"{self.root} holds none of {', '.join(patterns)}: give suite.root the folder of the "
             "dataset as it ships, or suite.download=true"
@@ -64,8 +67,9 @@ class DatasetCopy:
         about, like any other that fails.
 
         Args:
-            names: Relative to `root`, `/` between folders; a zip file's members count as if it were
-                unpacked beside itself, in a folder of its name, or at `root`.
+            names: Relative to `root`, `/` between folders; a zip file's members, up to two folders
+                down, count as if it were unpacked beside itself, in a folder of its name, or at
+                `root`. A folder of frames must be unpacked.
             start: See `Media`.
             end: See `Media`.
             fps: See `Media`.
@@ -76,7 +80,7 @@ class DatasetCopy:
         for name in names:
             path = self._inside(name)
             if path.exists():
-                return Media(path, _content(path), None, start, end, fps)
+                return Media(path, self._content(path), None, start, end, fps)
             if (found := self._members.get(_plain(name))) is not None:
                 archive, member, digest = found
                 return Media(archive, digest, member, start, end, fps)
@@ -116,21 +120,41 @@ class DatasetCopy:
                     return read_subtitles(member, file.read(member), offset)
         return ()
 
-    def _inside(self, name: str) -> Path:
+    def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            raise UserError(f"{name!r} leads out of suite.root={self.root}; mend the annotation")
+        if ".." in PurePath(name).parts or not path.is_relative_to(self.root):
+            raise UserError(f"{str(name)!r} leads out of suite.root={self.root}; mend the annotation")
+        if path.exists() and not any(path.resolve().is_relative_to(w) for w in self._within):
+            raise UserError(
+                f"{path} is a link out of suite.root={self.root}, where nothing is read; put there "
+                "what it leads to, or give suite.root the folder that holds everything"
+            )
         return path
+
+    @cached_property
+    def _within(self) -> tuple[Path, ...]:
+        """Where links may lead: inside, and to the files of the hub's cache that it keeps apart."""
+        root = self.root.resolve()
+        return (root, root.parents[1] / "blobs") if root.parent.name == "snapshots" else (root,)
+
+    def _content(self, path: Path) -> str:
+        if path not in self._contents:
+            self._contents[path] = _content(path)
+        return self._contents[path]
+
+    @cached_property
+    def _contents(self) -> dict[Path, str]:
+        return {}
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[Path, str, str]]:
         """Where a member would lie, unpacked -> its zip, its name there, its digest."""
         found: dict[str, tuple[Path, str, str]] = {}
-        for archive in sorted(self.root.rglob("*.zip")):
-            beside = archive.parent.relative_to(self.root)
-            for info in _infos(archive):
+        for archive in sorted(path for pattern in ZIPS for path in self.root.glob(pattern)):
+            inside = archive.relative_to(self.root)
+            for info in _infos(self._inside(inside)):
                 known = (archive, info.filename, f"{info.CRC:08x}-{info.file_size:x}")
-                for folder in (beside, beside / archive.stem, PurePosixPath()):
+                for folder in (inside.parent, inside.with_suffix(""), PurePath()):
                     found.setdefault(_plain(f"{folder.as_posix()}/{info.filename}"), known)
         return found
 
