@@ -86,9 +86,10 @@ class DatasetCopy:
                 return Media(archive, digest, member, start, end, fps)
         return Media(self._inside(names[0]), f"{ABSENT}{names[0]}", None, start, end, fps)
 
-    def video(self, stem: str, start: float | None = None, end: float | None = None) -> Media:
-        """The video of that name, whichever of the usual suffixes it has."""
-        return self.media(*(f"{stem}{s}" for s in VIDEO_SUFFIXES), start=start, end=end)
+    def video(self, *stems: str, start: float | None = None, end: float | None = None) -> Media:
+        """The video of the first of these names, whichever of the usual suffixes it has."""
+        names = (f"{stem}{suffix}" for stem in stems for suffix in VIDEO_SUFFIXES)
+        return self.media(*names, start=start, end=end)
 
     def picture(self, name: str, content: bytes) -> Media:
         """A picture that a table holds, written to a file of its own once.
@@ -123,7 +124,9 @@ class DatasetCopy:
     def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
         if ".." in PurePath(name).parts or not path.is_relative_to(self.root):
-            raise UserError(f"{str(name)!r} leads out of suite.root={self.root}; mend the annotation")
+            raise UserError(
+                f"{str(name)!r} leads out of suite.root={self.root}; mend the annotation"
+            )
         if path.exists() and not any(path.resolve().is_relative_to(w) for w in self._within):
             raise UserError(
                 f"{path} is a link out of suite.root={self.root}, where nothing is read; put there "
@@ -164,7 +167,9 @@ def _infos(archive: Path) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(archive) as file:
             return [info for info in file.infolist() if not info.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{archive} is not a whole zip file ({error}); download it again") from error
+        raise UserError(
+            f"{archive} is not a whole zip file ({error}); download it again"
+        ) from error
 
 
 def _plain(name: str) -> str:

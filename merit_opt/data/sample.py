@@ -88,7 +88,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         if isinstance(self.answer, Number) != (not self.options):
-            raise ValueError(f"sample {self.id}: a number is asked for without options, and only it")
+            raise ValueError(
+                f"sample {self.id}: a number is asked for without options, and only it"
+            )
         if isinstance(self.answer, int) and not 0 <= self.answer < len(self.options):
             raise ValueError(f"sample {self.id}: answer {self.answer} is not an option's index")
 

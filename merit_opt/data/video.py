@@ -114,9 +114,7 @@ def _read_with_decord(
     return Video(frames, Sampling(indices, len(times), fps, tuple(times[i] for i in indices)))
 
 
-def _read_with_av(
-    path: Path, plan: FramePlan, start: float | None, end: float | None
-) -> Video:
+def _read_with_av(path: Path, plan: FramePlan, start: float | None, end: float | None) -> Video:
     total = sum(1 for _ in _decoded(path))  # what a container promises is often wrong
     fps = _fps(path)
     times = [i / fps for i in range(total)]

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import LETTERS, Flag, Sample
 from merit_opt.data.suite import Aggregate
 
-NO_PROMPTS: Mapping[str, Prompt] = MappingProxyType({})
 MICRO = (Aggregate("accuracy", "mean"),)
+JUDGED = "its answer is open, and only a judge could tell whether one is right"
+NO_GOLD = "its right answer is not exactly one of its options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Benchmark:
     role_field: str
     aggregates: Mapping[str, tuple[Aggregate, ...]]
     licence: str
-    prompts: Mapping[str, Prompt] = NO_PROMPTS
+    prompts: Mapping[str, Prompt] = field(default_factory=dict[str, Prompt])
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -64,8 +64,12 @@ class Benchmark:
     def prompts_of(self, variant: str) -> Mapping[str, Prompt]:
         """Those that a variant can be asked with, by name."""
         common = {name: prompt for name, prompt in self.prompts.items() if "/" not in name}
-        own = {n.removeprefix(f"{variant}/"): p for n, p in self.prompts.items() if "/" in n}
-        return common | {name: prompt for name, prompt in own.items() if "/" not in name}
+        own = f"{variant}/"
+        return common | {
+            name.removeprefix(own): prompt
+            for name, prompt in self.prompts.items()
+            if name.startswith(own)
+        }
 
 
 def unlettered(options: Iterable[str]) -> tuple[str, ...]:

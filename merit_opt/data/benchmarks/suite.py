@@ -61,9 +61,7 @@ def benchmark_suite(
     """
     known = _known(benchmark)
     if variant not in known.variants:
-        raise UserError(
-            f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}"
-        )
+        raise UserError(f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}")
     folder = fetched(known, variant, root, download=download, revision=revision)
     samples, left_out = _sorted_out(known, DatasetCopy(folder, cache), variant, scorer)
     return Suite(

@@ -14,7 +14,7 @@ RESPOND = "Respond with only the letter (A, B, C, or D) of the correct option."
 
 def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
     """One sample a row; the gold letter is the index of the option."""
-    for row in copy.rows("videomme/test-*.parquet", "test-*.parquet", "*test-*.parquet"):
+    for row in copy.rows("videomme/test-*.parquet", "test-*.parquet"):
         options = unlettered(row["options"])
         video = row["videoID"]
         yield Sample(
@@ -62,7 +62,7 @@ def _vlmevalkit_subtitles(sample: Sample, cues: tuple[Cue, ...]) -> str:
 
 VIDEOMME = Benchmark(
     name="videomme",
-    repo="lmms-lab/Video-MME",
+    repo="lmms-eval/Video-MME",
     revision=None,
     files={
         "plain": ("videomme/*.parquet", "videos_chunked_*.zip"),
