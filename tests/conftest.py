@@ -89,7 +89,13 @@ def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
     cache = tmp_path_factory.mktemp("clips")
     return clips_suite(
-        cache=cache, clips=12, seed=7, tr_per_clip=3, tp_per_clip=2, max_unusable=0.0, progress=None
+        cache=cache,
+        clips=12,
+        seed=7,
+        tr_per_clip=3,
+        tp_per_clip=2,
+        max_unusable=0.0,
+        progress=None,
     )
 
 

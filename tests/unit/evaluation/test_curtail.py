@@ -20,7 +20,15 @@ CATEGORIES = ("after", "before", "shown")
 
 def made_up_suite():
     samples = tuple(
-        Sample(f"v{v}q{q}", (Media(Path(f"{v}"), f"{v}"),), "?", ("a", "b"), 0, (("kind", c),), f"v{v}")
+        Sample(
+            f"v{v}q{q}",
+            (Media(Path(f"{v}"), f"{v}"),),
+            "?",
+            ("a", "b"),
+            0,
+            (("kind", c),),
+            f"v{v}",
+        )
         for v in range(VIDEOS)
         for q, c in enumerate(CATEGORIES)
     )

@@ -25,7 +25,9 @@ unscored = st.builds(Score, value=st.none(), why=st.sampled_from(["gone", "torn"
 
 def sample(number, category, options=("a", "b", "c", "d"), answer=0):
     media = Media(Path("clip.mp4"), "0")
-    return Sample(f"s{number}", (media,), "?", options, answer, (("kind", category),), f"g{number}")
+    return Sample(
+        f"s{number}", (media,), "?", options, answer, (("kind", category),), f"g{number}"
+    )
 
 
 def suite(*categories):

@@ -15,7 +15,9 @@ VIDEOS = 20
 
 def sample(video, category):
     media = Media(Path(f"{video}.mp4"), f"{video}")
-    return Sample(f"{video}-{category}", (media,), "?", ("a", "b"), 0, (("kind", category),), f"v{video}")
+    return Sample(
+        f"{video}-{category}", (media,), "?", ("a", "b"), 0, (("kind", category),), f"v{video}"
+    )
 
 
 KINDS = ("after", "before", "order", "shown", "shape")
