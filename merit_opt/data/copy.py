@@ -2,9 +2,10 @@
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
 from merit_opt.data.sample import Cue, Media
@@ -110,16 +111,34 @@ class DatasetCopy:
         Args:
             names: As of `media`.
             offset: Seconds taken off every time.
+
+        Raises:
+            UserError: A name leads out of `root`, or the file cannot be read.
         """
-        for name in names:
-            path = self._inside(name)
+        return self._cues(names, offset)
+
+    @cached_property
+    def _cues(self) -> Callable[[tuple[str, ...], float], tuple[Cue, ...]]:
+        @cache
+        def read(names: tuple[str, ...], offset: float) -> tuple[Cue, ...]:
+            found = ((n, content) for n in names if (content := self._bytes(n)) is not None)
+            return next((read_subtitles(n, content, offset) for n, content in found), ())
+
+        return read
+
+    def _bytes(self, name: str) -> bytes | None:
+        path = self._inside(name)
+        try:
             if path.is_file():
-                return read_subtitles(path.name, path.read_bytes(), offset)
-            if (found := self._members.get(_plain(name))) is not None:
-                archive, member, _ = found
-                with zipfile.ZipFile(archive) as file:
-                    return read_subtitles(member, file.read(member), offset)
-        return ()
+                return path.read_bytes()
+            if (packed := self._members.get(_plain(name))) is None:
+                return None
+            with zipfile.ZipFile(packed[0]) as file:
+                return file.read(packed[1])
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise UserError(
+                f"{name} of {self.root} cannot be read ({error}); fetch it anew"
+            ) from error
 
     def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
@@ -140,14 +159,9 @@ class DatasetCopy:
         root = self.root.resolve()
         return (root, root.parents[1] / "blobs") if root.parent.name == "snapshots" else (root,)
 
-    def _content(self, path: Path) -> str:
-        if path not in self._contents:
-            self._contents[path] = _content(path)
-        return self._contents[path]
-
     @cached_property
-    def _contents(self) -> dict[Path, str]:
-        return {}
+    def _content(self) -> Callable[[Path], str]:
+        return cache(_content)
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[Path, str, str]]:
@@ -178,8 +192,11 @@ def _plain(name: str) -> str:
 
 def _content(path: Path) -> str:
     """Of a file its sampled bytes, of a folder of frames the names and sizes of its files."""
-    if path.is_file():
-        return sampled_digest(path)
-    files = sorted(p for p in path.iterdir() if p.is_file())
-    listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
-    return hashlib.sha256(listing.encode()).hexdigest()[:24]
+    try:
+        if path.is_file():
+            return sampled_digest(path)
+        files = sorted(p for p in path.iterdir() if p.is_file())
+        listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
+        return hashlib.sha256(listing.encode()).hexdigest()[:24]
+    except OSError:
+        return f"{ABSENT}{path.name}"
