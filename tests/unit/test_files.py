@@ -35,7 +35,9 @@ def test_a_write_that_fails_leaves_the_old_content_alone_and_names_the_path(tmp_
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(UserError, match=r"cannot write .*kept: No space left on device; free some"):
+    with pytest.raises(
+        UserError, match=r"cannot write .*kept: No space left on device; free some"
+    ):
         write_bytes(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
     assert path.read_bytes() == b"old"

@@ -110,7 +110,7 @@ def test_a_name_that_leads_up_is_refused(copy, root, outside, name):
 
 
 def test_an_absolute_name_is_refused(copy, outside):
-    with pytest.raises(UserError, match="leads out of suite.root"):
+    with pytest.raises(UserError, match="leads out of suite"):
         copy.media(str(outside / "secret.mp4"))
 
 
@@ -120,14 +120,16 @@ def test_a_link_out_of_the_folder_is_refused_by_every_reader(copy, root, outside
     (root / "link").symlink_to(target)
     name = "link" if link == "file" else "link/secret.mp4"
     for read in (copy.media, copy.subtitles, copy.find):
-        with pytest.raises(UserError, match=r"link out of suite.root=.*put there what it leads to"):
+        with pytest.raises(
+            UserError, match=r"link out of suite.root=.*put there what it leads to"
+        ):
             read(name)
 
 
 def test_a_zip_that_is_a_link_out_is_refused(copy, root, outside):
     pack(outside / "packed.zip", clip="x")
     (root / "packed.zip").symlink_to(outside / "packed.zip")
-    with pytest.raises(UserError, match="link out of suite.root"):
+    with pytest.raises(UserError, match="link out of suite"):
         copy.media("clip")
 
 
