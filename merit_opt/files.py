@@ -58,9 +58,9 @@ def sampled_digest(path: Path) -> str:
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         if size <= WHOLE_BYTES:
-            digest.update(file.read())
+            digest.update(file.readall())
         else:
             for i in range(LOOKS):
                 file.seek((size - LOOK_BYTES) * i // (LOOKS - 1))

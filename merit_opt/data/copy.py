@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -78,14 +78,9 @@ class DatasetCopy:
         Raises:
             UserError: A name leads out of `root`.
         """
-        for name in names:
-            path = self._inside(name)
-            if path.exists():
-                return Media(path, self._content(path), None, start, end, fps)
-            if (found := self._members.get(_plain(name))) is not None:
-                archive, member, digest = found
-                return Media(archive, digest, member, start, end, fps)
-        return Media(self._inside(names[0]), f"{ABSENT}{names[0]}", None, start, end, fps)
+        found = next((media for name in names if (media := self._found(name))), None)
+        media = found or Media(self.root / names[0], f"{ABSENT}{names[0]}")
+        return replace(media, start=start, end=end, fps=fps)
 
     def video(self, *stems: str, start: float | None = None, end: float | None = None) -> Media:
         """The video of the first of these names, whichever of the usual suffixes it has."""
@@ -142,7 +137,7 @@ class DatasetCopy:
 
     def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
-        if ".." in PurePath(name).parts or not path.is_relative_to(self.root):
+        if ".." in path.parts[len(self.root.parts) :] or not path.is_relative_to(self.root):
             raise UserError(
                 f"{str(name)!r} leads out of suite.root={self.root}; mend the annotation"
             )
@@ -160,8 +155,20 @@ class DatasetCopy:
         return (root, root.parents[1] / "blobs") if root.parent.name == "snapshots" else (root,)
 
     @cached_property
-    def _content(self) -> Callable[[Path], str]:
-        return cache(_content)
+    def _found(self) -> Callable[[str], Media | None]:
+        """What lies under a name, whole; looked for once, since a video has many questions."""
+
+        @cache
+        def find(name: str) -> Media | None:
+            path = self._inside(name)
+            if path.exists():
+                return Media(path, _content(path))
+            if (packed := self._members.get(_plain(name))) is None:
+                return None
+            archive, member, digest = packed
+            return Media(archive, digest, member)
+
+        return find
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[Path, str, str]]:
