@@ -10,16 +10,17 @@ from pyarrow import parquet
 from merit_opt.data.tables import READERS, read_json, read_rows
 from merit_opt.errors import UserError
 
-ROWS = [{"a": "x", "b": 'say "no",\nthen go'}, {"a": "ä\t", "b": "7"}]
+ROWS = [{"a": "x", "b": 'say "no",\nthen go'}, {"a": "ä\t\u2028", "b": "7"}]
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
 
 
 def write(path, rows):
     match path.suffix:
         case ".json":
-            path.write_text(json.dumps(rows))
+            path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
         case ".jsonl":
-            path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            path.write_text("\n".join([*lines, "", ""]), encoding="utf-8")
         case ".parquet":
             parquet.write_table(pa.Table.from_pylist(rows), path)
         case suffix:
