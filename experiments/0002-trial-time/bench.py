@@ -62,7 +62,13 @@ def main(trials: int) -> None:
 def measure(folder: Path, trials: int) -> dict[str, list[float]]:
     """Step -> seconds of each trial."""
     suite = clips_suite(
-        cache=folder, clips=CLIPS, seed=0, tr_per_clip=3, tp_per_clip=2, progress=None
+        cache=folder,
+        clips=CLIPS,
+        seed=0,
+        tr_per_clip=3,
+        tp_per_clip=2,
+        max_unusable=0.0,
+        progress=None,
     )
     pair = tiny_pair(vlm="vlm_planted_3_5", dtype="float32").load("cpu", "device")
     space = Layerwise(n_layers=pair.n_layers, low=0.1, high=1.0)

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from rich.table import Table
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from merit_opt.data.prompts import render_prompt
+from merit_opt.data.prompts import said
 from merit_opt.data.sample import Media
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import GIB, EngineSettings
@@ -191,7 +191,9 @@ def fill_store(
             made = random_features(pair, work.grid, generator)
             found[sample.group_id] = made
             store.get(
-                feature_key(identity, sample.media[0].digest, "video", suite.frames),
+                feature_key(
+                    identity, sample.media[0].digest, "video", asdict(suite.asking.frames)
+                ),
                 lambda m=made: m,
             )
     return found
@@ -223,7 +225,9 @@ class SyntheticPeer:
         self._features = features
         self._samples = suite.samples
         self._prompts = {
-            s.id: encode_prompt(pair, render_prompt(suite.prompt, s), features[s.group_id])
+            s.id: encode_prompt(
+                pair, suite.asking.prompt, said(suite.asking.prompt, s, ()), features[s.group_id]
+            )
             for s in suite.samples
         }
         self.inputs: dict[str, dict[str, Tensor]] = {}

@@ -23,8 +23,10 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from merit_opt.data.frames import FramePlan
+from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import LETTERS, Media, Sample
-from merit_opt.data.suite import Role, Suite
+from merit_opt.data.suite import Asking, Role, Roles, Suite
 from merit_opt.evaluation.evaluation import Evaluation
 
 SPECIAL = (
@@ -233,9 +235,10 @@ def draw_suite(media: Sequence[Media], seed: int) -> Suite:
         for number in range(QUESTIONS_PER_VIDEO[video % 2]):
             role: Role = "TR" if len(samples) % 2 else "TP"
             samples.append(draw_sample(rng, f"v{video:03d}q{number}", medium, role))
-    return Suite(
-        "trial-speed", "1", tuple(samples), "letter_after_option", FRAMES, {"TR": "TR", "TP": "TP"}
-    )
+    plan = FramePlan("uniform", FRAMES, 1.0)
+    asking = Asking(LETTER_AFTER_OPTION, plan, scorer="letter_logprob", permutations=1)
+    roles = Roles("kind", {"TR": "TR", "TP": "TP"})
+    return Suite("trial-speed", "1", tuple(samples), asking, roles, (), max_unusable=0.0)
 
 
 def draw_sample(rng: random.Random, name: str, medium: Media, role: Role) -> Sample:
@@ -243,7 +246,9 @@ def draw_sample(rng: random.Random, name: str, medium: Media, role: Role) -> Sam
     length = rng.randint(*PROMPT_TOKENS) - 2 * N_OPTIONS - 1
     words = [f"w{rng.randrange(WORDS)}" for _ in range(length)]
     options = tuple(f"w{i}" for i in rng.sample(range(WORDS), N_OPTIONS))
-    return Sample(name, (medium,), " ".join(words), options, 0, (role,), name.partition("q")[0])
+    return Sample(
+        name, (medium,), " ".join(words), options, 0, (("kind", role),), name.partition("q")[0]
+    )
 
 
 def with_answers(suite: Suite, base: Evaluation, seed: int) -> Suite:

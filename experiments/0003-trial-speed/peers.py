@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from merit_opt.data.prompts import render_prompt
+from merit_opt.data.prompts import said
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import read_video
@@ -74,7 +74,7 @@ class Stock:
     def inputs(self, sample: Sample) -> Any:
         """What `model(**inputs)` takes, from the video file on."""
         started = time.process_time()
-        video = read_video(sample.media[0].path, self.suite.frames)
+        video = read_video(sample.media[0].path, self.suite.asking.frames)
         metadata = {
             "total_num_frames": video.sampling.total,
             "fps": video.sampling.fps,
@@ -92,7 +92,7 @@ class Stock:
 
     def chat(self, sample: Sample) -> str:
         """The chat-templated question."""
-        text = render_prompt(self.suite.prompt, sample)
+        text = said(self.suite.asking.prompt, sample, ())
         content = [{"type": "video"}, {"type": "text", "text": text}]
         return self.pair.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True

@@ -6,6 +6,7 @@ python experiments/0004-export-cost/run.py --mergekit PATH/TO/mergekit-yaml [--r
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def main() -> None:
 
 
 def compare(folder: Path, mergekit: Path, rounds: int) -> dict[str, Any]:
+    setting = machine(folder, mergekit)
     ours = export_command(folder / f"vlm-{SHARDS[0]}", folder / "text")
     subprocess.run([*ours, "recipe=full:1.0", f"out={folder / 'pseudo_vlm'}"], check=True)
     places = {}
@@ -99,9 +102,33 @@ def compare(folder: Path, mergekit: Path, rounds: int) -> dict[str, Any]:
         "merged": f"attention of {LAYERS // 4} of {LAYERS} layers",
         "shards": len(list((folder / f"vlm-{SHARDS[0]}").glob("*.safetensors"))),
         "rounds": rounds,
-        "cores": os.cpu_count(),
+        "machine": setting,
         "places": places,
     }
+
+
+def machine(folder: Path, mergekit: Path) -> dict[str, Any]:
+    """What moves the figures: processors, versions, and the kind of file system that is written."""
+    names = ("torch", "transformers", "safetensors", "merit-opt")
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "file system": told("stat", "-f", "-c", "%T", str(folder)),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in names},
+        "mergekit's": {
+            name: told(
+                str(mergekit.with_name("python")),
+                "-c",
+                f"from importlib.metadata import version; print(version({name!r}))",
+            )
+            for name in ("mergekit", "torch", "transformers")
+        },
+    }
+
+
+def told(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def export_command(vlm: Path, text: Path) -> list[str]:

@@ -132,6 +132,12 @@ def convert(value: Any, wanted: Any) -> Any:
     if origin is tuple:
         _require(isinstance(value, list), value, "a list")
         return tuple(convert(item, members[0]) for item in value)
+    if origin is Mapping:
+        _require(isinstance(value, dict), value, "keys with values")
+        return {convert(k, members[0]): convert(v, members[1]) for k, v in value.items()}
+    if wanted is bool:
+        _require(isinstance(value, bool), value, "true or false")
+        return value
     expected, given, make = _SCALARS[wanted]
     _require(isinstance(value, given) and not isinstance(value, bool), value, expected)
     return make(value)

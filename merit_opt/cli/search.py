@@ -37,6 +37,8 @@ from merit_opt.search.worker import Budget
 from merit_opt.tracking.record import StudyRecord
 
 NAMED_BY = ("pair", "suite", "space", "sampler")
+# Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
+UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
@@ -120,7 +122,9 @@ def _plan(
         "confirm samples": split.confirm.digest,
         "space": repr(space),
         "objective": repr(objective),
-        "suite": repr(dict(built["suite"].arguments)),
+        "suite": repr(
+            {k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}
+        ),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
         "pruner": "curtail" if curtails else "none",
         "seed": str(cfg.seed),

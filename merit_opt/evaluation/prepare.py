@@ -94,9 +94,7 @@ class Preparer:
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 
-    def _features(
-        self, media: tuple[Media, ...], plan: FramePlan
-    ) -> VisualFeatures | MediaError:
+    def _features(self, media: tuple[Media, ...], plan: FramePlan) -> VisualFeatures | MediaError:
         (one,) = media
         key = feature_key(self._identity, one.digest, medium_kind(one.path), asdict(plan))
         if key not in self._known:
@@ -112,13 +110,17 @@ class Preparer:
         try:
             return visual_features(pair.family, pair.model, pair.processor, medium)
         except MediaRefused as error:
-            raise MediaError(media[0].path, f"this model's processor refuses it ({error})") from error
+            raise MediaError(
+                media[0].path, f"this model's processor refuses it ({error})"
+            ) from error
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
                 f"out of memory for {media[0].path}; ask for fewer frames: {error}"
             ) from error
 
-    def _question(self, sample: Sample, prompt: Prompt, features: VisualFeatures) -> Question | str:
+    def _question(
+        self, sample: Sample, prompt: Prompt, features: VisualFeatures
+    ) -> Question | str:
         """The sample encoded, or why it cannot be asked."""
         text = said(prompt, sample, ())
         if (token := placeholder_in(self._pair.processor, text)) is not None:

@@ -350,3 +350,10 @@ def _load_processor(folder: Path) -> Any:
         raise UserError(
             f"the processor in {folder} cannot be read: {first_lines(error)}"
         ) from None
+    except RecursionError:  # a video processor guessed from the image processor's name
+        raise UserError(
+            f"the processor in {folder} cannot be read: its files name no video_processor_type, and "
+            "what transformers takes for it calls itself; write the class's name under that key "
+            "into video_preprocessor_config.json there (of LLaVA-NeXT-Video: "
+            "LlavaNextVideoVideoProcessor)"
+        ) from None

@@ -19,9 +19,11 @@ CONF = conf_dir()
 ROOTS = sorted(CONF.glob("*.yaml"))
 OPTIONS = sorted(path for path in CONF.rglob("*.yaml") if path not in ROOTS)
 EXPERIMENTS = [path for path in OPTIONS if path.parent.name == "experiment"]
-FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS]
+SHARED = [path for path in OPTIONS if path.name.startswith("_")]
+FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS + SHARED]
 
 OWN = {"suite": SPLIT_KEYS}
+TABLES = ("roles",)
 INJECTED = {"suite": SUITE_INJECTED, "space": {"n_layers"}}
 
 
@@ -42,7 +44,13 @@ def verbs_with(group: str) -> list[str]:
 
 
 def options_of(path: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path))
+    """What an option gives, with what it shares with its siblings."""
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    if path not in FACTORIES:
+        return own
+    shared = [item for item in own.pop("defaults", []) if item != "_self_"]
+    inherited = (options_of(path.with_name(f"{name}.yaml")) for name in shared)
+    return {key: value for one in (*inherited, own) for key, value in one.items()}
 
 
 def parameters(target: str) -> Mapping[str, inspect.Parameter]:
@@ -64,7 +72,7 @@ def verb_of(experiment: Path) -> str:
 
 def test_every_yaml_is_seen_here():
     assert len(ROOTS) + len(OPTIONS) == len(list(CONF.rglob("*.yaml")))
-    assert len(set(OPTIONS)) == len(EXPERIMENTS) + len(FACTORIES)
+    assert len(set(OPTIONS)) == len(EXPERIMENTS) + len(FACTORIES) + len(SHARED)
     assert all(path.parent.parent == CONF for path in OPTIONS)
 
 
@@ -107,7 +115,10 @@ def test_an_option_names_one_factory_of_ours_and_holds_only_values(path):
     options = options_of(path)
     assert options[TARGET].startswith(ALLOWED)
     values = [v for k, v in options.items() if k != TARGET]
-    assert not any(isinstance(v, dict) for v in values)
+    assert not any(isinstance(v, dict) for k, v in options.items() if k not in TABLES)
+    assert not any(
+        isinstance(leaf, dict) for v in values if isinstance(v, dict) for leaf in v.values()
+    )
     assert not [k for k in options if k.startswith("_") and k != TARGET]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES
+from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES, spread
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
 CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
@@ -66,7 +66,9 @@ def clips(small_suite):
     groups = {}
     for sample in small_suite.samples:
         groups.setdefault(sample.media[0], []).append(sample)
-    return {media: (read_video(media.path, 8), samples) for media, samples in groups.items()}
+    return {
+        media: (read_video(media.path, spread(8)), samples) for media, samples in groups.items()
+    }
 
 
 @pytest.fixture(params=[*CLIPS, *PICTURES])

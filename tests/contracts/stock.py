@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
+from merit_opt.data.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.image import Image
-from merit_opt.data.prompts import render_prompt
+from merit_opt.data.prompts import said
 from merit_opt.data.video import read_video
 from merit_opt.models.export import export_checkpoint
 from merit_opt.models.families.inputs import visual_features
@@ -57,17 +58,22 @@ def noise(size):
     return np.array(Pillow.fromarray(coarse).resize((width, height)))
 
 
+def spread(count):
+    return ALL_FRAMES if count is None else FramePlan("uniform", count, 1.0)
+
+
 def clip(sample, count, *, is_wide=False):
     """The sample's video, `count` frames of it or all, its mirror image beside it where wide."""
-    video = read_video(sample.media[0].path, count)
+    video = read_video(sample.media[0].path, spread(count))
     if not is_wide:
         return video
     return replace(video, frames=np.concatenate([video.frames, video.frames[::-1]], axis=2))
 
 
 def ask(pair, suite, sample, features):
-    prompt = encode_prompt(pair, render_prompt(suite.prompt, sample), features)
-    return Question(sample.id, prompt, len(sample.options))
+    prompt = suite.asking.prompt
+    encoded = encode_prompt(pair, prompt, said(prompt, sample, ()), features)
+    return Question(sample.id, encoded, len(sample.options))
 
 
 def pack_of(pair, suite, video, samples):
@@ -111,7 +117,7 @@ def stock_inputs(pair, suite, sample, medium):
             "frames_indices": list(medium.sampling.indices),
         }
         options = {"do_sample_frames": False, "video_metadata": [metadata]}
-    question = {"type": "text", "text": render_prompt(suite.prompt, sample)}
+    question = {"type": "text", "text": said(suite.asking.prompt, sample, ())}
     return pair.processor.apply_chat_template(
         [{"role": "user", "content": [*shown, question]}],
         add_generation_prompt=True,

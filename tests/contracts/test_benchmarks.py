@@ -139,7 +139,8 @@ def test_an_option_makes_a_suite_of_its_copy(copy, name, variant):
     assert suite.left_out.keys() == row(name).left_out.get(variant, {}).keys()
     assert suite.digest == suite_of(name, variant, copy(name)).digest
     assert suite.digest != suite_of(name, variant, copy(name), "option_loglik").digest
-    assert {suite.role(s) for s in suite.samples} - {"other"} or not option(name)["roles"]
+    if variant == option(name)["variant"] and option(name)["roles"]:
+        assert {suite.role(s) for s in suite.samples} - {"other"}
 
 
 @variants
@@ -161,7 +162,7 @@ def test_an_option_names_the_benchmark_and_its_roles(name):
     benchmark, given = BENCHMARKS[name], option(name)
     assert given["benchmark"] == name
     assert given["variant"] in benchmark.variants
-    assert set(benchmark.published) == set(benchmark.variants) == set(benchmark.aggregates)
+    assert set(benchmark.published) <= set(benchmark.variants) == set(benchmark.aggregates)
     roles = [value for values in given["roles"].values() for value in values]
     assert len(set(roles)) == len(roles)
 
@@ -186,7 +187,7 @@ def test_real_annotations_have_the_published_counts_and_roles(name, variant, tmp
         lay(shared, root)
     found = list(BENCHMARKS[name].read(DatasetCopy(root, tmp_path / "cache"), variant))
     assert len({one.id for one in found}) == len(found) == count
-    if count == BENCHMARKS[name].published[variant]:
+    if count == BENCHMARKS[name].published.get(variant):
         field = BENCHMARKS[name].role_field
         values = {one.category(field) for one in found if isinstance(one, Sample)}
         assert {v for of_role in option(name)["roles"].values() for v in of_role} <= values

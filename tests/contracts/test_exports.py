@@ -1,8 +1,8 @@
 """An export of any family is the merge, under the names that its checkpoint has on disk."""
 
-import random
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +10,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from merit_opt.errors import UserError
-from merit_opt.merging.operands import Operands
-from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.export import export_checkpoint, export_delta
 from merit_opt.models.merge import merge_of_delta, merge_of_recipe
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe
-from merit_opt.recipe.rules import DareTies, Lerp, Ties
+from merit_opt.recipe.rules import DareTies, Lerp, Slerp, TaskArithmetic, Ties
 from tests.contracts.stock import exported, snapshot, tensors_of, unlike
+from tests.unit.models.papers import merge_by_formula
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +33,29 @@ def based(source, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recipe(based):
-    """Every rule of three kinds on every part that the pair merges, and one layer left alone."""
-    rng = random.Random(5)
-    rules = [Lerp(0.3), Lerp(1.0), Ties(0.6, 0.9, 0.5), DareTies(0.5, 1.0, 0.7, 1), None]
-    alignment = based.alignment
+    """Rules of every kind on the parts that the pair merges, and layers left alone."""
+    ties, circle, task = Ties(0.6, 0.9, 0.5), Slerp(0.4), TaskArithmetic(0.3, 1.2)
+    dare = DareTies(0.5, 1.0, 0.7, 1)
+    rows = [(ties, task, Lerp(0.3)), (circle, dare, Lerp(1.0)), (dare, circle, ties)]
+    parts = based.alignment.parts
+    merged = [
+        LayerMerge(**{part: rule for part, rule in zip(PARTS, row, strict=True) if part in parts})
+        for row in rows
+    ]
+    return Recipe((*merged, *(LayerMerge(),) * (based.alignment.n_layers - len(merged))))
 
-    def layer():
-        return LayerMerge(**{p: rng.choice(rules) for p in PARTS if p in alignment.parts})
 
-    task = LayerMerge(attention=Ties(0.6, 0.9, 0.5))
-    return Recipe((task, *(layer() for _ in range(alignment.n_layers - 2)), LayerMerge()))
+def halves(source, folder, *, tied):
+    """The VLM in float16 and small shards, its head tied to the embeddings or not."""
+    model = AutoModelForImageTextToText.from_pretrained(source.vlm, dtype=torch.float16)
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = tied
+    words = model.get_input_embeddings().weight
+    head = words if tied else torch.nn.Parameter(words.detach().flip(0))
+    model.get_output_embeddings().weight = head
+    shutil.copytree(source.vlm, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    model.save_pretrained(folder, max_shard_size="100KB")
+    return replace(source, vlm=str(folder), dtype=None)
 
 
 def loaded(folder, dtype=None):
@@ -69,9 +81,7 @@ def independent(source, recipe, dtype):
             ours = layer_tensor(vlm, tensor)
             backbone, base = (layer_tensor(text, tensor).detach() for text in texts)
             name = f"layers.{tensor.layer}.{tensor.name}"
-            expected[names[id(ours)]] = merge_tensor(
-                rule, Operands(name, ours.detach(), backbone, base)
-            )
+            expected[names[id(ours)]] = merge_by_formula(rule, name, ours.detach(), backbone, base)
     return expected
 
 
@@ -107,6 +117,18 @@ def test_it_is_the_merge_computed_otherwise_and_the_live_one(based, recipe, tmp_
     pair = asked.load("cpu", "device")
     with pair.merged(recipe) as live:
         assert unlike(tensors_of(live), expected) == []
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_it_is_the_merge_in_float16_and_shards_with_either_head(based, recipe, tmp_path, tied):
+    halved = halves(based, tmp_path / "vlm", tied=tied)
+    out = exported(halved, recipe, tmp_path / "out")
+    shards = [sorted(f.name for f in Path(d).glob("*.safetensors")) for d in (halved.vlm, out)]
+    assert shards[0] == shards[1]
+    assert len(shards[0]) > 1
+    model = loaded(out)
+    assert unlike(tensors_of(model), independent(halved, recipe, torch.float16)) == []
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
 
 
 def test_a_delta_applied_is_the_export(based, recipe, tmp_path):

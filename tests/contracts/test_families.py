@@ -30,6 +30,7 @@ from tests.contracts.stock import (
     noise,
     pack_of,
     same_bits,
+    spread,
     stock_inputs,
     stock_row,
     unlike,
@@ -95,7 +96,7 @@ def test_qwen3_has_deepstack_features_at_all(pair, clips):
 @only_qwen3
 def test_one_frame_is_refused_as_the_stock_processor_refuses_it(pair, small_suite):
     sample = small_suite.samples[0]
-    video = read_video(sample.media[0].path, 1)
+    video = read_video(sample.media[0].path, spread(1))
     with pytest.raises(ValueError, match="t:1 must be larger") as stock:
         stock_inputs(pair, small_suite, sample, video)
     with pytest.raises(ValueError, match="t:1 must be larger") as ours:
@@ -199,7 +200,11 @@ def test_a_question_about_another_video_is_not_packed(pair, small_suite, clips, 
     shorter = replace(
         video,
         frames=video.frames[:4],
-        sampling=replace(video.sampling, indices=video.sampling.indices[:4]),
+        sampling=replace(
+            video.sampling,
+            indices=video.sampling.indices[:4],
+            times=video.sampling.times[:4],
+        ),
     )
     other = ask(pair, small_suite, samples[1], encode(pair, shorter))
     with pytest.raises(RuntimeError, match="visual tokens, its features"):

@@ -31,6 +31,7 @@ from tests.contracts.stock import (
     furthest,
     noise,
     pack_of,
+    spread,
     stock_inputs,
     stock_row,
 )
@@ -150,6 +151,11 @@ class Silent:
         pytest.fail(message)
 
 
+def showing_4(suite, samples):
+    asking = replace(suite.asking, frames=spread(4))
+    return replace(suite, samples=samples, asking=asking, max_unusable=0.9)
+
+
 def prepared(pair, suite, folder):
     """As the engine does, from features on disk."""
     store = FeatureStore(folder / "features", 2**30)
@@ -163,7 +169,7 @@ def test_a_suite_of_images_and_videos_is_prepared_as_its_files_are(pair, small_s
     still, *others = small_suite.samples
     media = replace(still.media[0], path=picture)  # as if its bytes were the video's
     asked = [replace(still, media=(media,)), *others[:2]]
-    suite = replace(small_suite, samples=tuple(asked), frames=4)
+    suite = showing_4(small_suite, tuple(asked))
     found = prepared(pair, suite, tmp_path)
     assert found.excluded == {}
     assert [[q.id for q in p.questions] for p in found.packs] == [
@@ -200,7 +206,7 @@ def test_a_question_that_a_window_cuts_is_left_out_with_a_reason(
     pair, small_suite, clips, monkeypatch, tmp_path
 ):
     _, samples = next(iter(clips.values()))
-    suite = replace(small_suite, samples=tuple(samples), frames=4)
+    suite = showing_4(small_suite, tuple(samples))
     lengths = {
         q.id: len(q.prompt.input_ids)
         for p in prepared(pair, suite, tmp_path).packs
@@ -236,7 +242,7 @@ def test_a_question_that_holds_a_placeholder_is_left_out_with_a_reason(
         replace(second, options=(*second.options[:-1], video)),
         third,
     )
-    found = prepared(pair, replace(small_suite, samples=asked, frames=4), tmp_path)
+    found = prepared(pair, showing_4(small_suite, asked), tmp_path)
     assert found.excluded == {
         sample.id: f"its prompt holds {token}, which stands for media and for nothing else here"
         for sample, token in ((first, image), (second, video))

@@ -9,6 +9,7 @@ from merit_opt.models.families import FAMILIES
 from merit_opt.models.families.family import Family
 from merit_opt.recipe.recipe import PARTS
 
+TRIED = re.compile(r"not yet|[A-Za-z][\w ]+, 20\d\d-\d\d-\d\d")
 ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
 
 
@@ -30,5 +31,12 @@ def test_the_rows_are_the_families(repo: Path) -> None:
         class_, texts, loads, aligns, merges, exports, video, image, tested, gpu = cells
         assert [class_, texts, merges, video] == row(FAMILIES[name])
         assert {loads, aligns, exports, image} == {"yes"}
-        assert gpu == "not yet"
+        assert TRIED.fullmatch(gpu), gpu
         assert tested in texts.split(", ")
+
+
+def test_a_try_on_a_card_names_it_and_the_day() -> None:
+    assert TRIED.fullmatch("NVIDIA H100 80GB, 2026-01-31")
+    assert not TRIED.fullmatch("yes")
+    assert not TRIED.fullmatch("NVIDIA H100")
+    assert not TRIED.fullmatch("2026-01-31")

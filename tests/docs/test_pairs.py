@@ -42,8 +42,9 @@ def test_a_revision_is_a_commit_or_a_pull_request():
     ]
 
 
-def test_a_published_pair_says_what_was_not_verified_and_how_to_check_it():
+def test_a_published_pair_says_its_pixels_what_was_not_verified_and_how_to_check_it():
     for name in published():
         header = (conf_dir() / "pair" / f"{name}.yaml").read_text().split("_target_")[0]
         assert "not verified against the hub" in header
+        assert "\n# Pixels: " in header
         assert f"merit-opt check pair={name}\n" in header

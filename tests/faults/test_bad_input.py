@@ -39,7 +39,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from merit_opt.data.clips.suite import clips_suite
 
     cache = tmp_path_factory.mktemp("clips")
-    clips_suite(cache=cache, clips=10, seed=0, tr_per_clip=1, tp_per_clip=0, progress=None)
+    clips_suite(
+        cache=cache,
+        clips=10,
+        seed=0,
+        tr_per_clip=1,
+        tp_per_clip=0,
+        max_unusable=0.0,
+        progress=None,
+    )
     return cache
 
 
@@ -121,10 +129,10 @@ def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     def make(names: set[str]) -> None:
         shutil.rmtree("outputs/cache/features", ignore_errors=True)
 
-        def broken(path: Path, frames: int | None):
-            if path.stem in names:
-                raise MediaError(path, "no moov atom")
-            return read(path, frames)
+        def broken(media, plan):
+            if media[0].path.stem in names:
+                raise MediaError(media[0].path, "no moov atom")
+            return read(media, plan)
 
         monkeypatch.setattr(prepare, "read_medium", broken)
 

@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from merit_opt.data.copy import DatasetCopy
-from merit_opt.data.prompts import Prompt
-from merit_opt.data.sample import LETTERS, Flag, Sample
+from merit_opt.data.prompts import Prompt, heard, lettered
+from merit_opt.data.sample import LETTERS, Cue, Flag, Sample
 from merit_opt.data.suite import Aggregate
+from merit_opt.data.tables import Row
 
 MICRO = (Aggregate("accuracy", "mean"),)
+
 JUDGED = "its answer is open, and only a judge could tell whether one is right"
 NO_GOLD = "its right answer is not exactly one of its options"
+HIDDEN = "its right answer is kept back by its authors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Benchmark:
         revision: The commit of the repository that was read; None where none could be pinned.
         files: Glob patterns, in the repository, of annotations and media, by variant.
         read: (the user's copy, variant) -> its rows, in the benchmark's own order.
-        published: Rows by variant, as its authors count them.
+        published: Rows by variant, as its authors count them; none of a variant that they do not.
         role_field: The category field that roles are of.
         aggregates: What it reports, by variant.
         prompts: Its own, by name: `lmms`, `vlmevalkit`, `official` where they are known. One called
@@ -88,6 +91,30 @@ _LETTERED = re.compile(r"\s*\(?(?P<letter>[A-Z])[.:)]\s*(?P<text>.*)", re.DOTALL
 def answer_index(gold: str, options: tuple[str, ...]) -> int | None:
     """Where the right text stands among the options; None where it is not one, or is twice."""
     return options.index(gold) if options.count(gold) == 1 else None
+
+
+def letter_index(gold: str, options: tuple[str, ...]) -> int | None:
+    """Which option the letter names; None where there is no such option."""
+    index = LETTERS.find(gold) if len(gold) == 1 else -1
+    return index if 0 <= index < len(options) else None
+
+
+def values(row: Row, fields: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The fields that the row has, as categories."""
+    return tuple((field, str(row[field])) for field in fields if row.get(field) is not None)
+
+
+def choosing(name: str, after: str) -> Prompt:
+    """The prompt of most toolkits: the question, its options a line each, and what to do.
+
+    Subtitles, where there are any, come first.
+    """
+
+    def words(sample: Sample, cues: tuple[Cue, ...]) -> str:
+        subtitles = f"{heard(cues)}\n" if cues else ""
+        return f"{subtitles}{sample.question}\n{lettered(sample)}{after}"
+
+    return Prompt(name, words)
 
 
 def odd(options: tuple[str, ...]) -> tuple[Flag, ...]:

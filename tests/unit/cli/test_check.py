@@ -104,10 +104,10 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
 
     read = check.read_medium
 
-    def broken(path, frames):
-        if path.stem in ("00003", "00007"):
-            raise MediaError(path, "moov atom not found")
-        return read(path, frames)
+    def broken(media, plan):
+        if media[0].path.stem in ("00003", "00007"):
+            raise MediaError(media[0].path, "moov atom not found")
+        return read(media, plan)
 
     monkeypatch.setattr(check, "read_medium", broken)
     done = merit_opt("check suite.clips=10")

@@ -15,6 +15,7 @@ from merit_opt.data.clips.questions import ROLES, questions_about
 from merit_opt.data.clips.render import RGB, render
 from merit_opt.data.clips.scene import ACTIONS, COLOURS, SHAPES, clip_events
 from merit_opt.data.clips.suite import MOST_PER_CLIP, clips_suite
+from merit_opt.data.frames import ALL_FRAMES
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.video import read_video
 from merit_opt.errors import UserError
@@ -25,7 +26,13 @@ NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4}
 
 def build(cache, *, clips=CLIPS, seed=SEED, tr=3, tp=2):
     return clips_suite(
-        cache=cache, clips=clips, seed=seed, tr_per_clip=tr, tp_per_clip=tp, progress=None
+        cache=cache,
+        clips=clips,
+        seed=seed,
+        tr_per_clip=tr,
+        tp_per_clip=tp,
+        max_unusable=0.0,
+        progress=None,
     )
 
 
@@ -71,7 +78,7 @@ def test_exactly_one_option_is_right_and_it_is_the_answer(tmp_path, suite):
 
 
 def test_every_kind_is_asked_and_has_its_role(suite):
-    kinds = {sample.categories[0] for sample in suite.samples}
+    kinds = {sample.category("kind") for sample in suite.samples}
     assert kinds == set(ROLES)
     assert Counter(suite.role(s) for s in suite.samples) == {"TR": 3 * CLIPS, "TP": 2 * CLIPS}
 
@@ -83,13 +90,13 @@ def test_letters_are_as_equal_as_the_counts_allow(cache, clips, tr, tp):
     assert Counter(suite.role(s) for s in suite.samples) == +roles
     for wanted in (roles, ["TR"], ["TP"]):
         shares = Counter(dict.fromkeys("ABCD", 0))
-        shares.update(s.letter for s in suite.samples if suite.role(s) in wanted)
+        shares.update(s.labels[s.answer] for s in suite.samples if suite.role(s) in wanted)
         assert max(shares.values()) - min(shares.values()) <= 1
 
 
 def test_a_letter_says_nothing_about_the_kind_beyond_chance(tmp_path):
     suite = build(tmp_path, clips=200)
-    counts = Counter((s.categories[0], s.letter) for s in suite.samples)
+    counts = Counter((s.category("kind"), s.labels[s.answer]) for s in suite.samples)
     for kind in ROLES:
         total = sum(counts[kind, letter] for letter in "ABCD")
         assert all(abs(counts[kind, x] / total - 0.25) < 4 * (0.19 / total) ** 0.5 for x in "ABCD")
@@ -101,7 +108,7 @@ def test_samples_are_unique_readable_and_grouped_by_clip(suite):
     assert len(asked) == len(suite.samples)
     for sample in suite.samples:
         clip, kind, event = sample.id.split("-")
-        assert (clip, kind) == (sample.group_id, sample.categories[0])
+        assert (clip, kind) == (sample.group_id, sample.category("kind"))
         assert sample.media[0].path.stem == clip
         assert int(event) - 1 in evidence_events(sample)
         assert len(sample.options) == 4
@@ -120,7 +127,7 @@ def test_the_evidence_holds_the_answer_and_what_the_question_names(suite):
 
 def test_what_lies_outside_the_evidence_cannot_change_the_answer(suite):
     for sample in suite.samples:
-        kind, evidence = sample.categories[0], evidence_events(sample)
+        kind, evidence = sample.category("kind"), evidence_events(sample)
         events = list(sample_events(sample))
         for i in set(range(4)) - set(evidence):
             unused = [c for c in COLOURS if c not in {e.colour for e in events}]
@@ -132,7 +139,7 @@ def test_what_lies_outside_the_evidence_cannot_change_the_answer(suite):
 
 def test_events_are_what_the_decoded_frames_show(suite):
     for sample in suite.samples[::5]:
-        frames = read_video(sample.media[0].path, None).frames.astype(float)
+        frames = read_video(sample.media[0].path, ALL_FRAMES).frames.astype(float)
         assert frames.shape == (16, 56, 56, 3)
         for event in sample_events(sample):
             frame = frames[event.first_frame]
@@ -184,7 +191,7 @@ def test_another_process_makes_the_same_bytes_and_the_same_suite(tmp_path, suite
     code = (
         "from pathlib import Path; from merit_opt.data.clips.suite import clips_suite;"
         f"print(clips_suite(cache=Path({str(tmp_path)!r}), clips={CLIPS}, seed={SEED},"
-        "tr_per_clip=3, tp_per_clip=2, progress=None).digest)"
+        "tr_per_clip=3, tp_per_clip=2, max_unusable=0.0, progress=None).digest)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     racers = [
@@ -248,7 +255,7 @@ def test_a_damaged_library_is_made_anew(tmp_path, suite, damage):
     damage(library(tmp_path))
     stages = []
     again = clips_suite(
-        cache=tmp_path, clips=CLIPS, seed=SEED, tr_per_clip=3, tp_per_clip=2,
+        cache=tmp_path, clips=CLIPS, seed=SEED, tr_per_clip=3, tp_per_clip=2, max_unusable=0.0,
         progress=lambda *step: stages.append(step),
     )  # fmt: skip
     assert stages[-1] == ("rendering clips", CLIPS, CLIPS)
@@ -298,9 +305,9 @@ def test_counts_out_of_range_are_refused_before_rendering(tmp_path, counts, mess
 
 def test_the_evidence_of_a_foreign_sample_is_refused(tmp_path, suite):
     media = Media(path=tmp_path / "x.mp4", digest="0")
-    foreign = Sample("x", (media,), "who ?", ("a", "b"), 0, ("nth",), "x")
+    foreign = Sample("x", (media,), "who ?", ("a", "b"), 0, (("kind", "nth"),), "x")
     with pytest.raises(UserError, match="not a rendered clip"):
         evidence_events(foreign)
-    changed = Sample("y", suite.samples[0].media, "who ?", ("a", "b"), 0, ("nth",), "y")
+    changed = Sample("y", suite.samples[0].media, "who ?", ("a", "b"), 0, (("kind", "nth"),), "y")
     with pytest.raises(UserError, match="asks nothing that its clip can answer"):
         evidence_events(changed)

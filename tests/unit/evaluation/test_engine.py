@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from merit_opt.data.suite import Roles
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation import engine as engine_module
 from merit_opt.evaluation import prepare
@@ -37,7 +38,7 @@ def test_every_sample_is_scored_in_the_suite_s_order(engine, small_suite):
     assert (found.suite, found.recipe) == (small_suite.digest, base(9).digest)
     assert found.unscored == {}
     for sample, score in zip(small_suite.samples, found.scores, strict=True):
-        assert score.value == float(score.answer == sample.letter)
+        assert score.value == float(score.answer == sample.labels[sample.answer])
 
 
 def test_scores_are_those_of_the_packs_put_through_the_layers(
@@ -169,7 +170,7 @@ def test_another_recipe_suite_pair_or_setting_is_measured_anew(
     questions = (
         (base(9), few),
         (RESTORED, fewer),
-        (RESTORED, replace(few, roles={"nth": "TP"})),
+        (RESTORED, replace(few, roles=Roles("kind", {"nth": "TP"}))),
         (RESTORED, few),
         (RESTORED, few),
     )
@@ -297,9 +298,9 @@ def test_out_of_memory_while_merging_fails_the_trial_and_no_other(engine, few, m
 def counted_reads(monkeypatch):
     read = []
 
-    def counted(path, count):
-        read.append(path.name)
-        return original(path, count)
+    def counted(media, plan):
+        read.append(media[0].path.name)
+        return original(media, plan)
 
     original = prepare.read_medium
     monkeypatch.setattr(prepare, "read_medium", counted)
@@ -346,8 +347,7 @@ def test_a_prompt_longer_than_the_context_window_is_unscored_for_every_recipe(
 ):
     lengths = Counter()
     config = tiny_pair_live.model.get_decoder().config
-    asked = engine(max_unscored=0.9)
-    for pack in asked._preparer.prepare(few).packs:
+    for pack in engine()._preparer.prepare(few).packs:
         for question, rows in zip(pack.questions, pack.suffixes, strict=True):
             lengths[question.id] = pack.prefix + rows
     longest = max(lengths.values())

@@ -124,7 +124,7 @@ def test_the_most_probable_letter_is_the_answer(numbers, data):
     asked = sample(0, "after", tuple(map(str, range(len(numbers)))), right)
     score = score_letters(asked, numbers)
     assert score.answer == "ABCDEFGH"[numbers.index(max(numbers))]
-    assert score.value == float(score.answer == asked.letter)
+    assert score.value == float(score.answer == asked.labels[asked.answer])
     assert (score.log_probability, score.why) == (numbers[right], "")
 
 

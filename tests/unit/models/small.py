@@ -11,14 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from merit_opt.merging.operands import Operands
-from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.export import export_checkpoint
 from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.recipe import LayerMerge, Recipe
-from merit_opt.recipe.rules import Lerp, Slerp, Ties
+from merit_opt.recipe.rules import Lerp, Slerp, TaskArithmetic, Ties
+from tests.unit.models.papers import merge_by_formula
 
 VLM, TEXT = tiny_folder("vlm_planted_3_5"), tiny_folder("text")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -41,7 +40,8 @@ TASK_VECTORS = Recipe(
     (
         *(LayerMerge(),) * 6,
         LayerMerge(attention=Ties(0.4, 1.0, 0.5), norm=Lerp(0.5)),
-        *(LayerMerge(),) * 2,
+        LayerMerge(mlp=TaskArithmetic(0.3, 1.2)),
+        LayerMerge(),
     )
 )
 
@@ -150,18 +150,9 @@ def expected_merge(source, recipe, dtype) -> dict[str, torch.Tensor]:
         rule = recipe.layers[int(pieces[1])].rule(part_of(pieces[2]))
         if rule is not None:
             backbone, base = texts[0][inner].detach(), texts[-1][inner].detach()
-            weights[names[id(p)]] = merged(rule, inner, weights[names[id(p)]], backbone, base)
+            ours = weights[names[id(p)]]
+            weights[names[id(p)]] = merge_by_formula(rule, inner, ours, backbone, base)
     return weights
-
-
-def merged(rule, name, vlm, backbone, base):
-    match rule:
-        case Lerp(1.0):
-            return backbone
-        case Lerp(coefficient):
-            return torch.lerp(vlm, backbone, coefficient)
-        case _:
-            return merge_tensor(rule, Operands(name, vlm, backbone, base))
 
 
 def loaded(folder: Path):

@@ -1,4 +1,6 @@
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from merit_opt.models.rope import require_float32_rope
 from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.recipe.constructors import backbone as backbone_recipe
+from tests.contracts.checkpoints.llava import llava_next_video
 
 VLM, TEXT = tiny_folder("vlm_planted_3_5"), tiny_folder("text")
 PLAIN = {
@@ -296,3 +299,16 @@ def test_weights_lie_in_aligned_memory_of_their_own(copies):
         file.seek(100_000)
         file.write(bytes(1_000_000))
     assert all(torch.equal(p, before[name]) for name, p in pair.model.named_parameters())
+
+
+def test_a_video_processor_that_no_file_names_is_a_sentence(tmp_path):
+    found = llava_next_video(tmp_path)
+    vlm = Path(found.vlm)
+    kept = vlm / "processor_config.json"
+    facts = json.loads(kept.read_text())
+    del facts["video_processor"]
+    image = facts.pop("image_processor")
+    kept.write_text(json.dumps(facts))
+    (vlm / "preprocessor_config.json").write_text(json.dumps(image))
+    with pytest.raises(UserError, match=r"name no video_processor_type.* LlavaNextVideoVideoProc"):
+        _ = found.processor
