@@ -26,7 +26,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
     """One sample a question; options stand in its text, a line each, and the answer is such a line."""
     found = copy.find(f"{variant}/test-*.parquet", f"questions/{variant}.json", f"{variant}.json")
     rows = [row for path in found for row in _rows(path)]
-    groups = _groups({row["video_id"] for row in rows})
+    groups = group_of(row["video_id"] for row in rows)
     counts = Counter[tuple[str, str]]()
     for row in rows:
         video, dim = row["video_id"], row["dim"]
@@ -66,23 +66,23 @@ def _sample(copy: DatasetCopy, row: Row, sample_id: str, group_id: str) -> Sampl
     )
 
 
-def _groups(videos: Iterable[str]) -> dict[str, str]:
-    """Video -> the first of all clips that it, or one cut together with them, is made of.
+def group_of(videos: Iterable[str]) -> dict[str, str]:
+    """Video -> the least of all clips that it, or one cut together with them, is made of.
 
-    ``1_reverse``, ``1_concat_0`` and ``1_2_0`` are made of clips 1 and 2: all are one group.
+    ``11_reverse``, ``11_concat_0`` and ``11_22_0`` are made of clips 11 and 22: all are one group.
     """
-    first: dict[str, str] = {}
+    below: dict[str, str] = {}
 
-    def root(clip: str) -> str:
-        while first.setdefault(clip, clip) != clip:
-            clip = first[clip]
+    def least(clip: str) -> str:
+        while below.setdefault(clip, clip) != clip:
+            clip = below[clip]
         return clip
 
-    clips = {v: [c for c in v.split("_") if c.isdigit() and len(c) > 1] or [v] for v in videos}
-    for of_video in clips.values():
-        roots = sorted(root(clip) for clip in of_video)
-        first.update(dict.fromkeys(roots, roots[0]))
-    return {video: root(of_video[0]) for video, of_video in clips.items()}
+    made_of = {v: [c for c in v.split("_") if c.isdigit() and len(c) > 1] or [v] for v in videos}
+    for clips in made_of.values():
+        roots = sorted(least(clip) for clip in clips)
+        below.update(dict.fromkeys(roots, roots[0]))
+    return {video: least(clips[0]) for video, clips in made_of.items()}
 
 
 def _asked(sample: Sample, _: tuple[Cue, ...]) -> str:

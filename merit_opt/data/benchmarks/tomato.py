@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from merit_opt.data.benchmarks.benchmark import MICRO, NO_GOLD, Benchmark, LeftOut, odd
+from merit_opt.data.benchmarks.benchmark import MICRO, NO_GOLD, Benchmark, LeftOut, odd, values
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import LETTERS, Cue, Sample
@@ -29,7 +29,7 @@ def read(copy: DatasetCopy, _: str) -> Iterator[Sample | LeftOut]:
                 question=row["question"],
                 options=options,
                 answer=row["answer"],
-                categories=(("reason_type", kind), *((f, row[f]) for f in FIELDS if row.get(f))),
+                categories=(("reason_type", kind), *values(row, FIELDS)),
                 group_id=name,
                 flags=odd(options),
             )

@@ -2,10 +2,19 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import MICRO, Benchmark, LeftOut, odd, unlettered
+from merit_opt.data.benchmarks.benchmark import (
+    MICRO,
+    NO_GOLD,
+    Benchmark,
+    LeftOut,
+    letter_index,
+    odd,
+    unlettered,
+    values,
+)
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, heard, lettered
-from merit_opt.data.sample import LETTERS, Cue, Sample
+from merit_opt.data.sample import Cue, Sample
 
 FIELDS = ("task_type", "duration", "domain", "sub_category")
 SELECT = "Select the best answer to the following multiple-choice question based on the video"
@@ -15,15 +24,18 @@ RESPOND = "Respond with only the letter (A, B, C, or D) of the correct option."
 def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
     """One sample a row; the gold letter is the index of the option."""
     for row in copy.rows("videomme/test-*.parquet", "test-*.parquet"):
-        options = unlettered(row["options"])
-        video = row["videoID"]
+        options, video = unlettered(row["options"]), row["videoID"]
+        answer = letter_index(row["answer"], options)
+        if answer is None:
+            yield LeftOut(row["question_id"], NO_GOLD)
+            continue
         yield Sample(
             id=row["question_id"],
             media=(copy.video(f"data/{video}"),),
             question=row["question"],
             options=options,
-            answer=LETTERS.index(row["answer"]),
-            categories=tuple((field, row[field]) for field in FIELDS),
+            answer=answer,
+            categories=values(row, FIELDS),
             group_id=video,
             subtitles=copy.subtitles(f"subtitle/{video}.srt") if variant == "subtitles" else (),
             flags=odd(options),

@@ -2,10 +2,18 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import NO_GOLD, Benchmark, LeftOut, odd, unlettered
+from merit_opt.data.benchmarks.benchmark import (
+    NO_GOLD,
+    Benchmark,
+    LeftOut,
+    letter_index,
+    odd,
+    unlettered,
+    values,
+)
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
-from merit_opt.data.sample import LETTERS, Cue, Sample
+from merit_opt.data.sample import Cue, Sample
 from merit_opt.data.suite import Aggregate
 from merit_opt.data.tables import Row
 
@@ -29,8 +37,8 @@ def _sample(copy: DatasetCopy, row: Row, kind: str, pair: Row) -> Sample | LeftO
     sample_id = f"{row['idx']}_{kind}"
     question, given, after = _parts(row["question"])
     options = unlettered(given)
-    answer = LETTERS.index(row["GT"].strip().upper())
-    if answer >= len(options) or options == given:
+    answer = letter_index(row["GT"].strip().upper(), options)
+    if answer is None or options == given:
         return LeftOut(sample_id, NO_GOLD)
     return Sample(
         id=sample_id,
@@ -39,8 +47,7 @@ def _sample(copy: DatasetCopy, row: Row, kind: str, pair: Row) -> Sample | LeftO
         options=options,
         answer=answer,
         categories=(
-            ("major", pair["major"]),
-            ("minor", pair["minor"]),
+            *values(pair, ("major", "minor")),
             ("kind", kind),
             ("pair", str(pair["index"])),
             ("after", after),
