@@ -30,23 +30,16 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write under a temporary name beside `path`, then rename; folders are made as needed.
 
     Raises:
         UserError: The folder cannot be written; the message names the path.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free some space, or choose another folder"
-        ) from error
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """As `write_text`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -65,9 +58,9 @@ def sampled_digest(path: Path) -> str:
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         if size <= WHOLE_BYTES:
-            digest.update(file.read())
+            digest.update(file.readall())
         else:
             for i in range(LOOKS):
                 file.seek((size - LOOK_BYTES) * i // (LOOKS - 1))

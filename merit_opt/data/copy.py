@@ -2,10 +2,11 @@
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path, PurePath, PurePosixPath
 
 from merit_opt.data.sample import Cue, Media
 from merit_opt.data.subtitles import read_subtitles
@@ -15,11 +16,14 @@ from merit_opt.files import sampled_digest, write_bytes
 
 ABSENT = "absent/"
 VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
+ZIPS = ("*.zip", "*/*.zip", "*/*/*.zip")
 
 
 @dataclass(frozen=True)
 class DatasetCopy:
     """Files of one dataset on this machine; nothing outside `root` is ever read.
+
+    A `root` inside the hub's cache is full of links to the files of its repository, which are read.
 
     Attributes:
         root: Where they lie.
@@ -37,7 +41,7 @@ class DatasetCopy:
         """
         for pattern in patterns:
             if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
-                return tuple(found)
+                return tuple(self._inside(path.relative_to(self.root)) for path in found)
         raise UserError(
             f"{self.root} holds none of {', '.join(patterns)}: give suite.root the folder of the "
             "dataset as it ships, or suite.download=true"
@@ -64,8 +68,9 @@ class DatasetCopy:
         about, like any other that fails.
 
         Args:
-            names: Relative to `root`, `/` between folders; a zip file's members count as if it were
-                unpacked beside itself, in a folder of its name, or at `root`.
+            names: Relative to `root`, `/` between folders; a zip file's members, up to two folders
+                down, count as if it were unpacked beside itself, in a folder of its name, or at
+                `root`. A folder of frames must be unpacked.
             start: See `Media`.
             end: See `Media`.
             fps: See `Media`.
@@ -73,18 +78,14 @@ class DatasetCopy:
         Raises:
             UserError: A name leads out of `root`.
         """
-        for name in names:
-            path = self._inside(name)
-            if path.exists():
-                return Media(path, _content(path), None, start, end, fps)
-            if (found := self._members.get(_plain(name))) is not None:
-                archive, member, digest = found
-                return Media(archive, digest, member, start, end, fps)
-        return Media(self._inside(names[0]), f"{ABSENT}{names[0]}", None, start, end, fps)
+        found = next((media for name in names if (media := self._found(name))), None)
+        media = found or Media(self.root / names[0], f"{ABSENT}{names[0]}")
+        return replace(media, start=start, end=end, fps=fps)
 
-    def video(self, stem: str, start: float | None = None, end: float | None = None) -> Media:
-        """The video of that name, whichever of the usual suffixes it has."""
-        return self.media(*(f"{stem}{s}" for s in VIDEO_SUFFIXES), start=start, end=end)
+    def video(self, *stems: str, start: float | None = None, end: float | None = None) -> Media:
+        """The video of the first of these names, whichever of the usual suffixes it has."""
+        names = (f"{stem}{suffix}" for stem in stems for suffix in VIDEO_SUFFIXES)
+        return self.media(*names, start=start, end=end)
 
     def picture(self, name: str, content: bytes) -> Media:
         """A picture that a table holds, written to a file of its own once.
@@ -105,32 +106,79 @@ class DatasetCopy:
         Args:
             names: As of `media`.
             offset: Seconds taken off every time.
-        """
-        for name in names:
-            path = self._inside(name)
-            if path.is_file():
-                return read_subtitles(path.name, path.read_bytes(), offset)
-            if (found := self._members.get(_plain(name))) is not None:
-                archive, member, _ = found
-                with zipfile.ZipFile(archive) as file:
-                    return read_subtitles(member, file.read(member), offset)
-        return ()
 
-    def _inside(self, name: str) -> Path:
+        Raises:
+            UserError: A name leads out of `root`, or the file cannot be read.
+        """
+        return self._cues(names, offset)
+
+    @cached_property
+    def _cues(self) -> Callable[[tuple[str, ...], float], tuple[Cue, ...]]:
+        @cache
+        def read(names: tuple[str, ...], offset: float) -> tuple[Cue, ...]:
+            found = ((n, content) for n in names if (content := self._bytes(n)) is not None)
+            return next((read_subtitles(n, content, offset) for n, content in found), ())
+
+        return read
+
+    def _bytes(self, name: str) -> bytes | None:
+        path = self._inside(name)
+        try:
+            if path.is_file():
+                return path.read_bytes()
+            if (packed := self._members.get(_plain(name))) is None:
+                return None
+            with zipfile.ZipFile(packed[0]) as file:
+                return file.read(packed[1])
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise UserError(
+                f"{name} of {self.root} cannot be read ({error}); fetch it anew"
+            ) from error
+
+    def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            raise UserError(f"{name!r} leads out of suite.root={self.root}; mend the annotation")
+        if ".." in path.parts[len(self.root.parts) :] or not path.is_relative_to(self.root):
+            raise UserError(
+                f"{str(name)!r} leads out of suite.root={self.root}; mend the annotation"
+            )
+        if path.exists() and not any(path.resolve().is_relative_to(w) for w in self._within):
+            raise UserError(
+                f"{path} is a link out of suite.root={self.root}, where nothing is read; put there "
+                "what it leads to, or give suite.root the folder that holds everything"
+            )
         return path
+
+    @cached_property
+    def _within(self) -> tuple[Path, ...]:
+        """Where links may lead: inside, and to the files of the hub's cache that it keeps apart."""
+        root = self.root.resolve()
+        return (root, root.parents[1] / "blobs") if root.parent.name == "snapshots" else (root,)
+
+    @cached_property
+    def _found(self) -> Callable[[str], Media | None]:
+        """What lies under a name, whole; looked for once, since a video has many questions."""
+
+        @cache
+        def find(name: str) -> Media | None:
+            path = self._inside(name)
+            if path.exists():
+                return Media(path, _content(path))
+            if (packed := self._members.get(_plain(name))) is None:
+                return None
+            archive, member, digest = packed
+            return Media(archive, digest, member)
+
+        return find
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[Path, str, str]]:
         """Where a member would lie, unpacked -> its zip, its name there, its digest."""
         found: dict[str, tuple[Path, str, str]] = {}
-        for archive in sorted(self.root.rglob("*.zip")):
-            beside = archive.parent.relative_to(self.root)
-            for info in _infos(archive):
+        for archive in sorted(path for pattern in ZIPS for path in self.root.glob(pattern)):
+            inside = archive.relative_to(self.root)
+            for info in _infos(self._inside(inside)):
                 known = (archive, info.filename, f"{info.CRC:08x}-{info.file_size:x}")
-                for folder in (beside, beside / archive.stem, PurePosixPath()):
+                for folder in (inside.parent, inside.with_suffix(""), PurePath()):
                     found.setdefault(_plain(f"{folder.as_posix()}/{info.filename}"), known)
         return found
 
@@ -151,8 +199,11 @@ def _plain(name: str) -> str:
 
 def _content(path: Path) -> str:
     """Of a file its sampled bytes, of a folder of frames the names and sizes of its files."""
-    if path.is_file():
-        return sampled_digest(path)
-    files = sorted(p for p in path.iterdir() if p.is_file())
-    listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
-    return hashlib.sha256(listing.encode()).hexdigest()[:24]
+    try:
+        if path.is_file():
+            return sampled_digest(path)
+        files = sorted(p for p in path.iterdir() if p.is_file())
+        listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
+        return hashlib.sha256(listing.encode()).hexdigest()[:24]
+    except OSError:
+        return f"{ABSENT}{path.name}"

@@ -20,7 +20,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
@@ -47,7 +47,7 @@ def _json(path: Path) -> Iterator[Row]:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -57,7 +57,10 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 def _csv(path: Path, separator: str = ",") -> Iterator[Row]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file, delimiter=separator, strict=True)
+        for number, row in enumerate(csv.DictReader(file, delimiter=separator, strict=True), 1):
+            if None in row or None in row.values():
+                raise ValueError(f"row {number} has not as many cells as the header")
+            yield row
 
 
 def _tsv(path: Path) -> Iterator[Row]:

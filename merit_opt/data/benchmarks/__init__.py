@@ -7,15 +7,22 @@ from merit_opt.data.benchmarks.benchmark import Benchmark
 from merit_opt.data.benchmarks.egoschema import EGOSCHEMA
 from merit_opt.data.benchmarks.longvideobench import LONGVIDEOBENCH
 from merit_opt.data.benchmarks.mlvu import MLVU
+from merit_opt.data.benchmarks.mmvu import MMVU
 from merit_opt.data.benchmarks.motionbench import MOTIONBENCH
+from merit_opt.data.benchmarks.mvbench import MVBENCH
 from merit_opt.data.benchmarks.nextqa import NEXTQA
 from merit_opt.data.benchmarks.perceptiontest import PERCEPTIONTEST
 from merit_opt.data.benchmarks.star import STAR
+from merit_opt.data.benchmarks.tempcompass import TEMPCOMPASS
 from merit_opt.data.benchmarks.temporalbench import TEMPORALBENCH
+from merit_opt.data.benchmarks.tomato import TOMATO
+from merit_opt.data.benchmarks.tvbench import TVBENCH
 from merit_opt.data.benchmarks.vcr_bench import VCR_BENCH
+from merit_opt.data.benchmarks.video_holmes import VIDEO_HOLMES
 from merit_opt.data.benchmarks.video_mmmu import VIDEO_MMMU
 from merit_opt.data.benchmarks.video_tt import VIDEO_TT
 from merit_opt.data.benchmarks.videomme import VIDEOMME
+from merit_opt.data.benchmarks.vinoground import VINOGROUND
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
@@ -24,15 +31,22 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             EGOSCHEMA,
             LONGVIDEOBENCH,
             MLVU,
+            MMVU,
             MOTIONBENCH,
+            MVBENCH,
             NEXTQA,
             PERCEPTIONTEST,
             STAR,
+            TEMPCOMPASS,
             TEMPORALBENCH,
+            TOMATO,
+            TVBENCH,
             VCR_BENCH,
+            VIDEO_HOLMES,
             VIDEO_MMMU,
             VIDEO_TT,
             VIDEOMME,
+            VINOGROUND,
         )
     }
 )

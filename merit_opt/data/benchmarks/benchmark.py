@@ -1,5 +1,6 @@
 """What a public benchmark says about itself: only what differs from one to the next."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,8 @@ class Benchmark:
         published: Rows by variant, as its authors count them; none of a variant that they do not.
         role_field: The category field that roles are of.
         aggregates: What it reports, by variant.
-        prompts: Its own, by name: `lmms`, `vlmevalkit`, `official` where they are known.
+        prompts: Its own, by name: `lmms`, `vlmevalkit`, `official` where they are known. One called
+            `VARIANT/NAME` takes the place of NAME in that variant.
         licence: What its licence allows, in a few words.
     """
 
@@ -62,10 +64,28 @@ class Benchmark:
         """The first is the usual one."""
         return tuple(self.files)
 
+    def prompts_of(self, variant: str) -> Mapping[str, Prompt]:
+        """Those that a variant can be asked with, by name."""
+        common = {name: prompt for name, prompt in self.prompts.items() if "/" not in name}
+        own = f"{variant}/"
+        return common | {
+            name.removeprefix(own): prompt
+            for name, prompt in self.prompts.items()
+            if name.startswith(own)
+        }
+
 
 def unlettered(options: Iterable[str]) -> tuple[str, ...]:
     """``A. Apples.`` or ``(A) Apples.`` -> ``Apples.``, where every option has its own letter."""
-    raise NotImplementedError
+    given = tuple(options)
+    found = [_LETTERED.fullmatch(option) for option in given]
+    letters = "".join(match["letter"] for match in found if match is not None)
+    if len(letters) < len(given) or not LETTERS.startswith(letters):
+        return given
+    return tuple(match["text"] for match in found if match is not None)
+
+
+_LETTERED = re.compile(r"\s*\(?(?P<letter>[A-Z])[.:)]\s*(?P<text>.*)", re.DOTALL)
 
 
 def answer_index(gold: str, options: tuple[str, ...]) -> int | None:

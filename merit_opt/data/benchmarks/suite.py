@@ -1,7 +1,7 @@
 """A benchmark's rows as a suite: the factory behind most options of `conf/suite/`."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -69,7 +69,7 @@ def benchmark_suite(
         revision=revision or known.revision or "unpinned",
         samples=samples,
         asking=Asking(
-            prompt=find_prompt(prompt, {**COMMON, **known.prompts}),
+            prompt=find_prompt(prompt, {**COMMON, **known.prompts_of(variant)}),
             frames=FramePlan(sampling, frames, fps),
             scorer=scorer,
             permutations=permutations,
@@ -93,7 +93,7 @@ def _sorted_out(
 ) -> tuple[tuple[Sample, ...], dict[str, str]]:
     samples: list[Sample] = []
     left_out: dict[str, str] = {}
-    for row in benchmark.read(copy, variant):
+    for row in _rows(benchmark, copy, variant):
         if isinstance(row, LeftOut):
             left_out[row.id] = row.reason
         elif isinstance(row.answer, Number) and scorer != "generate":
@@ -102,8 +102,22 @@ def _sorted_out(
             samples.append(row)
     twice = [i for i, n in Counter(s.id for s in samples).items() if n > 1]
     if twice:
-        raise UserError(f"{copy.root}: {len(twice)} ids stand twice, such as {twice[0]!r}")
+        raise UserError(
+            f"{copy.root}: {len(twice)} ids stand twice, such as {twice[0]!r}; keep one copy of "
+            f"the annotations of {benchmark.name}"
+        )
     return tuple(samples), left_out
+
+
+def _rows(benchmark: Benchmark, copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
+    try:
+        yield from benchmark.read(copy, variant)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{copy.root}: an annotation of {benchmark.name} is not as its authors ship it "
+            f"({type(error).__name__}: {error}); fetch the files anew"
+            + (f", or give suite.variant={variant} its own" if len(benchmark.variants) > 1 else "")
+        ) from error
 
 
 def _by_value(roles: Mapping[str, tuple[str, ...]]) -> dict[str, Role]:

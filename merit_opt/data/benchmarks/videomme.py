@@ -2,37 +2,79 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import MICRO, Benchmark, LeftOut, odd, unlettered
+from merit_opt.data.benchmarks.benchmark import (
+    MICRO,
+    NO_GOLD,
+    Benchmark,
+    LeftOut,
+    letter_index,
+    odd,
+    unlettered,
+    values,
+)
 from merit_opt.data.copy import DatasetCopy
-from merit_opt.data.sample import LETTERS, Sample
+from merit_opt.data.prompts import Prompt, heard, lettered
+from merit_opt.data.sample import Cue, Sample
 
 FIELDS = ("task_type", "duration", "domain", "sub_category")
+SELECT = "Select the best answer to the following multiple-choice question based on the video"
+RESPOND = "Respond with only the letter (A, B, C, or D) of the correct option."
 
 
 def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
     """One sample a row; the gold letter is the index of the option."""
-    for row in copy.rows("videomme/test-*.parquet", "**/test-*.parquet"):
-        options = unlettered(row["options"])
-        video = row["videoID"]
-        subtitles = ()
-        if variant == "subtitles":
-            subtitles = copy.subtitles(f"subtitle/{video}.srt")
+    for row in copy.rows("videomme/test-*.parquet", "test-*.parquet"):
+        options, video = unlettered(row["options"]), row["videoID"]
+        answer = letter_index(row["answer"], options)
+        if answer is None:
+            yield LeftOut(row["question_id"], NO_GOLD)
+            continue
         yield Sample(
             id=row["question_id"],
             media=(copy.video(f"data/{video}"),),
             question=row["question"],
             options=options,
-            answer=LETTERS.index(row["answer"]),
-            categories=tuple((field, row[field]) for field in FIELDS),
+            answer=answer,
+            categories=values(row, FIELDS),
             group_id=video,
-            subtitles=subtitles,
+            subtitles=copy.subtitles(f"subtitle/{video}.srt") if variant == "subtitles" else (),
             flags=odd(options),
         )
 
 
+def _lmms(sample: Sample, _: tuple[Cue, ...]) -> str:
+    return (
+        f"{SELECT} and the subtitles. {RESPOND}\n{sample.question}\n{lettered(sample)}\n"
+        "\nAnswer with the option's letter from the given choices directly."
+    )
+
+
+def _lmms_subtitles(sample: Sample, cues: tuple[Cue, ...]) -> str:
+    return (
+        f"This video's subtitles are listed below: \n{heard(cues) or 'No subtitles available'}\n"
+        f"{SELECT} and the subtitles. {RESPOND}\n{sample.question}\n{lettered(sample)}\n"
+        "The best answer is:"
+    )
+
+
+def _vlmevalkit(sample: Sample, _: tuple[Cue, ...]) -> str:
+    return (
+        f"\nThese are the frames of a video. {SELECT}. {RESPOND}\n"
+        f"Question: {sample.question}\n{lettered(sample)}\nAnswer: "
+    )
+
+
+def _vlmevalkit_subtitles(sample: Sample, cues: tuple[Cue, ...]) -> str:
+    return (
+        "\nThese are the frames of a video. This video's subtitles are listed below:\n"
+        f"{heard(cues)}\n{SELECT}. {RESPOND}\n"
+        f"Question: {sample.question}\n{lettered(sample)}\nAnswer: "
+    )
+
+
 VIDEOMME = Benchmark(
     name="videomme",
-    repo="lmms-lab/Video-MME",
+    repo="lmms-eval/Video-MME",
     revision=None,
     files={
         "plain": ("videomme/*.parquet", "videos_chunked_*.zip"),
@@ -43,4 +85,10 @@ VIDEOMME = Benchmark(
     role_field="task_type",
     aggregates={"plain": MICRO, "subtitles": MICRO},
     licence="research only; not to be redistributed",
+    prompts={
+        "lmms": Prompt("videomme/lmms/1", _lmms),
+        "subtitles/lmms": Prompt("videomme/subtitles/lmms/1", _lmms_subtitles),
+        "vlmevalkit": Prompt("videomme/vlmevalkit/1", _vlmevalkit),
+        "subtitles/vlmevalkit": Prompt("videomme/subtitles/vlmevalkit/1", _vlmevalkit_subtitles),
+    },
 )

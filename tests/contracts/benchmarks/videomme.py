@@ -1,6 +1,7 @@
-"""Video-MME, two videos of three questions each."""
+"""Video-MME, two videos of three questions each; the second has no subtitles."""
 
 from pathlib import Path
+from shutil import copyfile
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -41,5 +42,11 @@ def write(root: Path) -> None:
     )
 
 
+def lay(shared: Path, root: Path) -> None:
+    (root / "videomme").mkdir()
+    [table] = shared.glob("*.parquet")
+    copyfile(table, root / "videomme" / "test-00000-of-00001.parquet")
+
+
 IDS = tuple(f"{video:03d}-{number}" for video in (1, 2) for number in (1, 2, 3))
-ROW = Row(write, {"plain": IDS, "subtitles": IDS}, real={"plain": ("videomme", 2700)})
+ROW = Row(write, {"plain": IDS, "subtitles": IDS}, real={"plain": ("videomme", 2700)}, lay=lay)

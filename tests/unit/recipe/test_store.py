@@ -170,7 +170,7 @@ def test_a_folder_of_that_name_is_a_sentence_and_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["recipe.json"]
 
 
-@pytest.mark.parametrize("place", ["os.replace", "pathlib.Path.write_text"])
+@pytest.mark.parametrize("place", ["os.replace", "pathlib.Path.write_bytes"])
 @pytest.mark.parametrize(
     ("code", "words"),
     [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")],
