@@ -1,7 +1,7 @@
 """What a public benchmark says about itself: only what differs from one to the next."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from merit_opt.data.copy import DatasetCopy
@@ -52,7 +52,7 @@ class Benchmark:
     role_field: str
     aggregates: Mapping[str, tuple[Aggregate, ...]]
     licence: str
-    prompts: Mapping[str, Prompt] = NO_PROMPTS
+    prompts: Mapping[str, Prompt] = field(default_factory=lambda: NO_PROMPTS)
 
     @property
     def variants(self) -> tuple[str, ...]:
