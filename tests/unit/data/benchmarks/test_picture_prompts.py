@@ -25,19 +25,25 @@ CHOICE = sample("Which one?", ("red", "blue"), 1)
 MATHVISTA_LMMS = (
     (
         CHOICE,
-        "Which one?\nA. red\nB. blue\n"
-        "Answer with the option's letter from the given choices directly.",
+        (
+            "Which one?\nA. red\nB. blue\n"
+            "Answer with the option's letter from the given choices directly."
+        ),
     ),
     (WHOLE, "How many? (Unit: g)\nAnswer the question using a single integer number."),
     (
         TENTHS,
-        "How far?\nAnswer the question using a single floating-point number with one decimal "
-        "place.",
+        (
+            "How far?\nAnswer the question using a single floating-point number with one decimal "
+            "place."
+        ),
     ),
     (
         HUNDREDTHS,
-        "How much?\nAnswer the question using a single floating-point number with two decimal "
-        "places.",
+        (
+            "How much?\nAnswer the question using a single floating-point number with two decimal "
+            "places."
+        ),
     ),
 )
 # evaluation/build_query.py, create_one_query, shot_type solution, no shots
@@ -45,27 +51,35 @@ MATHVISTA_LMMS = (
 MATHVISTA_OFFICIAL = (
     (
         CHOICE,
-        "Question: Which one?\nChoices:\n(A) red\n(B) blue\n"
-        "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, "
-        "D, at the end.\nSolution:",
+        (
+            "Question: Which one?\nChoices:\n(A) red\n(B) blue\n"
+            "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, "
+            "D, at the end.\nSolution:"
+        ),
     ),
     (
         WHOLE,
-        "Question: How many? (Unit: g)\n"
-        "Hint: Please answer the question requiring an integer answer and provide the final "
-        "value, e.g., 1, 2, 3, at the end.\nSolution:",
+        (
+            "Question: How many? (Unit: g)\n"
+            "Hint: Please answer the question requiring an integer answer and provide the final "
+            "value, e.g., 1, 2, 3, at the end.\nSolution:"
+        ),
     ),
     (
         TENTHS,
-        "Question: How far?\n"
-        "Hint: Please answer the question requiring a floating-point number with one decimal "
-        "place and provide the final value, e.g., 1.2, 1.3, 1.4, at the end.\nSolution:",
+        (
+            "Question: How far?\n"
+            "Hint: Please answer the question requiring a floating-point number with one decimal "
+            "place and provide the final value, e.g., 1.2, 1.3, 1.4, at the end.\nSolution:"
+        ),
     ),
     (
         HUNDREDTHS,
-        "Question: How much?\n"
-        "Hint: Please answer the question requiring a floating-point number with two decimal "
-        "places and provide the final value, e.g., 1.23, 1.34, 1.45, at the end.\nSolution:",
+        (
+            "Question: How much?\n"
+            "Hint: Please answer the question requiring a floating-point number with two decimal "
+            "places and provide the final value, e.g., 1.23, 1.34, 1.45, at the end.\nSolution:"
+        ),
     ),
 )
 # query_wo of data/testmini_text_only.json and output_templates/output_testmini.json
@@ -73,18 +87,24 @@ MATHVISTA_OFFICIAL = (
 MATHVERSE_OFFICIAL = (
     (
         CHOICE,
-        "Please directly answer the question and provide the correct option letter, e.g., A, B, "
-        "C, D.\nQuestion: Which one?\nChoices:\nA:red\nB:blue",
+        (
+            "Please directly answer the question and provide the correct option letter, e.g., A, B, "
+            "C, D.\nQuestion: Which one?\nChoices:\nA:red\nB:blue"
+        ),
     ),
     (
         sample("How far?", (), Number(1, 0)),
-        "Please directly answer the question and provide the final value, e.g., 1, 2.5, 300.\n"
-        "Question: How far?",
+        (
+            "Please directly answer the question and provide the final value, e.g., 1, 2.5, 300.\n"
+            "Question: How far?"
+        ),
     ),
     (
         sample(SHOWN, (), Number(14, 0)),
-        "According to the question shown in the image, please directly answer the question and "
-        "provide the final value, e.g., 1, 2.5, 300.",
+        (
+            "According to the question shown in the image, please directly answer the question and "
+            "provide the final value, e.g., 1, 2.5, 300."
+        ),
     ),
 )
 # lmms_eval/tasks/mathvision/utils.py and mathvision_testmini.yaml
@@ -92,9 +112,11 @@ MATHVERSE_OFFICIAL = (
 MATHVISION_LMMS = (
     (
         CHOICE,
-        'Please solve the problem step by step and put your answer in one "\\boxed{}".Which one?\n'
-        "Choices: A. red\nB. blue\n"
-        "Answer the question with the option's letter from the given choices directly.",
+        (
+            'Please solve the problem step by step and put your answer in one "\\boxed{}".Which one?\n'
+            "Choices: A. red\nB. blue\n"
+            "Answer the question with the option's letter from the given choices directly."
+        ),
     ),
     (
         sample("How far?", (), Number(1, 0)),
@@ -106,8 +128,10 @@ MATHVISION_LMMS = (
 MMSTAR_VLMEVALKIT = (
     (
         CHOICE,
-        "Question: Which one?\nOptions:\nA. red\nB. blue\n"
-        "Please select the correct answer from the options above. \n",
+        (
+            "Question: Which one?\nOptions:\nA. red\nB. blue\n"
+            "Please select the correct answer from the options above. \n"
+        ),
     ),
 )
 
