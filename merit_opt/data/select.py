@@ -39,12 +39,10 @@ def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path |
         margins: A table with the columns `id` and `margin`; None for no margins.
 
     Raises:
-        UserError: A value does not fit, or the table cannot be read.
+        UserError: `n` does not fit, or the table does not.
     """
     if select == "all":
         return suite
-    if select != "compact":
-        raise UserError(f"suite.select is all or compact, got {select!r}")
     known = None if margins is None else read_margins(margins)
     if known is not None and not any(s.id in known for s in suite.samples):
         raise UserError(

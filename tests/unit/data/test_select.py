@@ -139,11 +139,6 @@ def test_all_is_the_suite_itself():
     assert chosen(whole, select="all") is whole
 
 
-def test_another_word_than_all_and_compact_is_refused():
-    with pytest.raises(UserError, match=r"suite\.select is all or compact, got 'some'"):
-        chosen(suite([("v0", "after")]), select="some")
-
-
 def test_margins_are_read_from_an_evaluations_table(tmp_path):
     whole = suite([(f"v{i}", "after") for i in range(8)])
     margins = {s.id: i - 4.5 for i, s in enumerate(whole.samples)}
