@@ -1,9 +1,10 @@
 """A compact diagnostic set: few questions that stand for all of a suite.
 
-The rule is ours. Questions are dealt out to roles, and within a role to the values of the category
-that roles are of, in proportion to how many there are (largest remainder); a role that the suite has
-keeps one at least. Within such a stratum one question at a time is taken, of those whose medium was
-taken least often the one that a hash of the seed and its id puts first.
+The rule is ours. `selected` offers only TR and TP questions: no other counts in an objective. They
+are dealt out to roles, and within a role to the values of the category that roles are of, in
+proportion to how many there are (largest remainder); every role that is there keeps one at least.
+Within such a stratum one question at a time is taken, of those whose medium was taken least often
+the one that a hash of the seed and its id puts first.
 
 With margins, a stratum's questions stand in the order of |margin| and are cut into as many bins as
 are wanted of them; the i-th of k bins ends at the share (i / k)^2 of the questions, and each gives
@@ -29,7 +30,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path | None) -> Suite:
-    """The suite, or a compact set of it.
+    """The suite, or a compact set of its TR and TP questions.
 
     Args:
         suite: Whole.
@@ -49,7 +50,8 @@ def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path |
             f"{margins} has the margin of no sample of suite {suite.name}; give suite.margins what "
             "an evaluation of this suite wrote"
         )
-    return compact(suite, n, seed, known)
+    counted = suite.only(s.id for s in suite.samples if suite.role(s) != "other")
+    return compact(counted, n, seed, known)
 
 
 def read_margins(path: Path) -> dict[str, float]:

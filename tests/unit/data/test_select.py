@@ -139,6 +139,12 @@ def test_all_is_the_suite_itself():
     assert chosen(whole, select="all") is whole
 
 
+def test_only_questions_with_a_role_are_candidates():
+    whole = suite([(f"v{i}", KINDS[i % 4]) for i in range(40)])
+    assert kinds(chosen(whole, n=30)) == {"after": 10, "before": 10, "shown": 10}
+    assert len(chosen(whole, n=31).samples) == 30
+
+
 def test_margins_are_read_from_an_evaluations_table(tmp_path):
     whole = suite([(f"v{i}", "after") for i in range(8)])
     margins = {s.id: i - 4.5 for i, s in enumerate(whole.samples)}
