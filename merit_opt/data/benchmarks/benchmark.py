@@ -1,16 +1,17 @@
 """What a public benchmark says about itself: only what differs from one to the next."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
-from merit_opt.data.sample import Flag, Sample
+from merit_opt.data.sample import LETTERS, Flag, Sample
 from merit_opt.data.suite import Aggregate
 
-NO_PROMPTS: Mapping[str, Prompt] = MappingProxyType({})
 MICRO = (Aggregate("accuracy", "mean"),)
+JUDGED = "its answer is open, and only a judge could tell whether one is right"
+NO_GOLD = "its right answer is not exactly one of its options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Benchmark:
         published: Rows by variant, as its authors count them.
         role_field: The category field that roles are of.
         aggregates: What it reports, by variant.
-        prompts: Its own, by name: `lmms`, `vlmevalkit`, `official` where they are known.
+        prompts: Its own, by name: `lmms`, `vlmevalkit`, `official` where they are known. One called
+            `VARIANT/NAME` takes the place of NAME in that variant.
         licence: What its licence allows, in a few words.
     """
 
@@ -52,17 +54,35 @@ class Benchmark:
     role_field: str
     aggregates: Mapping[str, tuple[Aggregate, ...]]
     licence: str
-    prompts: Mapping[str, Prompt] = field(default_factory=lambda: NO_PROMPTS)
+    prompts: Mapping[str, Prompt] = field(default_factory=dict[str, Prompt])
 
     @property
     def variants(self) -> tuple[str, ...]:
         """The first is the usual one."""
         return tuple(self.files)
 
+    def prompts_of(self, variant: str) -> Mapping[str, Prompt]:
+        """Those that a variant can be asked with, by name."""
+        common = {name: prompt for name, prompt in self.prompts.items() if "/" not in name}
+        own = f"{variant}/"
+        return common | {
+            name.removeprefix(own): prompt
+            for name, prompt in self.prompts.items()
+            if name.startswith(own)
+        }
+
 
 def unlettered(options: Iterable[str]) -> tuple[str, ...]:
     """``A. Apples.`` or ``(A) Apples.`` -> ``Apples.``, where every option has its own letter."""
-    raise NotImplementedError
+    given = tuple(options)
+    found = [_LETTERED.fullmatch(option) for option in given]
+    letters = "".join(match["letter"] for match in found if match is not None)
+    if len(letters) < len(given) or not LETTERS.startswith(letters):
+        return given
+    return tuple(match["text"] for match in found if match is not None)
+
+
+_LETTERED = re.compile(r"\s*\(?(?P<letter>[A-Z])[.:)]\s*(?P<text>.*)", re.DOTALL)
 
 
 def answer_index(gold: str, options: tuple[str, ...]) -> int | None:

@@ -4,10 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut, odd
+from merit_opt.data.benchmarks.benchmark import JUDGED, NO_GOLD, Benchmark, LeftOut, odd
 from merit_opt.data.benchmarks.pictures import (
-    NEEDS_JUDGE,
-    NO_GOLD,
     NO_OPTIONS,
     beside,
     gold_index,
@@ -47,7 +45,7 @@ def _sample(copy: DatasetCopy, row: Row, draw: str) -> Sample | LeftOut:
     elif kind != "text":
         answer = plain_number(gold, TOLERANCE)
     if answer is None:
-        return LeftOut(sample_id, NO_GOLD if options else NEEDS_JUDGE)
+        return LeftOut(sample_id, NO_GOLD if options else JUDGED)
     named = row["image"] if isinstance(row["image"], str) else f"{sample_id}.png"
     return Sample(
         id=sample_id,

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut, odd
+from merit_opt.data.benchmarks.benchmark import JUDGED, NO_GOLD, Benchmark, LeftOut, odd
 from merit_opt.data.benchmarks.pictures import (
-    NEEDS_JUDGE,
-    NO_GOLD,
     NO_OPTIONS,
     beside,
     gold_index,
@@ -45,7 +43,7 @@ def _sample(copy: DatasetCopy, row: Row, told: tuple[str, tuple[str, ...]]) -> S
         answer = gold_index(row["answer"], options)
         options = tuple(LETTERS[: len(options)]) if shown else options
     if answer is None:
-        return LeftOut(sample_id, NO_GOLD if options else NEEDS_JUDGE)
+        return LeftOut(sample_id, NO_GOLD if options else JUDGED)
     names = beside(_name(row), "images", "data/images")
     return Sample(
         id=sample_id,

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import MICRO, Benchmark, LeftOut, odd
+from merit_opt.data.benchmarks.benchmark import JUDGED, MICRO, NO_GOLD, Benchmark, LeftOut, odd
 from merit_opt.data.benchmarks.pictures import (
-    NEEDS_JUDGE,
-    NO_GOLD,
     beside,
     gold_index,
     picture,
@@ -29,7 +27,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
         gold = str(row["answer"])
         answer = gold_index(gold, options) if options else plain_number(gold, TOLERANCE)
         if answer is None:
-            yield LeftOut(row["id"], NO_GOLD if options else NEEDS_JUDGE)
+            yield LeftOut(row["id"], NO_GOLD if options else JUDGED)
             continue
         yield Sample(
             id=row["id"],

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import MICRO, Benchmark, LeftOut, answer_index, odd
-from merit_opt.data.benchmarks.pictures import (
-    NEEDS_JUDGE,
+from merit_opt.data.benchmarks.benchmark import (
+    JUDGED,
+    MICRO,
     NO_GOLD,
+    Benchmark,
+    LeftOut,
+    answer_index,
+    odd,
+)
+from merit_opt.data.benchmarks.pictures import (
     beside,
     picture,
     plain_number,
@@ -28,7 +34,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
         options = tuple(row["choices"] or ())
         answer = answer_index(row["answer"], options) if options else _number(row)
         if answer is None:
-            yield LeftOut(row["pid"], NO_GOLD if options else NEEDS_JUDGE)
+            yield LeftOut(row["pid"], NO_GOLD if options else JUDGED)
             continue
         unit = f" (Unit: {row['unit']})" if row["unit"] else ""
         yield Sample(

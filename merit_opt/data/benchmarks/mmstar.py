@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut, odd
+from merit_opt.data.benchmarks.benchmark import NO_GOLD, Benchmark, LeftOut, odd
 from merit_opt.data.benchmarks.pictures import (
-    NO_GOLD,
     NO_OPTIONS,
     gold_index,
     picture,

@@ -8,8 +8,6 @@ from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.sample import LETTERS, Media, Number
 from merit_opt.data.tables import Row
 
-NEEDS_JUDGE = "its answer is free text, which needs a judge"
-NO_GOLD = "its right answer is not one of its options, or is two of them"
 NO_OPTIONS = "its options cannot be told from its text"
 
 _HEADER = re.compile(r"\s*\b(?:choices?|options?)\s*:", re.IGNORECASE)

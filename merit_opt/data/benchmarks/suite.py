@@ -1,7 +1,7 @@
 """A benchmark's rows as a suite: the factory behind most options of `conf/suite/`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -70,18 +70,16 @@ def benchmark_suite(
     """
     known = _known(benchmark)
     if variant not in known.variants:
-        raise UserError(
-            f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}"
-        )
+        raise UserError(f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}")
     folder = fetched(known, variant, root, download=download, revision=revision)
-    rows = known.read(DatasetCopy(folder, cache), variant)
+    rows = _rows(known, DatasetCopy(folder, cache), variant)
     samples, left_out = sorted_out(rows, scorer, folder)
     whole = Suite(
         name=benchmark if variant == known.variants[0] else f"{benchmark}-{variant}",
         revision=revision or known.revision or "unpinned",
         samples=samples,
         asking=Asking(
-            prompt=find_prompt(prompt, {**COMMON, **known.prompts}),
+            prompt=find_prompt(prompt, {**COMMON, **known.prompts_of(variant)}),
             frames=FramePlan(sampling, frames, fps),
             scorer=scorer,
             permutations=permutations,
@@ -120,8 +118,22 @@ def sorted_out(
             samples.append(row)
     twice = [i for i, n in Counter(s.id for s in samples).items() if n > 1]
     if twice:
-        raise UserError(f"{where}: {len(twice)} ids stand twice, such as {twice[0]!r}")
+        raise UserError(
+            f"{where}: {len(twice)} ids stand twice, such as {twice[0]!r}; keep one copy of the "
+            "annotations"
+        )
     return tuple(samples), left_out
+
+
+def _rows(benchmark: Benchmark, copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
+    try:
+        yield from benchmark.read(copy, variant)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{copy.root}: an annotation of {benchmark.name} is not as its authors ship it "
+            f"({type(error).__name__}: {error}); fetch the files anew"
+            + (f", or give suite.variant={variant} its own" if len(benchmark.variants) > 1 else "")
+        ) from error
 
 
 def by_value(roles: Mapping[str, tuple[str, ...]]) -> dict[str, Role]:

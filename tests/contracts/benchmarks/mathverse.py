@@ -51,7 +51,7 @@ def lay(shared: Path, root: Path):
 ROW = Row(
     write,
     {"testmini": ("1", "2", "3", "4")},
-    {"testmini": dict.fromkeys(("5", "6"), "needs a judge")},
+    {"testmini": dict.fromkeys(("5", "6"), "only a judge could tell")},
     real={"testmini": ("mathverse", 3940)},
     lay=lay,
 )

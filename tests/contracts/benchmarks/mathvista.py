@@ -48,5 +48,5 @@ def write(root):
 ROW = Row(
     write,
     {"testmini": ("1", "2", "3", "4")},
-    {"testmini": {"5": "needs a judge", "6": "two of them"}},
+    {"testmini": {"5": "only a judge could tell", "6": "not exactly one"}},
 )
