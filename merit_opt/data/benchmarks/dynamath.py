@@ -46,10 +46,11 @@ def _sample(copy: DatasetCopy, row: Row, draw: str) -> Sample | LeftOut:
         answer = plain_number(gold, TOLERANCE)
     if answer is None:
         return LeftOut(sample_id, NO_GOLD if options else JUDGED)
+    column = "decoded_image" if row.get("decoded_image") is not None else "image"
     named = row["image"] if isinstance(row["image"], str) else f"{sample_id}.png"
     return Sample(
         id=sample_id,
-        media=(picture(copy, row, "decoded_image", *beside(named, "data")),),
+        media=(picture(copy, row, column, *beside(named, "data")),),
         question=question,
         options=options,
         answer=answer,
