@@ -120,9 +120,7 @@ def _plan(
         "confirm samples": split.confirm.digest,
         "space": repr(space),
         "objective": repr(objective),
-        "suite": repr(
-            {k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}
-        ),
+        "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
         "pruner": "curtail" if curtails else "none",
         "seed": str(cfg.seed),

@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from merit_opt.data.benchmarks.benchmark import Benchmark
+from merit_opt.data.benchmarks.dynamath import DYNAMATH
 from merit_opt.data.benchmarks.egoschema import EGOSCHEMA
 from merit_opt.data.benchmarks.longvideobench import LONGVIDEOBENCH
+from merit_opt.data.benchmarks.mathverse import MATHVERSE
+from merit_opt.data.benchmarks.mathvision import MATHVISION
+from merit_opt.data.benchmarks.mathvista import MATHVISTA
 from merit_opt.data.benchmarks.mlvu import MLVU
+from merit_opt.data.benchmarks.mmstar import MMSTAR
 from merit_opt.data.benchmarks.mmvu import MMVU
 from merit_opt.data.benchmarks.motionbench import MOTIONBENCH
 from merit_opt.data.benchmarks.mvbench import MVBENCH
@@ -28,9 +33,14 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         b.name: b
         for b in (
+            DYNAMATH,
             EGOSCHEMA,
             LONGVIDEOBENCH,
+            MATHVERSE,
+            MATHVISION,
+            MATHVISTA,
             MLVU,
+            MMSTAR,
             MMVU,
             MOTIONBENCH,
             MVBENCH,
@@ -42,10 +52,10 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             TOMATO,
             TVBENCH,
             VCR_BENCH,
+            VIDEOMME,
             VIDEO_HOLMES,
             VIDEO_MMMU,
             VIDEO_TT,
-            VIDEOMME,
             VINOGROUND,
         )
     }

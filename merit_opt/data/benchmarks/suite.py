@@ -1,7 +1,7 @@
 """A benchmark's rows as a suite: the factory behind most options of `conf/suite/`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -13,6 +13,7 @@ from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.frames import FramePlan, Mode
 from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.sample import Number, Sample
+from merit_opt.data.select import Select, selected
 from merit_opt.data.suite import Asking, Role, Roles, ScorerName, Suite
 from merit_opt.errors import UserError
 
@@ -34,6 +35,10 @@ def benchmark_suite(
     fps: float,
     roles: Mapping[str, tuple[str, ...]],
     max_unusable: float,
+    select: Select,
+    n: int,
+    select_seed: int,
+    margins: Path | None,
     cache: Path,
     progress: Progress | None,
 ) -> Suite:
@@ -53,6 +58,10 @@ def benchmark_suite(
         fps: See `FramePlan`.
         roles: Role -> the values of the benchmark's own field that have it.
         max_unusable: See `Suite`.
+        select: See `selected`.
+        n: See `selected`.
+        select_seed: See `selected`.
+        margins: See `selected`.
         cache: Where files are unpacked to; safe to delete.
         progress: Called with (stage, done, total).
 
@@ -63,8 +72,9 @@ def benchmark_suite(
     if variant not in known.variants:
         raise UserError(f"suite.variant={variant!r}: {benchmark} has {', '.join(known.variants)}")
     folder = fetched(known, variant, root, download=download, revision=revision)
-    samples, left_out = _sorted_out(known, DatasetCopy(folder, cache), variant, scorer)
-    return Suite(
+    rows = _rows(known, DatasetCopy(folder, cache), variant)
+    samples, left_out = sorted_out(rows, scorer, folder)
+    whole = Suite(
         name=benchmark if variant == known.variants[0] else f"{benchmark}-{variant}",
         revision=revision or known.revision or "unpinned",
         samples=samples,
@@ -74,11 +84,12 @@ def benchmark_suite(
             scorer=scorer,
             permutations=permutations,
         ),
-        roles=Roles(known.role_field, _by_value(roles)),
+        roles=Roles(known.role_field, by_value(roles)),
         aggregates=known.aggregates[variant],
         max_unusable=max_unusable,
         left_out=left_out,
     )
+    return selected(whole, select=select, n=n, seed=select_seed, margins=margins)
 
 
 def _known(name: str) -> Benchmark:
@@ -88,12 +99,17 @@ def _known(name: str) -> Benchmark:
     raise UserError(f"suite.benchmark={name!r} is not known; did you mean {near!r}?")
 
 
-def _sorted_out(
-    benchmark: Benchmark, copy: DatasetCopy, variant: str, scorer: ScorerName
+def sorted_out(
+    rows: Iterable[Sample | LeftOut], scorer: ScorerName, where: Path
 ) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """What can be asked and scored, and why the rest cannot.
+
+    Raises:
+        UserError: Two samples have one id; the message names `where`.
+    """
     samples: list[Sample] = []
     left_out: dict[str, str] = {}
-    for row in _rows(benchmark, copy, variant):
+    for row in rows:
         if isinstance(row, LeftOut):
             left_out[row.id] = row.reason
         elif isinstance(row.answer, Number) and scorer != "generate":
@@ -103,8 +119,8 @@ def _sorted_out(
     twice = [i for i, n in Counter(s.id for s in samples).items() if n > 1]
     if twice:
         raise UserError(
-            f"{copy.root}: {len(twice)} ids stand twice, such as {twice[0]!r}; keep one copy of "
-            f"the annotations of {benchmark.name}"
+            f"{where}: {len(twice)} ids stand twice, such as {twice[0]!r}; keep one copy of the "
+            "annotations"
         )
     return tuple(samples), left_out
 
@@ -120,7 +136,12 @@ def _rows(benchmark: Benchmark, copy: DatasetCopy, variant: str) -> Iterator[Sam
         ) from error
 
 
-def _by_value(roles: Mapping[str, tuple[str, ...]]) -> dict[str, Role]:
+def by_value(roles: Mapping[str, tuple[str, ...]]) -> dict[str, Role]:
+    """Role -> values, turned around.
+
+    Raises:
+        UserError: A value has two roles, or a role is unknown.
+    """
     found: dict[str, Role] = {}
     for role in get_args(Role):
         for value in roles.get(role, ()):
