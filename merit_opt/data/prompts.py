@@ -45,7 +45,7 @@ def _letter(sample: Sample, cues: tuple[Cue, ...]) -> str:
     subtitles = f"Subtitles:\n{heard(cues)}\n\n" if cues else ""
     if not sample.options:
         return f"{subtitles}{sample.question}\nAnswer with a number only."
-    if sample.labels == sample.options:
+    if sample.by_word:
         return f"{subtitles}{sample.question}\nAnswer with yes or no only."
     return (
         f"{subtitles}{sample.question}\n{lettered(sample)}\n"

@@ -67,13 +67,13 @@ class Sample:
         id: Unique within its suite; the benchmark's own, never a row's number.
         media: What the question is about; several are shown one after another.
         question: The question alone, without its options.
-        options: Without their letters; `YES_NO` where the answer is one of those words, none where
-            it is a number.
+        options: Without their letters; none where the answer is a number.
         answer: Index of the right option, or the number.
         categories: (field, value) as the benchmark has them.
         group_id: Samples of one group share a medium and are never split apart.
         subtitles: In order of time.
         flags: What is odd about it, told by `check`.
+        by_word: Whether an answer is an option's word itself, yes or no, instead of its letter.
     """
 
     id: str
@@ -85,6 +85,7 @@ class Sample:
     group_id: str
     subtitles: tuple[Cue, ...] = ()
     flags: tuple[Flag, ...] = ()
+    by_word: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.answer, Number) != (not self.options):
@@ -100,8 +101,8 @@ class Sample:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What an answer calls each option: its letter, or yes and no themselves."""
-        return YES_NO if self.options == YES_NO else tuple(LETTERS[: len(self.options)])
+        """What an answer calls each option: its letter, or its own word."""
+        return self.options if self.by_word else tuple(LETTERS[: len(self.options)])
 
     @property
     def chance(self) -> float:

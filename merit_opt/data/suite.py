@@ -77,6 +77,8 @@ class Suite:
         aggregates: What the benchmark reports, beside the means by role.
         max_unusable: Share of the samples, in [0, 1), whose media may fail before a run is refused.
         left_out: Id of what is no sample -> why; told, and no part of the digest.
+        published: Rows that its authors count, samples and left out; None where it is not known.
+            Told, and no part of the digest.
     """
 
     name: str
@@ -87,13 +89,14 @@ class Suite:
     aggregates: tuple[Aggregate, ...]
     max_unusable: float
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    published: int | None = None
 
     @cached_property
     def digest(self) -> str:
         """12 hex digits over samples, contents of media, how they are asked, and roles."""
         rows = [
             [s.id, [_shown(m) for m in s.media], s.question, s.options, _answer(s), s.categories,
-             s.group_id, [(c.start, c.end, c.text) for c in s.subtitles]]
+             s.group_id, s.by_word, [(c.start, c.end, c.text) for c in s.subtitles]]
             for s in self.samples
         ]  # fmt: skip
         asking = [

@@ -88,6 +88,7 @@ def benchmark_suite(
         aggregates=known.aggregates[variant],
         max_unusable=max_unusable,
         left_out=left_out,
+        published=known.published.get(variant),
     )
     return selected(whole, select=select, n=n, seed=select_seed, margins=margins)
 

@@ -23,6 +23,10 @@ SETTINGS = {
     "fps": 1.0,
     "roles": {"TR": ("order",), "TP": ("colour", "shape")},
     "max_unusable": 0.0,
+    "select": "all",
+    "n": 1,
+    "select_seed": 0,
+    "margins": None,
     "progress": None,
 }
 
