@@ -1,7 +1,7 @@
-"""Media that two suites both show: what is searched on one is then no news to the other."""
+"""Media that were searched on and are shown again: what is found on one is then no news to the other."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -15,105 +15,111 @@ SHORTEST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SharedMedium:
-    """A medium that two suites show.
+class ShownMedium:
+    """A medium of a suite, as it may be known elsewhere.
 
     Attributes:
-        name: Of its file, without folder and suffix, or of its group.
+        names: Of its file and its group, without folder and suffix, in small letters; none that
+            would tell nothing.
+        digest: Of its content; empty where it is not there.
+        start: Seconds from which it is shown; None: from its beginning.
+        end: Seconds to which it is shown; None: to its end.
+    """
+
+    names: tuple[str, ...]
+    digest: str
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMedium:
+    """A medium that was searched on and is shown again.
+
+    Attributes:
+        name: Of its file here, without folder and suffix.
         how: `content` where both files are the same by digest, wherever they lie; `name` where only
             their names are, as of copies that were cut or compressed anew, or by chance.
-        overlaps: Whether a window that one suite shows overlaps one that the other shows. A digest is
-            of the whole file: two suites may show the same file and never the same second. Windows of
-            files that are the same by name alone may be counted from another beginning.
-        one: Ids of the samples of the one suite that show it.
-        other: Ids of the samples of the other.
+        overlaps: Whether what is shown here overlaps what was shown there. A digest is of the whole
+            file: two suites may show the same file and never the same second. Windows of files that
+            are the same by name alone may be counted from another beginning.
+        samples: Ids of the samples here that show it.
     """
 
     name: str
     how: How
     overlaps: bool
-    one: tuple[str, ...]
-    other: tuple[str, ...]
+    samples: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Leakage:
-    """What two suites share.
-
-    Attributes:
-        one: The name of the one suite.
-        other: The name of the other.
-        media: What both show, by name; what is the same by content is not told by name again.
-        samples_of_one: How many of the one's samples show any of it.
-        samples_of_other: How many of the other's.
-    """
-
-    one: str
-    other: str
-    media: tuple[SharedMedium, ...]
-    samples_of_one: int
-    samples_of_other: int
+def shown_media(suite: Suite) -> tuple[ShownMedium, ...]:
+    """Every medium of a suite, each window of it once."""
+    pairs = ((sample, medium) for sample in suite.samples for medium in sample.media)
+    return tuple(dict.fromkeys(_shown(sample, medium) for sample, medium in pairs))
 
 
-def leakage(one: Suite, other: Suite) -> Leakage:
-    """The media that both suites show.
+def leakage(searched: Iterable[ShownMedium], suite: Suite) -> tuple[SharedMedium, ...]:
+    """The media of a suite that were searched on, in order of their names.
 
     Media are the same whose content has one digest, or whose names are one: the file's name, or the
     group's, without folder and suffix, in any case. Names of fewer than five digits and nothing else
-    tell nothing, nor do digests of files that are not there.
+    tell nothing, nor do digests of files that are not there. What is the same by content is not told
+    by name again.
     """
-    media = (*_shared(one, other, "content"), *_shared(one, other, "name"))
-    known = {(m.one, m.other) for m in media if m.how == "content"}
-    told = [m for m in media if m.how == "content" or (m.one, m.other) not in known]
-    return Leakage(
-        one=one.name,
-        other=other.name,
-        media=tuple(sorted(told, key=lambda m: (m.name, m.how, m.one))),
-        samples_of_one=len({i for m in told for i in m.one}),
-        samples_of_other=len({i for m in told for i in m.other}),
+    by_digest, by_name = _indexed(searched)
+    told: dict[tuple[str, How], SharedMedium] = {}
+    for sample in suite.samples:
+        for medium in sample.media:
+            here = _shown(sample, medium)
+            known = by_digest.get(here.digest, ()) if here.digest else ()
+            how: How = "content" if known else "name"
+            known = known or [m for name in here.names for m in by_name.get(name, ())]
+            if known:
+                key = (_name(medium), how)
+                overlaps = any(_overlap(here, there) for there in known)
+                told[key] = _with(told.get(key), key, sample.id, overlaps=overlaps)
+    return tuple(told[key] for key in sorted(told))
+
+
+def _with(
+    before: SharedMedium | None, key: tuple[str, How], sample_id: str, *, overlaps: bool
+) -> SharedMedium:
+    if before is None:
+        return SharedMedium(*key, overlaps, (sample_id,))
+    ids = tuple(dict.fromkeys((*before.samples, sample_id)))
+    return SharedMedium(*key, before.overlaps or overlaps, ids)
+
+
+def _indexed(
+    searched: Iterable[ShownMedium],
+) -> tuple[Mapping[str, list[ShownMedium]], Mapping[str, list[ShownMedium]]]:
+    by_digest: dict[str, list[ShownMedium]] = defaultdict(list)
+    by_name: dict[str, list[ShownMedium]] = defaultdict(list)
+    for medium in searched:
+        by_digest[medium.digest].append(medium)
+        for name in medium.names:
+            by_name[name].append(medium)
+    return by_digest, by_name
+
+
+def _shown(sample: Sample, medium: Media) -> ShownMedium:
+    digest = "" if medium.digest.startswith(ABSENT) else medium.digest
+    return ShownMedium(
+        tuple(sorted(set(_names(sample, medium)))), digest, medium.start, medium.end
     )
 
 
-def medium_names(sample: Sample, medium: Media) -> frozenset[str]:
-    """What a medium may be called elsewhere; none where its name would tell nothing."""
-    files = (medium.member or medium.path.as_posix(), sample.group_id)
-    names = (PurePosixPath(file).stem.casefold() for file in files)
-    return frozenset(n for n in names if n and not (n.isdecimal() and len(n) < SHORTEST))
-
-
-def _shared(one: Suite, other: Suite, how: How) -> Iterator[SharedMedium]:
-    shown, shown_other = _shown(one, how), _shown(other, how)
-    for key in sorted(shown.keys() & shown_other.keys()):
-        first, second = shown[key], shown_other[key]
-        yield SharedMedium(
-            name=key if how == "name" else min(_name(m) for _, m in first),
-            how=how,
-            overlaps=any(_overlap(a, b) for _, a in first for _, b in second),
-            one=tuple(dict.fromkeys(sample.id for sample, _ in first)),
-            other=tuple(dict.fromkeys(sample.id for sample, _ in second)),
-        )
-
-
-def _shown(suite: Suite, how: How) -> Mapping[str, list[tuple[Sample, Media]]]:
-    found: dict[str, list[tuple[Sample, Media]]] = defaultdict(list)
-    for sample in suite.samples:
-        for medium in sample.media:
-            for key in _keys(sample, medium, how):
-                found[key].append((sample, medium))
-    return found
-
-
-def _keys(sample: Sample, medium: Media, how: How) -> frozenset[str]:
-    if how == "name":
-        return medium_names(sample, medium)
-    return frozenset[str]() if medium.digest.startswith(ABSENT) else frozenset({medium.digest})
+def _names(sample: Sample, medium: Media) -> Iterator[str]:
+    for name in (_name(medium), PurePosixPath(sample.group_id).stem):
+        if name and not (name.isdecimal() and len(name) < SHORTEST):
+            yield name.casefold()
 
 
 def _name(medium: Media) -> str:
     return PurePosixPath(medium.member or medium.path.as_posix()).stem
 
 
-def _overlap(a: Media, b: Media) -> bool:
+def _overlap(a: ShownMedium, b: ShownMedium) -> bool:
     starts = max(a.start or 0.0, b.start or 0.0)
     ends = [m.end for m in (a, b) if m.end is not None]
     return not ends or starts < min(ends)

@@ -37,7 +37,8 @@ def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path |
         select: `all`, or `compact`.
         n: How many samples `compact` keeps, at least 1; all if there are fewer.
         seed: Of the choice among equals.
-        margins: A table with the columns `id` and `margin`; None for no margins.
+        margins: A table with the columns `sample` and `margin`, as an evaluation's `samples.parquet`;
+            None for no margins.
 
     Raises:
         UserError: `n` does not fit, or the table does not.
@@ -57,21 +58,25 @@ def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path |
 def read_margins(path: Path) -> dict[str, float]:
     """Id -> margin of a table's rows: the log-probability of the right option minus the best other.
 
+    Samples that could not be scored have none.
+
     Raises:
         UserError: It cannot be read, lacks a column, or holds what is no number.
     """
-    return dict(_margin(path, number, row) for number, row in enumerate(read_rows(path), 1))
+    rows = enumerate(read_rows(path), 1)
+    found = (_margin(path, number, row) for number, row in rows)
+    return {name: margin for name, margin in found if margin is not None}
 
 
-def _margin(path: Path, number: int, row: Row) -> tuple[str, float]:
+def _margin(path: Path, number: int, row: Row) -> tuple[str, float | None]:
     try:
-        value = float(row["margin"])
-        if not math.isnan(value):
-            return str(row["id"]), value
+        value = None if row["margin"] is None else float(row["margin"])
+        if value is None or not math.isnan(value):
+            return str(row["sample"]), value
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
     raise UserError(
-        f"{path}: row {number} needs an `id` and a `margin`, a number; got {dict(row)}"
+        f"{path}: row {number} needs a `sample` and a `margin`, a number; got {dict(row)}"
     )
 
 

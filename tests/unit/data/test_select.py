@@ -149,25 +149,32 @@ def test_margins_are_read_from_an_evaluations_table(tmp_path):
     whole = suite([(f"v{i}", "after") for i in range(8)])
     margins = {s.id: i - 4.5 for i, s in enumerate(whole.samples)}
     path = tmp_path / "samples.jsonl"
-    path.write_text("\n".join(json.dumps({"id": i, "margin": m}) for i, m in margins.items()))
+    path.write_text("\n".join(json.dumps({"sample": i, "margin": m}) for i, m in margins.items()))
     assert read_margins(path) == margins
     assert chosen(whole, path) == compact(whole, 2, 0, margins)
 
 
 @pytest.mark.parametrize(
     "row",
-    [{"id": "a"}, {"margin": 1.0}, {"id": "a", "margin": "wide"}, {"id": "a", "margin": None}],
+    [{"sample": "a"}, {"margin": 1.0}, {"sample": "a", "margin": "wide"}],
 )
 def test_a_row_that_is_no_margin_is_told_with_its_number(tmp_path, row):
     path = tmp_path / "samples.jsonl"
-    path.write_text(json.dumps({"id": "s0000", "margin": 1.0}) + "\n" + json.dumps(row))
-    with pytest.raises(UserError, match="row 2 needs an `id` and a `margin`, a number"):
+    path.write_text(json.dumps({"sample": "s0000", "margin": 1.0}) + "\n" + json.dumps(row))
+    with pytest.raises(UserError, match="row 2 needs a `sample` and a `margin`, a number"):
         read_margins(path)
+
+
+def test_a_sample_that_was_not_scored_has_no_margin(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    rows = [{"sample": "s0000", "margin": None}, {"sample": "s0001", "margin": 1.0}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert read_margins(path) == {"s0001": 1.0}
 
 
 def test_margins_of_another_suite_are_refused(tmp_path):
     path = tmp_path / "samples.jsonl"
-    path.write_text(json.dumps({"id": "other", "margin": 1.0}))
+    path.write_text(json.dumps({"sample": "other", "margin": 1.0}))
     with pytest.raises(UserError, match="the margin of no sample of suite toy"):
         chosen(suite([("v0", "after")]), path)
 
