@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from optuna.storages import RDBStorage
 from optuna.study import Study, get_all_study_names, load_study
 
+from merit_opt.data.leakage import ShownMedium
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.fingerprint import ATTR
@@ -13,6 +14,7 @@ from merit_opt.search.trial import best, record_of
 from merit_opt.tracking.record import TrialRecord
 
 PREFIX = "study:"
+SHOWN = "searched media"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,12 @@ class FoundRecipe:
     Attributes:
         recipe: The trial's.
         pair: Digest of the study's pair.
+        searched: Media that the search saw.
     """
 
     recipe: Recipe
     pair: str
+    searched: tuple[ShownMedium, ...]
 
 
 def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
@@ -45,14 +49,20 @@ def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
         record = best(study)
         if record is None:
             raise UserError(f"study {name} has no finished trial yet")
-        return FoundRecipe(record.recipe, study.user_attrs[ATTR]["pair"])
+        return _found(study, record)
     head, slash, number = name.rpartition("/")
     if slash and head in names and number.isdigit():
         study = load_study(study_name=head, storage=storage)
-        return FoundRecipe(_trial(study, int(number)).recipe, study.user_attrs[ATTR]["pair"])
+        return _found(study, _trial(study, int(number)))
     near = get_close_matches(name, names, n=1, cutoff=0.0)
     hint = f"did you mean study:{near[0]}?" if near else "it holds no study yet"
     raise UserError(f"there is no study {name!r} in this storage; {hint}")
+
+
+def _found(study: Study, record: TrialRecord) -> FoundRecipe:
+    rows = study.user_attrs.get(SHOWN, [])
+    searched = tuple(ShownMedium(**{**row, "names": tuple(row["names"])}) for row in rows)
+    return FoundRecipe(record.recipe, study.user_attrs[ATTR]["pair"], searched)
 
 
 def _trial(study: Study, number: int) -> TrialRecord:

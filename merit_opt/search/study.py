@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
+from merit_opt.data.leakage import shown_media
 from merit_opt.data.split import Split
 from merit_opt.errors import UserError
 from merit_opt.evaluation.curtail import Curtailment, MissHistory
@@ -32,6 +33,7 @@ from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
+from merit_opt.search.references import SHOWN
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
@@ -171,6 +173,8 @@ def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
         load_if_exists=True,
     )
     fingerprint.require_same(study, plan.fingerprint)
+    if SHOWN not in study.user_attrs:
+        study.set_user_attr(SHOWN, [asdict(m) for m in shown_media(plan.split.search)])
     if UID not in study.user_attrs:
         study.set_user_attr(UID, uuid.uuid4().hex)
     return study
