@@ -12,3 +12,8 @@ def read_subtitles(name: str, content: bytes, offset: float) -> tuple[Cue, ...]:
         offset: Seconds taken off every time; what then ends before 0 is dropped.
     """
     raise NotImplementedError
+
+
+def cues_at(cues: tuple[Cue, ...], times: tuple[float, ...]) -> tuple[Cue, ...]:
+    """The cues that are shown at one of the times at least, each once, in order of time."""
+    return tuple(cue for cue in cues if any(cue.start <= time <= cue.end for time in times))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
@@ -13,7 +13,7 @@ from merit_opt.data.copy import DatasetCopy
 from merit_opt.data.frames import FramePlan, Mode
 from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.sample import Number, Sample
-from merit_opt.data.suite import Asking, Role, Roles, ScorerName, Suite
+from merit_opt.data.suite import Asking, Decoding, Role, Roles, ScorerName, Suite
 from merit_opt.errors import UserError
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +29,8 @@ def benchmark_suite(
     prompt: str,
     scorer: ScorerName,
     permutations: int,
+    decoding: Literal["greedy", "own"],
+    max_new_tokens: int,
     sampling: Mode,
     frames: int,
     fps: float,
@@ -48,6 +50,8 @@ def benchmark_suite(
         prompt: `letter`, or one of the benchmark's own.
         scorer: How answers are read.
         permutations: See `Asking`.
+        decoding: See `Decoding`; of answers that are generated.
+        max_new_tokens: See `Decoding`.
         sampling: See `FramePlan`.
         frames: See `FramePlan`.
         fps: See `FramePlan`.
@@ -73,6 +77,7 @@ def benchmark_suite(
             frames=FramePlan(sampling, frames, fps),
             scorer=scorer,
             permutations=permutations,
+            decoding=Decoding(decoding, max_new_tokens) if scorer == "generate" else None,
         ),
         roles=Roles(known.role_field, _by_value(roles)),
         aggregates=known.aggregates[variant],
