@@ -63,5 +63,5 @@ def _evaluation(value: dict[str, object]) -> Evaluation:
 
 
 def _score(value: dict[str, Any]) -> Score:
-    fields = value | {"probabilities": tuple(value["probabilities"])}
+    fields: dict[str, Any] = value | {"probabilities": tuple(value["probabilities"])}
     return Score(**fields)

@@ -12,6 +12,8 @@ from merit_opt.models.families.family import VisualInputs
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import EncodedPrompt
 
+METADATA = "video_metadata"  # asked of the processor, and no input of the model
+
 # What a checkpoint may set beside these moves no greedy choice.
 GREEDY: dict[str, Any] = {
     "do_sample": False,
@@ -53,7 +55,7 @@ def stock_inputs(prompt: EncodedPrompt, medium: VisualInputs) -> dict[str, Any]:
     values = {**medium.values, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if (types := medium.values.get("mm_token_type_ids")) is not None:
         values["mm_token_type_ids"] = prompt.is_visual[None].to(types) * types.max()
-    return values
+    return {name: value for name, value in values.items() if name != METADATA}
 
 
 def _settings(model: Any, decoding: Decoding) -> GenerationConfig:
