@@ -27,9 +27,7 @@ WORDS = 6
 
 
 def asked_by(suite, scorer, permutations):
-    return replace(
-        suite, asking=replace(suite.asking, scorer=scorer, permutations=permutations)
-    )
+    return replace(suite, asking=replace(suite.asking, scorer=scorer, permutations=permutations))
 
 
 @pytest.fixture
