@@ -17,7 +17,7 @@ from merit_opt.evaluation.questions import CannotAsk, Questioner
 from merit_opt.models.families.family import VisualFeatures
 from merit_opt.models.families.inputs import MediaRefused, visual_features
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
-from merit_opt.models.pack import Pack, Question, pack
+from merit_opt.models.pack import Pack, Question, packs_by_prefix
 from merit_opt.models.pair import ModelPair
 
 
@@ -38,7 +38,8 @@ class Prepared:
     """A suite as the engine reads it.
 
     Attributes:
-        packs: One a medium, in the order of the suite.
+        packs: One a medium, or several where subtitles stand between its frames, in the order of
+            the suite.
         excluded: Sample id -> why it cannot be asked, whatever the recipe.
     """
 
@@ -92,8 +93,7 @@ class Preparer:
                     asked += self._questioner.questions(sample, suite.asking, features)
                 except CannotAsk as error:
                     excluded[sample.id] = str(error)
-            if asked:
-                packs.append(pack(asked, features))
+            packs += packs_by_prefix(asked, features)
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 

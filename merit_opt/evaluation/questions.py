@@ -1,6 +1,6 @@
 """From a sample to the questions that the model reads."""
 
-from merit_opt.data.prompts import said
+from merit_opt.data.prompts import between_frames, said
 from merit_opt.data.sample import Sample
 from merit_opt.data.subtitles import cues_at
 from merit_opt.data.suite import Asking
@@ -45,14 +45,18 @@ class Questioner:
     def _encoded(
         self, asked: Asked, part: int, asking: Asking, features: VisualFeatures
     ) -> Question:
-        sample = asked.sample
-        text = said(asking.prompt, sample, cues_at(sample.subtitles, features.times))
+        sample, shown, times = asked.sample, features.prompt, features.times
+        seen, between = cues_at(sample.subtitles, times), tuple[str, ...]()
+        if asking.prompt.interleaved and shown.kind == "image" and shown.entries == len(times):
+            seen, between = (), between_frames(seen, times)
+        text = said(asking.prompt, sample, seen)
         answer = self._answer(asked)
-        if (token := placeholder_in(self._pair.processor, text)) is not None:
+        words = "\n".join((*between, text))
+        if (token := placeholder_in(self._pair.processor, words)) is not None:
             raise CannotAsk(
                 f"its prompt holds {token}, which stands for media and for nothing else here"
             )
-        encoded = encode_prompt(self._pair, asking.prompt, text, features, answer[:-1])
+        encoded = encode_prompt(self._pair, asking.prompt, text, features, answer[:-1], between)
         if (length := len(encoded.input_ids)) > self._most_tokens:
             raise CannotAsk(
                 f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "

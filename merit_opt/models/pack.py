@@ -128,6 +128,20 @@ def pack(questions: Sequence[Question], features: VisualFeatures) -> Pack:
     )
 
 
+def packs_by_prefix(questions: Sequence[Question], features: VisualFeatures) -> list[Pack]:
+    """As few packs as the questions about one medium fit into.
+
+    Those before whose last visual token other words stand, as subtitles between frames do, share no
+    prefix.
+    """
+    groups: dict[bytes, list[Question]] = {}
+    for question in questions:
+        ids, is_visual = question.prompt.input_ids, question.prompt.is_visual
+        prefix = int(is_visual.nonzero()[-1]) + 1 if is_visual.any() else 0
+        groups.setdefault(ids[:prefix].numpy().tobytes(), []).append(question)
+    return [pack(group, features) for group in groups.values()]
+
+
 def _require_whole(question: Question, features: VisualFeatures) -> None:
     prompt = question.prompt
     length = len(prompt.input_ids)

@@ -41,13 +41,23 @@ def encode_prompt(
     text: str,
     features: VisualFeatures,
     answer: Sequence[int] = (),
+    between: Sequence[str] = (),
 ) -> EncodedPrompt:
     """The chat-templated question about one medium, and the first tokens of its answer.
 
     A template that writes today's date writes `TODAY`, so that a prompt is the same on every day.
+
+    Args:
+        pair: Gives the processor, and the model's positions.
+        prompt: Gives the system message, and how the answer begins.
+        text: The user's.
+        features: Of the medium.
+        answer: Token ids that follow the beginning of the answer.
+        between: What is said before each entry that stands for the medium, and after the last one;
+            empty for nothing.
     """
     shown = features.prompt
-    content = [{"type": shown.kind}] * shown.entries + [{"type": "text", "text": text}]
+    content = _content(shown, between, text)
     system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
     turns = [*(system if prompt.system else ()), {"role": "user", "content": content}]
     chat = _timeless(pair.processor).apply_chat_template(
@@ -58,6 +68,13 @@ def encode_prompt(
     is_visual = input_ids == shown.token_id
     positions = pair.family.position_ids(pair.model, input_ids, features)
     return EncodedPrompt(input_ids, positions, is_visual)
+
+
+def _content(shown: InPrompt, between: Sequence[str], text: str) -> list[dict[str, str]]:
+    content: list[dict[str, str]] = []
+    for said in between or [""] * (shown.entries + 1):
+        content += [*([{"type": "text", "text": said}] if said else []), {"type": shown.kind}]
+    return [*content[:-1], {"type": "text", "text": text}]
 
 
 def answer_tokens(processor: Any, text: str) -> tuple[int, ...]:

@@ -5,19 +5,24 @@ from dataclasses import replace
 import pytest
 import torch
 
+from merit_opt.data.prompts import LETTER, said
+from merit_opt.data.sample import Cue
 from merit_opt.data.suite import Decoding
 from merit_opt.evaluation.questions import Questioner
 from merit_opt.evaluation.scorers import PACKED
+from merit_opt.models.families import family_of
 from merit_opt.models.families.inputs import visual_inputs
 from merit_opt.models.forward import embed, finish, read_answers
 from merit_opt.models.generate import spoken
 from merit_opt.models.generate import stock_inputs as joined
-from merit_opt.models.pack import pack
+from merit_opt.models.pack import pack, packs_by_prefix
 from merit_opt.models.prompt import answer_tokens
 from tests.contracts.stock import (
     ROUNDING,
+    SOURCES,
     encode,
     furthest,
+    picture,
     some_layers,
     stock_inputs,
     stock_row,
@@ -117,3 +122,69 @@ def test_a_model_speaks_as_it_does_on_the_stock_path(pair, small_suite, video, s
         ours = spoken(pair, question.prompt, given, Decoding(how, WORDS), seed=0)
     said = tokens[0, inputs["input_ids"].shape[1] :]
     assert ours == pair.processor.tokenizer.decode(said, skip_special_tokens=True) != ""
+
+
+CUES = (Cue(0.0, 0.4, "red"), Cue(0.5, 1.5, "blue circle"), Cue(50.0, 99.0, "unseen"))
+FRAMES_AS_IMAGES = [n for n in SOURCES if family_of(n).video_entry == "image"]
+
+
+def heard_suite(suite, *, interleaved):
+    prompt = replace(LETTER, interleaved=interleaved)
+    return replace(suite, asking=replace(suite.asking, prompt=prompt))
+
+
+@pytest.fixture
+def timed(pair, video):
+    times = tuple(i / 2 for i in range(len(video.frames)))
+    return replace(encode(pair, video), times=times)
+
+
+def asked_of(pair, suite, features, *samples):
+    questioner = Questioner(pair)
+    return [q for s in samples for q in questioner.questions(s, suite.asking, features)]
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_subtitles_seen_are_in_the_prompt_and_others_are_not(
+    pair, small_suite, samples, timed, interleaved
+):
+    suite = heard_suite(small_suite, interleaved=interleaved)
+    titled, plain = replace(samples[0], subtitles=CUES), samples[0]
+    told, silent, unseen = asked_of(
+        pair, suite, timed, titled, plain, replace(plain, subtitles=CUES[2:])
+    )
+    assert len(told.prompt.input_ids) > len(silent.prompt.input_ids)
+    assert torch.equal(unseen.prompt.input_ids, silent.prompt.input_ids)
+    (mute,) = asked_of(pair, suite, replace(timed, times=()), titled)
+    assert torch.equal(mute.prompt.input_ids, silent.prompt.input_ids)
+
+
+@pytest.mark.parametrize("source", FRAMES_AS_IMAGES, indirect=True)
+def test_subtitles_between_frames_are_the_stock_prompt_s(pair, small_suite, samples, timed, video):
+    suite = heard_suite(small_suite, interleaved=True)
+    (asked,) = asked_of(pair, suite, timed, replace(samples[0], subtitles=CUES))
+    frames = [picture(pixels) for pixels in video.frames]
+    red, blue = ({"type": "text", "text": text} for text in ("red", "blue circle"))
+    question = {"type": "text", "text": said(LETTER, samples[0], ())}
+    content = [frames[0], red, *frames[1:3], blue, *frames[3:], question]
+    stock = pair.processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    assert torch.equal(asked.prompt.input_ids, stock["input_ids"][0])
+
+
+@pytest.mark.parametrize("source", FRAMES_AS_IMAGES, indirect=True)
+def test_questions_that_hear_other_things_between_frames_share_no_pack(
+    pair, small_suite, samples, timed
+):
+    suite = heard_suite(small_suite, interleaved=True)
+    one, other = samples
+    titled = [replace(one, subtitles=CUES), replace(other, subtitles=CUES[:1])]
+    asked = asked_of(pair, suite, timed, *titled, replace(other, id="third", subtitles=CUES))
+    packs = packs_by_prefix(asked, timed)
+    found = [{q.id for q in p.questions} for p in packs]
+    assert found == [{one.id, "third"}, {other.id}]
