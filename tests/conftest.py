@@ -108,6 +108,7 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
     from merit_opt.data.prompts import said
     from merit_opt.data.video import read_video
     from merit_opt.models.families.inputs import visual_features
+    from merit_opt.models.labels import label_tokens
     from merit_opt.models.pack import Question, pack
     from merit_opt.models.prompt import encode_prompt
 
@@ -120,7 +121,7 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
             Question(
                 s.id,
                 encode_prompt(pair, prompt, said(prompt, s, ()), features),
-                len(s.options),
+                label_tokens(pair.processor, s.labels),
             )
             for s in small_suite.samples
             if s.media[0] == media

@@ -20,7 +20,7 @@ from merit_opt.evaluation.curtail import Curtailment, MissHistory
 from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
-from merit_opt.evaluation.scorers import score_letters
+from merit_opt.evaluation.scorers import score_options
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import folder_pair
@@ -267,7 +267,7 @@ def measure_search(
 
 def as_scores(bench: Bench, answers: Answers) -> dict[str, Score]:
     """A peer's answers as the engine scores its own."""
-    return {s.id: score_letters(s, answers[s.id]) for s in bench.suite.samples}
+    return {s.id: score_options(s, answers[s.id]) for s in bench.suite.samples}
 
 
 def kept_share(base: Evaluation, answers: Answers) -> float:

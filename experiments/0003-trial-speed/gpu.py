@@ -53,9 +53,10 @@ from merit_opt.models.families import family_of
 from merit_opt.models.families.family import InPrompt, VisualFeatures
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
 from merit_opt.models.flops import matrix_rate
+from merit_opt.models.labels import label_tokens
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import encode_prompt, letter_ids
+from merit_opt.models.prompt import encode_prompt
 from merit_opt.models.waiting import WaitingWeights
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
@@ -221,7 +222,7 @@ class SyntheticPeer:
         self, pair: ModelPair, suite: Suite, features: Mapping[str, VisualFeatures]
     ) -> None:
         self._pair = pair
-        self._letters = letter_ids(pair.processor, 4)
+        self._letters = [tokens[0] for tokens in label_tokens(pair.processor, "ABCD")]
         self._features = features
         self._samples = suite.samples
         self._prompts = {

@@ -15,8 +15,8 @@ from merit_opt.data.prompts import said
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import read_video
+from merit_opt.models.labels import label_tokens
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import letter_ids
 from merit_opt.recipe.recipe import Recipe
 
 Answers = dict[str, list[float]]
@@ -68,8 +68,8 @@ class Stock:
     _letters: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        most = max(len(s.options) for s in self.suite.samples)
-        self._letters = letter_ids(self.pair.processor, most)
+        most = max((s.labels for s in self.suite.samples), key=len)
+        self._letters = [tokens[0] for tokens in label_tokens(self.pair.processor, most)]
 
     def inputs(self, sample: Sample) -> Any:
         """What `model(**inputs)` takes, from the video file on."""

@@ -25,6 +25,7 @@ from merit_opt.cli.tables import difference_text
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
+from merit_opt.evaluation.objective import require_measurable
 from merit_opt.files import write_text
 from merit_opt.models.device import resolve_device
 from merit_opt.recipe.recipe import Recipe
@@ -45,6 +46,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     objective, settings = built["objective"].build(), built["engine"].build()
     with display(console) as shown:
         suite = build_suite(built["suite"], outputs, shown.stage)
+        require_measurable(objective, suite)
         engine = Engine(
             load_pair(source, resolve_device(cfg.device), settings.backbone),
             settings,

@@ -23,7 +23,9 @@ from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import without_credentials
+from merit_opt.evaluation.curtail import in_full_because
 from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.objective import require_measurable
 from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
@@ -112,8 +114,12 @@ def _plan(
         built["objective"].build(),
     )
     budget, sampler = _budget(cfg, alignment.parts), built["sampler"].build()
-    curtails = built["pruner"].build()(sampler)
     split = _split(request, shown)
+    require_measurable(objective, split.search)
+    curtails = built["pruner"].build()(sampler)
+    if curtails and (why := in_full_because(objective, split.search)) is not None:
+        shown.warn(why)
+        curtails = False
     parts = {
         **identity,
         "search samples": split.search.digest,

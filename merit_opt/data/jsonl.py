@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from merit_opt.data.benchmarks.suite import by_value, sorted_out
 from merit_opt.data.copy import DatasetCopy
@@ -12,7 +13,7 @@ from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.question_line import BadLine, read_question
 from merit_opt.data.sample import Sample
 from merit_opt.data.select import Select, selected
-from merit_opt.data.suite import Asking, Roles, ScorerName, Suite
+from merit_opt.data.suite import Asking, Decoding, Roles, ScorerName, Suite
 from merit_opt.errors import UserError
 
 Progress = Callable[[str, int, int], None]
@@ -27,6 +28,8 @@ def jsonl_suite(
     prompt: str,
     scorer: ScorerName,
     permutations: int,
+    decoding: Literal["greedy", "own"],
+    max_new_tokens: int,
     sampling: Mode,
     frames: int,
     fps: float,
@@ -48,6 +51,8 @@ def jsonl_suite(
         prompt: See `benchmark_suite`.
         scorer: See `benchmark_suite`.
         permutations: See `Asking`.
+        decoding: See `Decoding`.
+        max_new_tokens: See `Decoding`.
         sampling: See `FramePlan`.
         frames: See `FramePlan`.
         fps: See `FramePlan`.
@@ -78,6 +83,7 @@ def jsonl_suite(
             frames=FramePlan(sampling, frames, fps),
             scorer=scorer,
             permutations=permutations,
+            decoding=Decoding(decoding, max_new_tokens) if scorer == "generate" else None,
         ),
         roles=Roles(role_field, by_value(roles)),
         aggregates=(),

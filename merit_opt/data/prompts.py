@@ -1,5 +1,6 @@
 """How a question becomes what the model is told, by name."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,12 +21,15 @@ class Prompt:
         words: (sample, subtitles seen) -> the user's text.
         system: The system message; empty for none.
         answer_prefix: What the model's answer begins with, before what it may choose.
+        interleaved: Whether subtitles stand between the frames, where a model is shown a video as
+            its frames and its chat template keeps their order; `words` is then given none.
     """
 
     name: str
     words: Words
     system: str = ""
     answer_prefix: str = ""
+    interleaved: bool = False
 
 
 def lettered(sample: Sample, form: str = "{letter}. {option}") -> str:
@@ -41,11 +45,24 @@ def heard(cues: tuple[Cue, ...]) -> str:
     return "\n".join(cue.text for cue in cues)
 
 
+def between_frames(cues: tuple[Cue, ...], times: tuple[float, ...]) -> tuple[str, ...]:
+    """The subtitles before each frame, and after the last one: one text more than frames.
+
+    A cue stands before the first frame that is later than its middle, as in LongVideoBench's own
+    format.
+    """
+    places = [bisect_right(times, (cue.start + cue.end) / 2) for cue in cues]
+    return tuple(
+        heard(tuple(cue for cue, place in zip(cues, places, strict=True) if place == i))
+        for i in range(len(times) + 1)
+    )
+
+
 def _letter(sample: Sample, cues: tuple[Cue, ...]) -> str:
     subtitles = f"Subtitles:\n{heard(cues)}\n\n" if cues else ""
     if not sample.options:
         return f"{subtitles}{sample.question}\nAnswer with a number only."
-    if sample.by_word:
+    if sample.is_yes_no:
         return f"{subtitles}{sample.question}\nAnswer with yes or no only."
     return (
         f"{subtitles}{sample.question}\n{lettered(sample)}\n"

@@ -178,7 +178,7 @@ def _answered(row: Row, copy: DatasetCopy) -> dict[str, Any]:
         return {"options": options, "answer": _index(answer, options), "flags": odd(options)}
     if isinstance(answer, str) and answer.strip().lower() in YES_NO:
         index = YES_NO.index(answer.strip().lower())
-        return {"options": YES_NO, "answer": index, "by_word": True}
+        return {"options": YES_NO, "answer": index, "is_yes_no": True}
     if isinstance(answer, str | list | None | bool):
         raise ValueError(
             f"without `options`, `answer` is a number, yes or no, not {_short.repr(answer)}"

@@ -73,7 +73,7 @@ class Sample:
         group_id: Samples of one group share a medium and are never split apart.
         subtitles: In order of time.
         flags: What is odd about it, told by `check`.
-        by_word: Whether an answer is an option's word itself, yes or no, instead of its letter.
+        is_yes_no: Whether an answer is yes or no itself, instead of a letter; options are `YES_NO`.
     """
 
     id: str
@@ -85,13 +85,15 @@ class Sample:
     group_id: str
     subtitles: tuple[Cue, ...] = ()
     flags: tuple[Flag, ...] = ()
-    by_word: bool = False
+    is_yes_no: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.answer, Number) != (not self.options):
             raise ValueError(
                 f"sample {self.id}: a number is asked for without options, and only it"
             )
+        if self.is_yes_no and self.options != YES_NO:
+            raise ValueError(f"sample {self.id}: yes or no is asked for with other options")
         if isinstance(self.answer, int) and not 0 <= self.answer < len(self.options):
             raise ValueError(f"sample {self.id}: answer {self.answer} is not an option's index")
 
@@ -101,8 +103,8 @@ class Sample:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What an answer calls each option: its letter, or its own word."""
-        return self.options if self.by_word else tuple(LETTERS[: len(self.options)])
+        """What an answer calls each option: its letter, or yes and no themselves."""
+        return self.options if self.is_yes_no else tuple(LETTERS[: len(self.options)])
 
     @property
     def chance(self) -> float:

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from merit_opt.data.frames import FramePlan
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import Sample
+from merit_opt.errors import UserError
 
 Role = Literal["TR", "TP", "other"]
 ScorerName = Literal["letter_logprob", "option_loglik", "generate"]
@@ -28,6 +29,23 @@ class Roles:
     of: Mapping[str, Role]
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a model chooses the words of its answer.
+
+    Attributes:
+        how: `greedy`, or as the model's `own` generation settings say.
+        max_new_tokens: At most so many, at least 1.
+    """
+
+    how: Literal["greedy", "own"]
+    max_new_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UserError(f"suite.max_new_tokens is 1 or more, got {self.max_new_tokens}")
+
+
 @dataclass(frozen=True)
 class Asking:
     """How questions are put and answers read.
@@ -38,12 +56,29 @@ class Asking:
         scorer: How an answer becomes a score.
         permutations: Orders of the options that each question is asked in, at least 1; the scores
             are their mean.
+        decoding: Of answers in the model's own words; only of the scorer `generate`.
+
+    Raises:
+        UserError: Fewer than one order, or several of answers that have no probability.
     """
 
     prompt: Prompt
     frames: FramePlan
     scorer: ScorerName
     permutations: int
+    decoding: Decoding | None = None
+
+    def __post_init__(self) -> None:
+        if self.permutations < 1:
+            raise UserError(f"suite.permutations is 1 or more, got {self.permutations}")
+        if (self.scorer == "generate") != (self.decoding is not None):
+            raise ValueError("answers in a model's own words need a decoding, and only they")
+        if self.scorer == "generate" and self.permutations > 1:
+            raise UserError(
+                f"suite.permutations={self.permutations} takes the mean of probabilities, which "
+                "answers in a model's own words have not; give suite.permutations=1, or another "
+                "suite.scorer than generate"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +131,7 @@ class Suite:
         """12 hex digits over samples, contents of media, how they are asked, and roles."""
         rows = [
             [s.id, [_shown(m) for m in s.media], s.question, s.options, _answer(s), s.categories,
-             s.group_id, s.by_word, [(c.start, c.end, c.text) for c in s.subtitles]]
+             s.group_id, s.is_yes_no, [(c.start, c.end, c.text) for c in s.subtitles]]
             for s in self.samples
         ]  # fmt: skip
         asking = [
@@ -104,6 +139,7 @@ class Suite:
             asdict(self.asking.frames),
             self.asking.scorer,
             self.asking.permutations,
+            *([asdict(self.asking.decoding)] if self.asking.decoding else []),
         ]
         roles = [self.roles.category, dict(self.roles.of)]
         value = [self.name, self.revision, asking, roles, rows]

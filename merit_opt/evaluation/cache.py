@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from merit_opt.evaluation.evaluation import Evaluation, Score
 from merit_opt.files import write_text
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class EvaluationCache:
@@ -56,6 +57,11 @@ def _evaluation(value: dict[str, object]) -> Evaluation:
             "ids": list() as ids,
             "scores": list() as scores,
         } if len(ids) == len(scores):
-            return Evaluation(suite, recipe, tuple(ids), tuple(Score(**s) for s in scores))
+            return Evaluation(suite, recipe, tuple(ids), tuple(map(_score, scores)))
         case _:
             raise ValueError("not an evaluation")
+
+
+def _score(value: dict[str, Any]) -> Score:
+    fields: dict[str, Any] = value | {"probabilities": tuple(value["probabilities"])}
+    return Score(**fields)

@@ -12,8 +12,8 @@ class Cost:
         load: Seconds to bring the input of the first computed layer to the device.
         forward: Seconds of the layers and the head; on a GPU, of what they still waited for too.
         score: Seconds from log-probabilities to scores and bounds.
-        questions: Answered.
-        questions_saved: Not asked, as the trial could no longer win.
+        questions: Samples answered, each once however many questions it became.
+        questions_saved: Samples not asked, as the trial could no longer win.
         tokens: Rows put through the model, a shared prefix counted once.
         layers_skipped: Share, in [0, 1), of row-layers whose result was known.
         flops: Floating-point operations of the matrix products done.

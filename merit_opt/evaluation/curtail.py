@@ -1,10 +1,28 @@
 """Stopping a trial that can no longer win, without changing who wins."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from merit_opt.data.suite import Suite
 from merit_opt.evaluation.evaluation import Measure, Score
+from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import GREATEST, Yardstick
+
+
+def in_full_because(objective: PenalisedGain, suite: Suite) -> str | None:
+    """Why no trial may be stopped before its end; None where it may."""
+    if math.isinf(GREATEST[objective.score]):
+        return (
+            f"objective.score={objective.score} has no greatest value, so that what is not yet "
+            "asked could always make a trial win: every trial is measured in full"
+        )
+    if suite.asking.scorer == "generate":
+        return (
+            "suite.scorer=generate leaves other samples unscored for every recipe, so that no bound "
+            "holds: every trial is measured in full"
+        )
+    return None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,7 +1,7 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,15 @@ from merit_opt.evaluation.curtail import Curtailment
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
-from merit_opt.evaluation.scorers import LETTER_SCORER, score_letters
+from merit_opt.evaluation.scorers import PACKED, SCORERS
+from merit_opt.evaluation.spoken import Speaking
 from merit_opt.merging.tensors import MERGES
 from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore, library_version
 from merit_opt.models.flops import forward_flops, matrix_rate
-from merit_opt.models.forward import letter_log_probabilities
+from merit_opt.models.forward import read_answers
 from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels
 from merit_opt.models.live import Switch
-from merit_opt.models.pack import Pack
+from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import PROMPTS
 from merit_opt.models.waiting import Place
@@ -79,7 +80,7 @@ class EngineSettings:
     def identity(self, device_type: str) -> str:
         """What can move a score, to read: how it is computed, on what, with which libraries."""
         libraries = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
-        code = ", ".join((LETTER_SCORER, LAYOUT, MERGES, PROMPTS, FORMAT))
+        code = ", ".join((SCORERS, LAYOUT, MERGES, PROMPTS, FORMAT))
         return f"{code}, threads {self.threads}, {device_type}, {libraries}"
 
     @property
@@ -186,9 +187,9 @@ class Engine:
     def _known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
         """The cached evaluation, unless it left out samples that could be asked now."""
         known = self._cache.get(self._key(recipe, suite))
-        if known is None or not known.unscored:
+        if known is None or not known.left_out:
             return known
-        return known if known.unscored == self._prepare(suite).excluded else None
+        return known if known.left_out == self._prepare(suite).excluded else None
 
     def _keep(
         self,
@@ -232,31 +233,50 @@ class Engine:
     ) -> tuple[dict[str, Score], Cost]:
         if self._switch is None:
             raise RuntimeError("an engine evaluates inside its with block only")
-        samples = {s.id: s for s in suite.samples}
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
         rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
-        levels = self._levels_of(suite, prepared.packs)
+        ask = self._asking(recipe, suite, prepared, meter)
         try:
             with meter.stage("switch"):
                 self._switch(recipe)
                 _wait(self._pair.device)
             for pack in _ordered(prepared.packs, curtailment):
-                answers = self._answers(pack, recipe, levels, meter)
+                scores |= ask(pack)
+                meter.questions = len(scores)
                 with meter.stage("score"):
-                    scores |= {i: score_letters(samples[i], row) for i, row in answers.items()}
                     if curtailment is not None and curtailment.is_hopeless(scores):
                         break
         except torch.OutOfMemoryError as error:
             tried = ", with half the questions of a medium too" if meter.halved else ""
             raise TrialFailed(f"out of memory{tried}: {error}") from error
-        asked = sum(len(p.questions) for p in prepared.packs)
+        asked = len(suite.samples) - len(prepared.excluded)
         return scores, meter.total(asked=asked, matrix_rate=rate)
+
+    def _asking(
+        self, recipe: Recipe, suite: Suite, prepared: Prepared, meter: Meter
+    ) -> Callable[[Pack], dict[str, Score]]:
+        """From a pack to the scores of its samples, the model being what `recipe` says."""
+        samples = {s.id: s for s in suite.samples}
+        scorer = PACKED.get(suite.asking.scorer)
+        if scorer is None:
+            return Speaking(self._pair, suite, meter)
+        levels = self._levels_of(suite, prepared.packs)
+
+        def ask(pack: Pack) -> dict[str, Score]:
+            answers = self._answers(pack, recipe, levels, meter)
+            with meter.stage("score"):
+                rows = dict[str, list[list[float]]]()
+                for question in pack.questions:
+                    rows.setdefault(question.id, []).append(answers[question])
+                return {i: scorer.score(samples[i], own) for i, own in rows.items()}
+
+        return ask
 
     def _answers(
         self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
-    ) -> dict[str, list[float]]:
-        """Sample id -> letter log-probabilities; a pack that does not fit is halved for good."""
+    ) -> dict[Question, list[float]]:
+        """Question -> log-probabilities; a pack that does not fit is halved for good."""
         if pack in self._halved:
             one, other = self._halved[pack]
             meter.halved += 1
@@ -279,24 +299,23 @@ class Engine:
 
     def _forward(
         self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
-    ) -> dict[str, list[float]]:
+    ) -> dict[Question, list[float]]:
         with meter.stage("load"):
             start, hidden = levels.begin(self._pair, pack, recipe)
         with meter.stage("forward"):
             hidden = levels.finish(self._pair, pack, recipe, start, hidden)
-            rows = letter_log_probabilities(self._pair, pack, hidden)
-        meter.questions += len(rows)
+            rows = read_answers(self._pair, pack, hidden)
         meter.tokens += pack.rows
         meter.row_layers += pack.rows * self._pair.n_layers
         meter.row_layers_skipped += pack.rows * start
         meter.flops += forward_flops(self._pair, pack, start)
-        return {q.id: row for q, row in zip(pack.questions, rows, strict=True)}
+        return dict(zip(pack.questions, rows, strict=True))
 
 
 def _ordered(packs: Sequence[Pack], curtailment: Curtailment | None) -> Sequence[Pack]:
     if curtailment is None:
         return packs
-    sizes = [([q.id for q in p.questions], p.rows) for p in packs]
+    sizes = [(list(dict.fromkeys(q.id for q in p.questions)), p.rows) for p in packs]
     return [packs[i] for i in curtailment.order(sizes)]
 
 

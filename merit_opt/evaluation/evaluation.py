@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.cost import Cost
 
-Measure = Literal["accuracy", "probability", "log_probability"]
+Measure = Literal["accuracy", "probability", "log_probability", "margin"]
+Failure = Literal["ambiguous", "none"]
+FAILURES: tuple[str, ...] = get_args(Failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,31 @@ class Score:
 
     Attributes:
         value: 1.0 right, 0.0 wrong, None not scored.
-        answer: The letter chosen; empty when not scored.
+        answer: The label chosen, or the number given; empty when not scored.
         log_probability: Natural log of the right option's probability, normalised over the
-            options; None when not scored.
-        why: Why it could not be scored; empty otherwise.
+            options; None when not scored, or when the model spoke freely.
+        why: Why it could not be scored, `ambiguous` or `none` where the model's words name
+            several answers or no answer; empty otherwise.
+        margin: How far `log_probability` lies above the best other option's; None where there is
+            none of either.
+        probabilities: Of the options, in their order; empty where `log_probability` is None.
+        text: What the model said, where it spoke freely.
     """
 
     value: float | None
     answer: str = ""
     log_probability: float | None = None
     why: str = ""
+    margin: float | None = None
+    probabilities: tuple[float, ...] = ()
+    text: str = ""
+
+    @property
+    def status(self) -> Literal["ok", "left out"] | Failure:
+        """`ok` when scored; else whether it was never asked, or what its answer lacks."""
+        if self.value is not None:
+            return "ok"
+        return next((f for f in get_args(Failure) if f == self.why), "left out")
 
     def measured(self, measure: Measure) -> float | None:
         """The number `measure` asks for, or None when not scored."""
@@ -38,6 +55,8 @@ class Score:
                 return self.log_probability
             case "probability":
                 return None if self.log_probability is None else math.exp(self.log_probability)
+            case "margin":
+                return self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,11 @@ class Evaluation:
     def unscored(self) -> dict[str, str]:
         """Sample id -> why, for the samples that could not be scored."""
         return {i: score.why for i, score in self.by_id.items() if score.value is None}
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Sample id -> why, for the samples that could not be asked."""
+        return {i: s.why for i, s in self.by_id.items() if s.status == "left out"}
 
     def measured(self, measure: Measure) -> dict[str, float]:
         """Sample id -> number, for the samples that were scored."""
@@ -99,7 +123,21 @@ def role_means(evaluation: Evaluation, suite: Suite, measure: Measure) -> dict[R
     Raises:
         TrialFailed: A role has samples but none of them was scored.
     """
-    measured = evaluation.measured(measure)
+    return _means(evaluation.measured(measure), suite)
+
+
+def paired_means(
+    first: Evaluation, second: Evaluation, suite: Suite, measure: Measure
+) -> tuple[dict[Role, float], dict[Role, float]]:
+    """As `role_means`, of both over the samples that both were scored on."""
+    one, other = first.measured(measure), second.measured(measure)
+    if one.keys() != other.keys():
+        shared = one.keys() & other.keys()
+        one, other = ({i: numbers[i] for i in shared} for numbers in (one, other))
+    return _means(one, suite), _means(other, suite)
+
+
+def _means(measured: Mapping[str, float], suite: Suite) -> dict[Role, float]:
     members: dict[Role, list[str]] = {}
     for sample in suite.samples:
         members.setdefault(suite.role(sample), []).append(sample.id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from merit_opt.data.suite import Role
+from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.evaluation import Measure
 
@@ -38,3 +38,16 @@ class PenalisedGain:
     def __call__(self, means: Mapping[Role, float], base: Mapping[Role, float]) -> float:
         """The objective of role means against the base's on the same samples."""
         return (means["TR"] - base["TR"]) - self.penalty * max(0.0, base["TP"] - means["TP"])
+
+
+def require_measurable(objective: PenalisedGain, suite: Suite) -> None:
+    """Refuse a score that the suite's scorer does not give.
+
+    Raises:
+        UserError: Answers in the model's own words have no probability.
+    """
+    if suite.asking.scorer == "generate" and objective.score != "accuracy":
+        raise UserError(
+            f"objective.score={objective.score} needs probabilities, and suite.scorer=generate gives "
+            "none; give objective.score=accuracy, or suite.scorer=letter_logprob"
+        )

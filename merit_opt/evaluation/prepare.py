@@ -9,18 +9,16 @@ import torch
 
 from merit_opt.data.frames import FramePlan
 from merit_opt.data.medium import medium_kind, read_medium
-from merit_opt.data.prompts import Prompt, said
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
 from merit_opt.data.video import MediaError
 from merit_opt.errors import TrialFailed, UserError
-from merit_opt.models.attention import smallest_window
+from merit_opt.evaluation.questions import CannotAsk, Questioner
 from merit_opt.models.families.family import VisualFeatures
 from merit_opt.models.families.inputs import MediaRefused, visual_features
 from merit_opt.models.features import FeatureStore, feature_identity, feature_key
-from merit_opt.models.pack import Pack, Question, pack
+from merit_opt.models.pack import Pack, Question, packs_by_prefix
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import encode_prompt, placeholder_in
 
 
 class EngineReporter(Protocol):
@@ -40,7 +38,8 @@ class Prepared:
     """A suite as the engine reads it.
 
     Attributes:
-        packs: One a medium, in the order of the suite.
+        packs: One a medium, or several where subtitles stand between its frames, in the order of
+            the suite.
         excluded: Sample id -> why it cannot be asked, whatever the recipe.
     """
 
@@ -63,6 +62,7 @@ class Preparer:
         self._store = store
         self._threads = threads
         self._reporter = reporter
+        self._questioner = Questioner(pair)
         self._known: dict[str, VisualFeatures | MediaError] = {}
 
     @cached_property
@@ -87,10 +87,13 @@ class Preparer:
             if isinstance(features, MediaError):
                 excluded |= {s.id: str(features) for s in samples}
                 continue
-            found = {s.id: self._question(s, suite.asking.prompt, features) for s in samples}
-            excluded |= {i: why for i, why in found.items() if isinstance(why, str)}
-            if asked := [q for q in found.values() if isinstance(q, Question)]:
-                packs.append(pack(asked, features))
+            asked: list[Question] = []
+            for sample in samples:
+                try:
+                    asked += self._questioner.questions(sample, suite.asking, features)
+                except CannotAsk as error:
+                    excluded[sample.id] = str(error)
+            packs += packs_by_prefix(asked, features)
         self._refuse_if_too_many(suite, excluded)
         return Prepared(tuple(packs), excluded)
 
@@ -117,28 +120,6 @@ class Preparer:
             raise TrialFailed(
                 f"out of memory for {media[0].path}; ask for fewer frames: {error}"
             ) from error
-
-    def _question(
-        self, sample: Sample, prompt: Prompt, features: VisualFeatures
-    ) -> Question | str:
-        """The sample encoded, or why it cannot be asked."""
-        text = said(prompt, sample, ())
-        if (token := placeholder_in(self._pair.processor, text)) is not None:
-            return f"its prompt holds {token}, which stands for media and for nothing else here"
-        encoded = encode_prompt(self._pair, prompt, text, features)
-        if (length := len(encoded.input_ids)) > self._most_tokens:
-            return (
-                f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "
-                "fewer frames or smaller ones"
-            )
-        return Question(sample.id, encoded, len(sample.options))
-
-    @property
-    def _most_tokens(self) -> int:
-        """Of one prompt: what positions and every attention window hold."""
-        decoder = self._pair.model.get_decoder()
-        positions: int = decoder.config.max_position_embeddings
-        return min(positions, smallest_window(decoder) or positions)
 
     def _refuse_if_too_many(self, suite: Suite, excluded: Mapping[str, str]) -> None:
         if len(excluded) > suite.max_unusable * len(suite.samples):

@@ -57,7 +57,7 @@ def paired_difference(
     shared = sorted(first.keys() & second.keys())
     if not shared:
         raise ValueError("no sample was scored on both sides")
-    sums, counts = _by_group(
+    sums, counts = group_sums(
         {i: second[i] - first[i] for i in shared}, {i: groups[i] for i in shared}
     )
     low, high = _interval(sums, counts, seed)
@@ -70,9 +70,10 @@ def paired_difference(
     )
 
 
-def _by_group(
+def group_sums(
     values: Mapping[str, float], groups: Mapping[str, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each group, by name, the sum of its values and their count."""
     names = sorted(set(groups.values()))
     index = {name: i for i, name in enumerate(names)}
     sums, counts = np.zeros(len(names)), np.zeros(len(names))

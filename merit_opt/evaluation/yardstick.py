@@ -7,11 +7,11 @@ from functools import cached_property
 from types import MappingProxyType
 
 from merit_opt.data.suite import Role, Suite
-from merit_opt.evaluation.evaluation import Evaluation, Measure, Score, role_means
+from merit_opt.evaluation.evaluation import Evaluation, Measure, Score, paired_means, role_means
 from merit_opt.evaluation.objective import PenalisedGain
 
 GREATEST: Mapping[Measure, float] = MappingProxyType(
-    {"accuracy": 1.0, "probability": 1.0, "log_probability": 0.0}
+    {"accuracy": 1.0, "probability": 1.0, "log_probability": 0.0, "margin": math.inf}
 )
 
 
@@ -30,16 +30,18 @@ class Yardstick:
     base: Evaluation
 
     def value(self, evaluation: Evaluation) -> float:
-        """The objective, in the measure the search optimises."""
-        return self.objective(
-            role_means(evaluation, self.suite, self.objective.score), self._base_means
-        )
+        """The objective, in the measure the search optimises, over the samples both could answer."""
+        return self._value(evaluation, self.objective.score)
+
+    def _value(self, evaluation: Evaluation, measure: Measure) -> float:
+        return self.objective(*paired_means(evaluation, self.base, self.suite, measure))
 
     def bound(self, scores: Mapping[str, Score]) -> float:
         """The greatest value that an evaluation which holds `scores` can still have.
 
         Samples without a score are given the greatest that one can have (probability 1). No
-        completion has a greater value, rounding included: the objective never falls when a mean
+        completion has a greater value, rounding included, as long as the samples that cannot be
+        scored are the base's own (see `curtail.in_full_because`): the objective never falls when a mean
         rises; a mean is a correctly rounded sum (`math.fsum`) over a count; and rounding, like
         every operation in between, keeps order. When every sample has its score the bound is the
         value, bit for bit.
@@ -58,10 +60,9 @@ class Yardstick:
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Accuracy by role, the objective in accuracy, and the count of unscored samples."""
         accuracy = role_means(evaluation, self.suite, "accuracy")
-        base: Mapping[Role, float] = role_means(self.base, self.suite, "accuracy")
         return {
             **accuracy,
-            "objective": self.objective(accuracy, base),
+            "objective": self._value(evaluation, "accuracy"),
             "unscored": float(len(evaluation.unscored)),
         }
 

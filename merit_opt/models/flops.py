@@ -24,7 +24,7 @@ def forward_flops(pair: ModelPair, pack: Pack, start: int) -> float:
     layers = pair.matrix_weights
     every = sum(2.0 * pack.rows * (own + mlp) + attention for own, mlp in layers[start:-1])
     own, mlp = layers[-1]
-    return every + 2.0 * (pack.rows * own + len(pack.questions) * mlp) + attention
+    return every + 2.0 * (pack.rows * own + len(pack.read_rows) * mlp) + attention
 
 
 @cache

@@ -1,5 +1,6 @@
-"""A pack through the language model: hidden states in, letter log-probabilities out."""
+"""A pack through the language model: hidden states in, log-probabilities of answers out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,9 +10,8 @@ from torch.nn.functional import linear
 
 from merit_opt.errors import TrialFailed
 from merit_opt.models.attention import PackLayout, pack_layout, packed
-from merit_opt.models.pack import Pack
+from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import letter_ids
 from merit_opt.models.rope import require_float32_rope
 
 
@@ -50,7 +50,7 @@ def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
     The last layer's MLP, most of it, is computed for those rows alone.
 
     Returns:
-        [1, questions, hidden], in the order of the pack.
+        [1, reads, hidden], in the order of the pack.
     """
     decoder = pair.model.get_decoder()
     last = decoder.layers[-1]
@@ -59,7 +59,7 @@ def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
         state = _through(decoder, pack, state, start, pair.n_layers - 1)
         state = state.on(last.input_layernorm.weight.device)
         attended, _ = last.self_attn(last.input_layernorm(state.hidden), **state.options)
-    rows = pack.last_rows.to(attended.device)
+    rows = pack.read_rows.to(attended.device)
     read = state.hidden[:, rows] + attended[:, rows]
     return read + last.mlp(last.post_attention_layernorm(read))
 
@@ -116,13 +116,16 @@ def _through(decoder: Any, pack: Pack, state: _State, start: int, stop: int) -> 
     return state
 
 
-def letter_log_probabilities(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]:
-    """Natural-log probabilities of each question's option letters, summing to 1 over them.
+def read_answers(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]:
+    """Natural-log probabilities of each question's labels, or of each token of its answer.
+
+    Labels' sum to 1 over them, each label's tokens taken together; those of an answer's tokens
+    are normalised over the vocabulary.
 
     Args:
-        pair: Gives final norm, head and tokenizer.
+        pair: Gives final norm and head.
         pack: In whose order the answers come.
-        read: [1, questions, hidden], what the last layer made of the rows that are read.
+        read: [1, reads, hidden], what the last layer made of the rows that are read.
 
     Raises:
         TrialFailed: A logit is not finite; the message names the sample.
@@ -130,20 +133,48 @@ def letter_log_probabilities(pair: ModelPair, pack: Pack, read: Tensor) -> list[
     head = pair.model.get_output_embeddings()
     norm = pair.model.get_decoder().norm
     normed = norm(read[0].to(norm.weight.device)).to(head.weight.device)
-    ids = letter_ids(pair.processor, max(q.n_options for q in pack.questions))
-    bias = None if head.bias is None else head.bias[ids]
-    logits = linear(normed, head.weight[ids], bias).float()
-    rows = [
-        row[: question.n_options].log_softmax(-1)
-        for row, question in zip(logits, pack.questions, strict=True)
-    ]
-    for row, question in zip(rows, pack.questions, strict=True):
+    rows = [*_of_labels(head, pack, normed), *_of_answers(head, pack, normed)]
+    found = dict(rows)
+    for question, row in found.items():
         if not torch.isfinite(row).all():
             raise TrialFailed(
                 f"sample {question.id}: logits are not finite, from "
                 f"{_first_non_finite(pair, pack)} on"
             )
-    return [row.tolist() for row in rows]
+    return [found[question].tolist() for question in pack.questions]
+
+
+def _of_labels(head: Any, pack: Pack, normed: Tensor) -> Iterator[tuple[Question, Tensor]]:
+    """Questions whose labels compete, those of the same labels at once."""
+    asked = dict[tuple[tuple[int, ...], ...], list[tuple[int, Question]]]()
+    for row, question in zip(pack.first_reads, pack.questions, strict=True):
+        if not question.answer:
+            asked.setdefault(question.labels, []).append((row, question))
+    ids = list(dict.fromkeys(token for labels in asked for forms in labels for token in forms))
+    if not ids:
+        return
+    logits = _logits(head, normed, ids)
+    place = {token: i for i, token in enumerate(ids)}
+    for labels, questions in asked.items():
+        of_rows = logits[[row for row, _ in questions]]
+        forms = [of_rows[:, [place[t] for t in tokens]].logsumexp(-1) for tokens in labels]
+        found = torch.stack(forms, dim=-1).log_softmax(-1)
+        yield from zip((q for _, q in questions), found, strict=True)
+
+
+def _of_answers(head: Any, pack: Pack, normed: Tensor) -> Iterator[tuple[Question, Tensor]]:
+    """Questions about an answer's likelihood, one by one: their logits are of all tokens."""
+    for row, question in zip(pack.first_reads, pack.questions, strict=True):
+        if question.answer:
+            own = normed[row : row + question.reads]
+            found = _logits(head, own, slice(None)).log_softmax(-1)
+            tokens = torch.tensor(question.answer, device=found.device)
+            yield question, found.gather(1, tokens[:, None])[:, 0]
+
+
+def _logits(head: Any, normed: Tensor, ids: list[int] | slice) -> Tensor:
+    """float32 [rows, ids]."""
+    return linear(normed, head.weight[ids], None if head.bias is None else head.bias[ids]).float()
 
 
 def _batched(position_ids: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ last visual token, is computed once; a suffix sees the prefix and itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -16,17 +17,27 @@ from merit_opt.models.prompt import EncodedPrompt
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Question:
-    """One sample, encoded.
+    """What a sample is asked, or one of several things, encoded.
 
     Attributes:
         id: The sample's id.
-        prompt: Token and position ids.
-        n_options: How many letters compete.
+        prompt: Token and position ids, the answer's own but the last one's among them.
+        labels: Token ids of each label that competes to be the next token; none where the
+            likelihood of an answer is read.
+        answer: Token ids of that answer; none where labels compete.
+        part: Which of the sample's questions it is, from 0.
     """
 
     id: str
     prompt: EncodedPrompt
-    n_options: int
+    labels: tuple[tuple[int, ...], ...] = ()
+    answer: tuple[int, ...] = ()
+    part: int = 0
+
+    @property
+    def reads(self) -> int:
+        """Of how many rows at its end the next token's distribution is read."""
+        return max(1, len(self.answer))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,7 +45,7 @@ class Pack:
     """One sequence that answers several questions.
 
     Attributes:
-        questions: In canonical order, that of their ids.
+        questions: In canonical order, that of their ids and parts.
         features: Of the medium they are about.
         prefix: Rows that all of them share.
         suffixes: Rows of each question alone.
@@ -57,9 +68,16 @@ class Pack:
         return self.prefix + sum(self.suffixes)
 
     @property
-    def last_rows(self) -> Tensor:
-        """int64 [questions]: the row after which each question's answer comes."""
-        return torch.tensor(self.suffixes).cumsum(0) + self.prefix - 1
+    def read_rows(self) -> Tensor:
+        """int64 [reads]: the rows whose next token is read, question after question."""
+        ends = (self.prefix + end for end in accumulate(self.suffixes))
+        pairs = zip(ends, self.questions, strict=True)
+        return torch.cat([torch.arange(end - question.reads, end) for end, question in pairs])
+
+    @property
+    def first_reads(self) -> list[int]:
+        """Of each question: which of the rows read is its first."""
+        return [0, *accumulate(q.reads for q in self.questions)][:-1]
 
     @property
     def attended(self) -> int:
@@ -89,7 +107,7 @@ def pack(questions: Sequence[Question], features: VisualFeatures) -> Pack:
         RuntimeError: A prompt lacks positions, holds another medium than the features are of, or
             ends in its medium.
     """
-    ordered = tuple(sorted(questions, key=lambda q: q.id))
+    ordered = tuple(sorted(questions, key=lambda q: (q.id, q.part)))
     prompts = [q.prompt for q in ordered]
     for question in ordered:
         _require_whole(question, features)
@@ -97,7 +115,7 @@ def pack(questions: Sequence[Question], features: VisualFeatures) -> Pack:
     if any(not _same_prefix(prompts[0], p, prefix) for p in prompts):
         raise RuntimeError(f"question {ordered[0].id} and its companions share no visual prefix")
     suffixes = tuple(len(p.input_ids) - prefix for p in prompts)
-    if min(suffixes) < 1:
+    if any(n < q.reads for n, q in zip(suffixes, ordered, strict=True)):
         raise RuntimeError(f"a prompt about the medium of {ordered[0].id} ends in it")
     return Pack(
         questions=ordered,
@@ -108,6 +126,20 @@ def pack(questions: Sequence[Question], features: VisualFeatures) -> Pack:
         position_ids=_joined([p.position_ids for p in prompts], prefix),
         is_visual=_joined([p.is_visual for p in prompts], prefix),
     )
+
+
+def packs_by_prefix(questions: Sequence[Question], features: VisualFeatures) -> list[Pack]:
+    """As few packs as the questions about one medium fit into.
+
+    Those before whose last visual token other words stand, as subtitles between frames do, share no
+    prefix.
+    """
+    groups: dict[bytes, list[Question]] = {}
+    for question in questions:
+        ids, is_visual = question.prompt.input_ids, question.prompt.is_visual
+        prefix = int(is_visual.nonzero()[-1]) + 1 if is_visual.any() else 0
+        groups.setdefault(ids[:prefix].numpy().tobytes(), []).append(question)
+    return [pack(group, features) for group in groups.values()]
 
 
 def _require_whole(question: Question, features: VisualFeatures) -> None:

@@ -1,15 +1,15 @@
 """A question as the language model reads it."""
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
 from merit_opt.data.prompts import Prompt
-from merit_opt.data.sample import LETTERS
-from merit_opt.errors import UserError
 from merit_opt.models.families.family import InPrompt, Kind, VisualFeatures
 from merit_opt.models.pair import ModelPair
 
@@ -36,23 +36,50 @@ class EncodedPrompt:
 
 
 def encode_prompt(
-    pair: ModelPair, prompt: Prompt, text: str, features: VisualFeatures
+    pair: ModelPair,
+    prompt: Prompt,
+    text: str,
+    features: VisualFeatures,
+    answer: Sequence[int] = (),
+    between: Sequence[str] = (),
 ) -> EncodedPrompt:
-    """The chat-templated question about one medium, ready for the answer's first token.
+    """The chat-templated question about one medium, and the first tokens of its answer.
 
     A template that writes today's date writes `TODAY`, so that a prompt is the same on every day.
+
+    Args:
+        pair: Gives the processor, and the model's positions.
+        prompt: Gives the system message, and how the answer begins.
+        text: The user's.
+        features: Of the medium.
+        answer: Token ids that follow the beginning of the answer.
+        between: What is said before each entry that stands for the medium, and after the last one;
+            empty for nothing.
     """
     shown = features.prompt
-    content = [{"type": shown.kind}] * shown.entries + [{"type": "text", "text": text}]
+    content = _content(shown, between, text)
     system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
     turns = [*(system if prompt.system else ()), {"role": "user", "content": content}]
     chat = _timeless(pair.processor).apply_chat_template(
         turns, tokenize=False, add_generation_prompt=True
     )
-    input_ids = _token_ids(pair.processor, chat + prompt.answer_prefix, shown)
+    asked = _token_ids(pair.processor, chat + prompt.answer_prefix, shown)
+    input_ids = torch.cat([asked, asked.new_tensor(answer)])
     is_visual = input_ids == shown.token_id
     positions = pair.family.position_ids(pair.model, input_ids, features)
     return EncodedPrompt(input_ids, positions, is_visual)
+
+
+def _content(shown: InPrompt, between: Sequence[str], text: str) -> list[dict[str, str]]:
+    content: list[dict[str, str]] = []
+    for said in between or [""] * (shown.entries + 1):
+        content += [*([{"type": "text", "text": said}] if said else []), {"type": shown.kind}]
+    return [*content[:-1], {"type": "text", "text": text}]
+
+
+def answer_tokens(processor: Any, text: str) -> tuple[int, ...]:
+    """Token ids of an answer by itself, so that the question before it keeps its own."""
+    return tuple(processor.tokenizer.encode(text, add_special_tokens=False))
 
 
 def placeholder_in(processor: Any, text: str) -> str | None:
@@ -95,21 +122,3 @@ def _token_ids(processor: Any, chat: str, shown: InPrompt) -> Tensor:
     replacements = {f"{shown.kind}s_replacements": list(shown.texts)}
     (expanded,), _ = processor.get_text_with_replacements([chat], **replacements)
     return processor.tokenizer(expanded, **options)["input_ids"][0]
-
-
-def letter_ids(processor: Any, n_options: int) -> list[int]:
-    """Token ids of the first `n_options` letters.
-
-    Raises:
-        UserError: The tokenizer splits a letter into several tokens, or does not know it.
-    """
-    tokenizer = processor.tokenizer
-    ids = [tokenizer.encode(letter, add_special_tokens=False) for letter in LETTERS[:n_options]]
-    unfit = [
-        LETTERS[i]
-        for i, tokens in enumerate(ids)
-        if len(tokens) != 1 or tokens == [tokenizer.unk_token_id] or ids.count(tokens) > 1
-    ]
-    if unfit:
-        raise UserError(f"this tokenizer has no single token for the letters {unfit}")
-    return [tokens[0] for tokens in ids]

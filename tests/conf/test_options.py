@@ -46,7 +46,7 @@ def verbs_with(group: str) -> list[str]:
 def options_of(path: Path) -> dict[str, Any]:
     """What an option gives, with what it shares with its siblings."""
     own = OmegaConf.to_container(OmegaConf.load(path))
-    if path not in FACTORIES:
+    if path not in FACTORIES + SHARED:
         return own
     shared = [item for item in own.pop("defaults", []) if item != "_self_"]
     inherited = (options_of(path.with_name(f"{name}.yaml")) for name in shared)

@@ -10,13 +10,15 @@ from PIL import Image as Pillow
 from merit_opt.data.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.image import Image
 from merit_opt.data.prompts import said
+from merit_opt.data.sample import LETTERS
 from merit_opt.data.video import read_video
 from merit_opt.models.export import export_checkpoint
 from merit_opt.models.families.inputs import visual_features
-from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.forward import embed, finish, read_answers
+from merit_opt.models.labels import label_tokens
 from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.pack import Question, pack
-from merit_opt.models.prompt import encode_prompt, letter_ids
+from merit_opt.models.prompt import encode_prompt
 from merit_opt.recipe.constructors import attention
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Recipe
 from merit_opt.recipe.rules import lerp
@@ -73,7 +75,7 @@ def clip(sample, count, *, is_wide=False):
 def ask(pair, suite, sample, features):
     prompt = suite.asking.prompt
     encoded = encode_prompt(pair, prompt, said(prompt, sample, ()), features)
-    return Question(sample.id, encoded, len(sample.options))
+    return Question(sample.id, encoded, label_tokens(pair.processor, sample.labels))
 
 
 def pack_of(pair, suite, video, samples):
@@ -99,7 +101,7 @@ def answers_from(pair, asked, levels, recipe):
 
 
 def by_id(pair, asked, hidden):
-    found = letter_log_probabilities(pair, asked, hidden)
+    found = read_answers(pair, asked, hidden)
     return {q.id: row for q, row in zip(asked.questions, found, strict=True)}
 
 
@@ -139,7 +141,9 @@ def stock_row(pair, inputs, n_options):
 
 
 def log_probabilities(pair, logits, n_options):
-    return logits.float()[letter_ids(pair.processor, n_options)].log_softmax(-1).tolist()
+    forms = label_tokens(pair.processor, LETTERS[:n_options])
+    summed = [logits.float()[list(tokens)].logsumexp(-1) for tokens in forms]
+    return torch.stack(summed).log_softmax(-1).tolist()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from merit_opt.models.alignment import layer_tensor
-from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.forward import embed, finish, read_answers
 from merit_opt.models.live import LiveMerge
 from merit_opt.recipe.constructors import attention, full
 
@@ -19,7 +19,7 @@ RECIPE = attention(9, {1: 0.3, 8: 0.9})
 @torch.no_grad()
 def answers(pair, pack):
     with pair.merged(RECIPE):
-        return letter_log_probabilities(pair, pack, finish(pair, pack, embed(pair, pack), 0))
+        return read_answers(pair, pack, finish(pair, pack, embed(pair, pack), 0))
 
 
 def bits(model):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
@@ -14,7 +14,7 @@ from merit_opt.data.frames import FramePlan, Mode
 from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.sample import Number, Sample
 from merit_opt.data.select import Select, selected
-from merit_opt.data.suite import Asking, Role, Roles, ScorerName, Suite
+from merit_opt.data.suite import Asking, Decoding, Role, Roles, ScorerName, Suite
 from merit_opt.errors import UserError
 
 Progress = Callable[[str, int, int], None]
@@ -30,6 +30,8 @@ def benchmark_suite(
     prompt: str,
     scorer: ScorerName,
     permutations: int,
+    decoding: Literal["greedy", "own"],
+    max_new_tokens: int,
     sampling: Mode,
     frames: int,
     fps: float,
@@ -53,6 +55,8 @@ def benchmark_suite(
         prompt: `letter`, or one of the benchmark's own.
         scorer: How answers are read.
         permutations: See `Asking`.
+        decoding: See `Decoding`; of answers that are generated.
+        max_new_tokens: See `Decoding`.
         sampling: See `FramePlan`.
         frames: See `FramePlan`.
         fps: See `FramePlan`.
@@ -83,6 +87,7 @@ def benchmark_suite(
             frames=FramePlan(sampling, frames, fps),
             scorer=scorer,
             permutations=permutations,
+            decoding=Decoding(decoding, max_new_tokens) if scorer == "generate" else None,
         ),
         roles=Roles(known.role_field, by_value(roles)),
         aggregates=known.aggregates[variant],

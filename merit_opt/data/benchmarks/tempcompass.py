@@ -63,7 +63,7 @@ def _sample(copy: DatasetCopy, row: Row, sample_id: str, group_id: str) -> Sampl
         categories=(("dim", row["dim"]), *([("named", named)] if named else ())),
         group_id=group_id,
         flags=odd(options),
-        by_word=not matches,
+        is_yes_no=not matches,
     )
 
 
@@ -87,7 +87,7 @@ def group_of(videos: Iterable[str]) -> dict[str, str]:
 
 
 def _asked(sample: Sample, _: tuple[Cue, ...]) -> str:
-    if sample.by_word:
+    if sample.is_yes_no:
         return f"{sample.question}\nPlease answer yes or no:"
     named = sample.category("named")
     labels = "123456789" if named == "Option" else LETTERS

@@ -55,6 +55,7 @@ class VisualFeatures:
         grid: Patches over time, height and width; None where positions do not depend on them.
         seconds_per_grid: Seconds between two steps of the grid, where positions depend on them.
         deepstack: Added to the visual rows after layer 0, 1, ..., each [tokens, hidden].
+        times: Seconds of each frame shown; empty for what has no time.
     """
 
     tokens: Tensor
@@ -62,6 +63,7 @@ class VisualFeatures:
     grid: tuple[int, int, int] | None = None
     seconds_per_grid: float | None = None
     deepstack: tuple[Tensor, ...] = ()
+    times: tuple[float, ...] = ()
 
 
 def plain_positions(model: Any, token_ids: Tensor, features: VisualFeatures) -> Tensor:

@@ -121,7 +121,7 @@ def test_the_same_command_again_finds_everything_in_the_cache(merit_opt, monkeyp
     def forward(*_: object) -> None:
         raise AssertionError("nothing should be measured")
 
-    monkeypatch.setattr("merit_opt.evaluation.engine.letter_log_probabilities", forward)
+    monkeypatch.setattr("merit_opt.evaluation.engine.read_answers", forward)
     assert merit_opt("search @small").code == 0
     assert result() | {"seconds": 0} == first | {"seconds": 0}
 

@@ -39,6 +39,8 @@ def suite(path, **changed):
         "prompt": "letter",
         "scorer": "letter_logprob",
         "permutations": 1,
+        "decoding": "greedy",
+        "max_new_tokens": 8,
         "sampling": "uniform",
         "frames": 8,
         "fps": 1.0,

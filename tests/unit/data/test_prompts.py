@@ -10,7 +10,7 @@ CUES = (Cue(0.0, 1.0, "good morning"), Cue(2.0, 3.0, "good night"))
 def sample(options, answer=0):
     media = Media(path=None, digest="0")
     is_word = options == YES_NO
-    return Sample("s", (media,), "object after red ?", options, answer, (), "g", by_word=is_word)
+    return Sample("s", (media,), "object after red ?", options, answer, (), "g", is_yes_no=is_word)
 
 
 def words(name, asked, cues=()):

@@ -4,7 +4,7 @@ import pytest
 
 from merit_opt.evaluation import engine as engine_module
 from merit_opt.evaluation.engine import Engine, EngineSettings
-from merit_opt.models.forward import letter_log_probabilities
+from merit_opt.models.forward import read_answers
 
 SETTINGS = EngineSettings(
     threads=1,
@@ -83,7 +83,7 @@ def forwards(monkeypatch):
 
     def counted(pair, pack, hidden):
         sizes.append(len(pack.questions))
-        return letter_log_probabilities(pair, pack, hidden)
+        return read_answers(pair, pack, hidden)
 
-    monkeypatch.setattr(engine_module, "letter_log_probabilities", counted)
+    monkeypatch.setattr(engine_module, "read_answers", counted)
     return sizes

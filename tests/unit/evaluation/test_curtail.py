@@ -13,7 +13,7 @@ from merit_opt.evaluation.yardstick import GREATEST, Yardstick
 from merit_opt.recipe.constructors import attention, base, uniform
 from tests.suites import made_up
 
-MEASURES = ("accuracy", "probability", "log_probability")
+MEASURES = ("accuracy", "probability", "log_probability", "margin")
 VIDEOS = 4
 CATEGORIES = ("after", "before", "shown")
 
@@ -40,7 +40,7 @@ SUITE = made_up_suite()
 IDS = tuple(s.id for s in SUITE.samples)
 log_probabilities = st.floats(-20.0, 0.0)
 score_lists = st.lists(log_probabilities, min_size=len(IDS), max_size=len(IDS)).map(
-    lambda logs: tuple(Score(float(x > -0.7), "A", x) for x in logs)
+    lambda logs: tuple(Score(float(x > -0.7), "A", x, margin=x + 0.7) for x in logs)
 )
 
 
@@ -71,7 +71,7 @@ def test_the_bound_never_rises_and_ends_at_the_value_bit_for_bit(rule, scores, o
 
 @given(yardsticks, score_lists, st.sets(st.sampled_from(IDS)))
 def test_the_bound_is_reached_when_all_the_rest_is_right(rule, scores, asked):
-    best = Score(1.0, "A", 0.0)
+    best = Score(1.0, "A", 0.0, margin=math.inf)
     mixed = [s if i in asked else best for i, s in zip(IDS, scores, strict=True)]
     known = {i: s for i, s in zip(IDS, scores, strict=True) if i in asked}
     assert rule.bound(known) == rule.value(evaluation(tuple(mixed)))
@@ -158,7 +158,7 @@ def test_history_is_the_mean_miss_of_the_scores_seen():
 
 
 def test_every_measure_has_its_greatest_score():
-    best = Score(1.0, "A", 0.0)
+    best = Score(1.0, "A", 0.0, margin=math.inf)
     assert {m: best.measured(m) for m in MEASURES} == GREATEST
 
 

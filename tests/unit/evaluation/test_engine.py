@@ -13,7 +13,7 @@ from merit_opt.evaluation import prepare
 from merit_opt.evaluation.evaluation import role_means
 from merit_opt.models import features, live
 from merit_opt.models.alignment import decoder_layers
-from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.forward import embed, finish, read_answers
 from merit_opt.recipe.constructors import attention, backbone, base, uniform
 
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_packs_put_through_the_layers(
     with torch.no_grad(), engine_free(tiny_pair_live).merged(RESTORED):
         for pack in small_packs[:3]:
             read = finish(tiny_pair_live, pack, embed(tiny_pair_live, pack), 0)
-            rows = letter_log_probabilities(tiny_pair_live, pack, read)
+            rows = read_answers(tiny_pair_live, pack, read)
             expected |= {q.id: row for q, row in zip(pack.questions, rows, strict=True)}
     assert found.measured("log_probability") == {
         s.id: expected[s.id][s.answer] for s in few.samples
@@ -235,9 +235,9 @@ def memory_for(monkeypatch):
             sizes.append(len(pack.questions))
             if len(pack.questions) > most:
                 raise torch.OutOfMemoryError("tried to allocate 2 GiB")
-            return letter_log_probabilities(pair, pack, hidden)
+            return read_answers(pair, pack, hidden)
 
-        monkeypatch.setattr(engine_module, "letter_log_probabilities", scarce)
+        monkeypatch.setattr(engine_module, "read_answers", scarce)
         return sizes
 
     return limit

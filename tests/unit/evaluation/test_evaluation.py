@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from merit_opt.data.sample import Media, Sample
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation, Score, role_means
-from merit_opt.evaluation.scorers import score_letters
+from merit_opt.evaluation.scorers import score_options
 from tests.suites import made_up
 
 MEASURES = ("accuracy", "probability", "log_probability")
@@ -122,7 +122,7 @@ def test_ids_and_scores_go_together():
 def test_the_most_probable_letter_is_the_answer(numbers, data):
     right = data.draw(st.integers(0, len(numbers) - 1))
     asked = sample(0, "after", tuple(map(str, range(len(numbers)))), right)
-    score = score_letters(asked, numbers)
+    score = score_options(asked, numbers)
     assert score.answer == "ABCDEFGH"[numbers.index(max(numbers))]
     assert score.value == float(score.answer == asked.labels[asked.answer])
     assert (score.log_probability, score.why) == (numbers[right], "")
@@ -134,6 +134,6 @@ def test_the_most_probable_letter_is_the_answer(numbers, data):
 )
 def test_a_tie_goes_to_the_earlier_letter(numbers, answer):
     for right in range(4):
-        score = score_letters(sample(0, "after", answer=right), numbers)
+        score = score_options(sample(0, "after", answer=right), numbers)
         assert score.answer == answer
         assert score.value == float("ABCD"[right] == answer)

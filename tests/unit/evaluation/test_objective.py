@@ -65,6 +65,8 @@ def test_a_price_below_zero_is_refused(penalty):
 
 
 def test_an_unknown_score_lists_the_known_ones():
-    message = r"objective\.score is one of accuracy, probability, log_probability; got 'f1'"
+    message = (
+        r"objective\.score is one of accuracy, probability, log_probability, margin; got 'f1'"
+    )
     with pytest.raises(UserError, match=message):
         PenalisedGain("f1", 2.0)

@@ -32,7 +32,7 @@ def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
         settings.digest("cuda"),
         replace(settings, threads=2).digest("cpu"),
     ]
-    for constant in ("LETTER_SCORER", "LAYOUT", "MERGES", "PROMPTS", "FORMAT"):
+    for constant in ("SCORERS", "LAYOUT", "MERGES", "PROMPTS", "FORMAT"):
         with monkeypatch.context() as patched:
             patched.setattr(engine, constant, "another/1")
             digests.append(settings.digest("cpu"))

@@ -11,7 +11,7 @@ from transformers import AutoProcessor, GenerationConfig
 
 from merit_opt.errors import UserError
 from merit_opt.models.export import export_checkpoint
-from merit_opt.models.forward import embed, finish, letter_log_probabilities
+from merit_opt.models.forward import embed, finish, read_answers
 from merit_opt.models.merge import merge_of_recipe
 from merit_opt.models.source import folder_pair
 from merit_opt.recipe.constructors import attention
@@ -76,9 +76,7 @@ def test_it_is_the_merge_computed_from_loaded_models_bit_for_bit(
 @pytest.mark.parametrize("dtype", [None, "float32"])
 def test_it_is_the_live_merge_in_weights_and_answers(source, tmp_path, small_packs, recipe, dtype):
     def answers(pair):
-        return [
-            letter_log_probabilities(pair, p, finish(pair, p, embed(pair, p), 0)) for p in packs
-        ]
+        return [read_answers(pair, p, finish(pair, p, embed(pair, p), 0)) for p in packs]
 
     chosen = replace(source, dtype=dtype)
     pair = chosen.load("cpu", "device")

@@ -19,7 +19,7 @@ def test_a_pack_is_its_prefix_once_and_each_suffix(one):
     assert one.is_visual[one.prefix - 1]
     assert not one.is_visual[one.prefix :].any()
     start = one.prefix
-    for question, length, last in zip(one.questions, one.suffixes, one.last_rows, strict=True):
+    for question, length, last in zip(one.questions, one.suffixes, one.read_rows, strict=True):
         whole = torch.cat([one.input_ids[: one.prefix], one.input_ids[start : start + length]])
         assert torch.equal(whole, question.prompt.input_ids)
         start += length

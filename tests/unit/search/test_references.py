@@ -54,4 +54,3 @@ def test_a_failed_trial_has_no_recipe_to_offer(world, failing):
     world.run(8)
     with pytest.raises(UserError, match="study s has no measured trial 3"):
         study_recipe(world.storage, "study:s/3")
-
