@@ -19,7 +19,7 @@ from merit_opt.cli.parts import (
     SPLIT_KEYS,
     SUITE_INJECTED,
     Outputs,
-    build_suite,
+    built_suite,
     find_recipe,
 )
 from merit_opt.cli.progress import Display, display
@@ -107,7 +107,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             look("recipe", lambda: _recipe_lines(cfg.recipe, pair(), built["storage"]))
         look(
             "suite",
-            lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage), shapes, shown),
+            lambda: _suite_lines(built_suite(built["suite"], outputs, shown.stage), shapes, shown),
         )
         look("storage", lambda: _storage_lines(built["storage"].build()))
         if look("engine", lambda: iter([repr(engine())])) and is_pair:

@@ -1,7 +1,8 @@
 """`merit-opt evaluate`: one recipe on one suite, paired against the unmerged VLM."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,32 @@ from merit_opt.cli.parts import (
     SPLIT_KEYS,
     SUITE_INJECTED,
     Outputs,
-    build_suite,
+    built_suite,
     find_recipe,
     load_pair,
     require_seed,
+    searched_media,
 )
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import difference_text
+from merit_opt.data.leakage import SharedMedium, leakage
 from merit_opt.data.suite import Suite
-from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.evaluation.objective import require_measurable
+from merit_opt.evaluation.outcome import ALL, Outcome, most_biased, outcome, rows_told, to_dict
+from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.files import write_text
 from merit_opt.models.device import resolve_device
-from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.confirm import Confirmation, confirm
+from merit_opt.models.source import PairSource
+from merit_opt.recipe.constructors import base as base_recipe
 
 SCHEMA = 1
+FILES = ("result.json", "samples.parquet", "base_samples.parquet")
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
-    """Measure, compare, write result.json."""
+    """Measure, compare, write result.json and every sample's score."""
     console = Console()
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
     outputs = Outputs(Path(cfg.output_dir))
@@ -43,62 +49,106 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     require_seed("seed", cfg.seed)
     source = built["pair"].build()
     recipe = find_recipe(cfg.recipe, source, built["storage"])
-    objective, settings = built["objective"].build(), built["engine"].build()
+    searched = searched_media(cfg.recipe, built["storage"])
+    objective = built["objective"].build()
     with display(console) as shown:
-        suite = build_suite(built["suite"], outputs, shown.stage)
+        suite = built_suite(built["suite"], outputs, shown.stage)
         require_measurable(objective, suite)
-        engine = Engine(
-            load_pair(source, resolve_device(cfg.device), settings.backbone),
-            settings,
-            cache=outputs.cache,
-            starts={},
-            reporter=shown,
-        )
-
-        def evaluate(measured: Recipe) -> Evaluation:
-            return engine.evaluate(measured, suite)
-
-        with engine:
-            found = confirm(
-                recipe, (), suite=suite, objective=objective, evaluate=evaluate, seed=cfg.seed
-            )
+        with _engine(cfg, source, built["engine"].build(), outputs, shown) as engine:
+            base = engine.evaluate(base_recipe(len(recipe.layers)), suite)
+            merged = engine.evaluate(recipe, suite)
+        found = outcome(base, merged, suite, objective, cfg.seed)
+    known = leakage(searched, suite)
+    result = {
+        "schema": SCHEMA,
+        "pair": source.digest,
+        "seed": cfg.seed,
+        "recipe": recipe.digest,
+        **to_dict(found, base, merged, suite),
+        "searched_media": [asdict(medium) for medium in known],
+    }
     folder = (
         outputs.root
         / "evaluations"
         / f"{choices['pair']}-{source.digest}-{choices['suite']}-{suite.digest}-{recipe.digest}"
     )
-    write_text(
-        folder / "result.json",
-        json.dumps(_result(found, suite, source.digest, cfg.seed), indent=1) + "\n",
+    _write(folder, result, base, merged, suite)
+    console.print(_table(cfg.recipe, suite, found))
+    for line in (*_found_lines(cfg.recipe, found), *_sample_lines(merged, suite, known)):
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(f"files: {folder}/ ({', '.join(FILES)})", highlight=False, soft_wrap=True)
+
+
+def _engine(
+    cfg: DictConfig, source: PairSource, settings: EngineSettings, outputs: Outputs, shown: Display
+) -> Engine:
+    return Engine(
+        load_pair(source, resolve_device(cfg.device), settings.backbone),
+        settings,
+        cache=outputs.cache,
+        starts={},
+        reporter=shown,
     )
-    _show(console, cfg.recipe, suite, found)
-    console.print(f"files: {folder}/result.json", highlight=False, soft_wrap=True)
 
 
-def _result(found: Confirmation, suite: Suite, pair: str, seed: int) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "pair": pair,
-        "seed": seed,
-        "suite": {"name": suite.name, "digest": suite.digest, "n": found.n},
-        "recipe": found.best.recipe.digest,
-        "base": {"TR": found.base.TR, "TP": found.base.TP},
-        "scores": {"TR": found.best.TR, "TP": found.best.TP, "objective": found.best.objective},
-        "unscored": found.evaluation.unscored,
-        "difference": {role: asdict(d) for role, d in found.difference.items()},
-    }
+def _write(
+    folder: Path, result: Mapping[str, Any], base: Evaluation, merged: Evaluation, suite: Suite
+) -> None:
+    result_file, samples, base_samples = (folder / name for name in FILES)
+    write_samples(samples, sample_rows(merged, suite))
+    write_samples(base_samples, sample_rows(base, suite))
+    write_text(result_file, json.dumps(result, indent=1) + "\n")
 
 
-def _show(console: Console, name: str, suite: Suite, found: Confirmation) -> None:
-    table = Table(title=f"{suite.name} ({found.n['TR']} TR, {found.n['TP']} TP questions)")
-    for column in ("recipe", "TR", "TP", "objective"):
-        table.add_column(column, justify="left" if column == "recipe" else "right")
-    for label, row in ((name, found.best), ("base (the VLM as it is)", found.base)):
-        table.add_row(label, f"{row.TR:.3f}", f"{row.TP:.3f}", f"{row.objective:+.3f}")
-    console.print(table)
+def _table(name: str, suite: Suite, found: Outcome) -> Table:
+    counts = ", ".join(f"{n} {role}" for role, n in found.n.items() if role != ALL)
+    table = Table(title=f"{suite.name}: accuracy ({counts} questions)")
+    for column in ("", "base (the VLM as it is)", name, "difference"):
+        table.add_column(column, justify="right" if column else "left")
+    for row, one, other in rows_told(found):
+        gap = None if one is None or other is None else other - one
+        table.add_row(row, _number(one), _number(other), "-" if gap is None else f"{gap:+.3f}")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _found_lines(name: str, found: Outcome) -> Iterator[str]:
     for role, difference in found.difference.items():
-        console.print(
-            f"{name} - base, {role}: {difference_text(asdict(difference))}", soft_wrap=True
+        yield f"{name} - base, {role}: {difference_text(asdict(difference))}"
+    if found.objective is not None:
+        yield f"objective: {found.objective:+.3f}"
+    exact = found.comparison.mcnemar
+    yield (
+        f"right with the recipe alone: {exact.gained}, with the VLM alone: {exact.lost} "
+        f"(McNemar's exact test: p = {exact.p:.2g})"
+    )
+    if found.comparison.detectable is not None:
+        yield (
+            f"a difference of {found.comparison.detectable:.3f} is the smallest that such questions "
+            "would show four times in five"
         )
-    if found.evaluation.unscored:
-        console.print(f"{len(found.evaluation.unscored)} samples could not be scored")
+
+
+def _sample_lines(
+    merged: Evaluation, suite: Suite, known: tuple[SharedMedium, ...]
+) -> Iterator[str]:
+    if (biased := most_biased(merged, suite)) is not None:
+        label, share = biased
+        yield (
+            f"furthest from even: {label} is the answer to {share.predicted:.0%} of the questions, "
+            f"and right for {share.right:.0%}"
+        )
+    if suite.left_out:
+        yield f"{len(suite.left_out)} rows of the suite are no questions here (merit-opt check)"
+    for status, n in Counter(s.status for s in merged.scores if s.value is None).items():
+        yield f"{n} samples could not be scored ({status})"
+    if known:
+        samples = {i for medium in known for i in medium.samples}
+        yield (
+            f"warning: the search saw {len(known)} of these media, such as {known[0].name}; "
+            f"{len(samples)} of {len(suite.samples)} questions are about them "
+            "(searched_media in result.json)"
+        )

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from merit_opt.cli.build import Factory
+from merit_opt.data.leakage import ShownMedium
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES
@@ -76,14 +77,18 @@ class Outputs:
             ) from error
 
 
-def build_suite(factory: Factory, outputs: Outputs, stage: Stage) -> Suite:
+def built_suite(factory: Factory, outputs: Outputs, stage: Stage) -> Suite:
     """The suite, its media made or found.
 
     Raises:
-        UserError: It cannot be built, or has no TR or no TP questions.
+        UserError: It cannot be built, or has no question.
     """
     suite: Suite = factory.build(cache=outputs.cache, progress=stage)
-    require_roles(suite, f"suite {suite.name}")
+    if not suite.samples:
+        raise UserError(
+            f"suite {suite.name} has no question that can be asked; "
+            f"{len(suite.left_out)} rows were left out"
+        )
     return suite
 
 
@@ -142,6 +147,17 @@ def disk_names(source: PairSource) -> tuple[list[NamedTensor], list[str]]:
     known = {tensor.name for tensor in merged}
     names = (tensor.name for shard in source.shards for tensor in shard.tensors)
     return merged, [name for name in names if name not in known]
+
+
+def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
+    """Those that the search saw which found the recipe; none of a recipe of no study.
+
+    Raises:
+        UserError: No such study.
+    """
+    if not name.startswith(PREFIX):
+        return ()
+    return study_recipe(storage.build(), name).searched
 
 
 def _found_on(source: PairSource, name: str, storage: Factory) -> Recipe:

@@ -14,7 +14,7 @@ from merit_opt.cli.parts import (
     SPLIT_KEYS,
     SUITE_INJECTED,
     Outputs,
-    build_suite,
+    built_suite,
     load_pair,
     require_roles,
     require_seed,
@@ -159,7 +159,8 @@ def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
 
 
 def _split(request: _Request, shown: Display) -> Split:
-    suite = build_suite(request.built["suite"], request.outputs, shown.stage)
+    suite = built_suite(request.built["suite"], request.outputs, shown.stage)
+    require_roles(suite, f"suite {suite.name}")
     chosen = request.cfg.suite
     split = split_by_group(suite, search_share=chosen.search_share, seed=chosen.split_seed)
     for side in (split.search, split.confirm):

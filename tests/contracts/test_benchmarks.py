@@ -44,7 +44,7 @@ def option(name):
 
 
 def suite_of(name, variant, copy, scorer="generate"):
-    settings = option("_benchmark") | option(name)
+    settings = option("_asking") | option("_benchmark") | option(name)
     settings |= {"variant": variant, "root": copy.root, "cache": copy.cache, "scorer": scorer}
     kept = {key: value for key, value in settings.items() if key not in OURS}
     return benchmark_suite(**kept, progress=None)

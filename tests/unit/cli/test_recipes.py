@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import parquet
 
 NAME = "tiny-clips-layerwise-tpe-s0"
 
@@ -31,8 +32,8 @@ def study(merit_opt, searched, tmp_path) -> dict:
 
 
 def evaluated(done) -> dict:
-    (path,) = re.findall(r"files: (\S+/result\.json)", done.out)
-    return json.loads(Path(path).read_text())
+    (folder,) = re.findall(r"files: (\S+)/ \(result\.json", done.out)
+    return json.loads((Path(folder) / "result.json").read_text())
 
 
 def test_an_evaluation_has_paired_differences_with_intervals(merit_opt):
@@ -41,9 +42,9 @@ def test_an_evaluation_has_paired_differences_with_intervals(merit_opt):
     found = evaluated(done)
     assert found["schema"] == 1
     assert found["suite"]["name"] == "clips"
-    assert found["suite"]["n"] == {"TR": 30, "TP": 20}
+    assert found["suite"]["n"] == {"TR": 30, "TP": 20, "all": 50}
     assert found["unscored"] == {}
-    for role in ("TR", "TP"):
+    for role in ("TR", "TP", "all"):
         difference = found["difference"][role]
         assert difference["n"] == found["suite"]["n"][role]
         assert difference["low"] <= difference["estimate"] <= difference["high"]
@@ -74,7 +75,38 @@ def test_all_names_of_one_recipe_give_one_evaluation(merit_opt, study):
         f"outputs/studies/{NAME}/recipes/best.json",
     )
     found = [evaluated(merit_opt(f"evaluate recipe={n} suite.clips=4")) for n in names]
+    assert all(one.pop("searched_media") for one in found[:2])
+    assert found[2].pop("searched_media") == []
     assert found[0] == found[1] == found[2]
+
+
+def test_media_that_the_search_saw_are_told(merit_opt, study):
+    done = merit_opt(f"evaluate recipe=study:{NAME} suite.clips=10")
+    shared = evaluated(done)["searched_media"]
+    assert {medium["how"] for medium in shared} == {"content"}
+    questions = {i for medium in shared for i in medium["samples"]}
+    told = " ".join(done.out.split())
+    assert f"warning: the search saw {len(shared)} of these media" in told
+    assert f"{len(questions)} of 50 questions are about them" in told
+    unseen = merit_opt(f"evaluate recipe=study:{NAME} suite.clips=10 suite.seed=1")
+    assert evaluated(unseen)["searched_media"] == []
+    assert "warning" not in unseen.out
+
+
+def test_every_sample_s_score_is_kept(merit_opt):
+    done = merit_opt("evaluate recipe=uniform:0.5 suite.clips=4")
+    (folder,) = re.findall(r"files: (\S+)/ \(result\.json", done.out)
+    for name, side in (("samples", "scores"), ("base_samples", "base")):
+        rows = parquet.read_table(Path(folder) / f"{name}.parquet").to_pylist()
+        values = [row["value"] for row in rows if row["role"] == "TR"]
+        assert len(rows) == 20
+        assert sum(values) / len(values) == pytest.approx(evaluated(done)[side]["TR"])
+
+
+def test_a_suite_of_one_role_is_measured_without_an_objective(merit_opt):
+    found = evaluated(merit_opt("evaluate recipe=uniform:0.5 suite.clips=4 suite.tp_per_clip=0"))
+    assert found["suite"]["n"] == {"TR": 12, "all": 12}
+    assert found["scores"].keys() == {"TR", "all"}
 
 
 def test_another_suite_seed_is_other_videos(merit_opt):

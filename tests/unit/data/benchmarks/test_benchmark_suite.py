@@ -18,6 +18,8 @@ SETTINGS = {
     "prompt": "letter",
     "scorer": "letter_logprob",
     "permutations": 1,
+    "decoding": "greedy",
+    "max_new_tokens": 8,
     "sampling": "uniform",
     "frames": 8,
     "fps": 1.0,

@@ -1,0 +1,167 @@
+"""One recipe against the unmerged VLM on one suite: everything that is told of it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from merit_opt.data.suite import Role, Suite
+from merit_opt.evaluation.aggregate import (
+    Aggregated,
+    LabelShare,
+    aggregated,
+    chance_corrected,
+    label_shares,
+    parse_failure_rate,
+)
+from merit_opt.evaluation.comparison import Comparison, compare_evaluations
+from merit_opt.evaluation.evaluation import Evaluation, paired_means
+from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.stats import Difference, paired_difference
+
+ALL = "all"
+Side = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Accuracies and differences, over the samples that were scored on both sides.
+
+    Attributes:
+        n: Samples by role, and `all`.
+        base: Accuracy of the VLM by role, and `all`.
+        merged: Accuracy of the recipe, likewise.
+        objective: The recipe's; None where the suite lacks a role that it compares.
+        difference: Recipe minus VLM by role, and `all`.
+        comparison: McNemar's test, other measures, and what difference could be found at all.
+        aggregates: What the benchmark reports: of the VLM, of the recipe.
+    """
+
+    n: Mapping[str, int]
+    base: Side
+    merged: Side
+    objective: float | None
+    difference: Mapping[str, Difference]
+    comparison: Comparison
+    aggregates: tuple[tuple[Aggregated, Aggregated], ...]
+
+
+def outcome(
+    base: Evaluation, merged: Evaluation, suite: Suite, objective: PenalisedGain, seed: int
+) -> Outcome:
+    """Compare two evaluations of the suite.
+
+    Args:
+        base: The VLM's.
+        merged: The recipe's.
+        suite: What both were measured on.
+        objective: Applied to accuracies.
+        seed: Of the resampling.
+
+    Raises:
+        TrialFailed: A role, or the whole suite, has no sample that was scored.
+    """
+    means, means_merged = paired_means(base, merged, suite, "accuracy")
+    comparison = compare_evaluations(base, merged, suite, seed)
+    counts = Counter[str](suite.role(s) for s in suite.samples)
+    whole, whole_merged = _means(base, merged)
+    return Outcome(
+        n={**counts, ALL: len(suite.samples)},
+        base={**means, ALL: whole},
+        merged={**means_merged, ALL: whole_merged},
+        objective=_value(objective, means, means_merged),
+        difference={
+            **{role: _difference(base, merged, suite, role, seed) for role in counts},
+            ALL: comparison.accuracy,
+        },
+        comparison=comparison,
+        aggregates=tuple(zip(aggregated(base, suite), aggregated(merged, suite), strict=True)),
+    )
+
+
+def _means(base: Evaluation, merged: Evaluation) -> tuple[float, float]:
+    sides = base.measured("accuracy"), merged.measured("accuracy")
+    shared = sides[0].keys() & sides[1].keys()
+    one, other = (math.fsum(side[i] for i in shared) / len(shared) for side in sides)
+    return one, other
+
+
+def _value(
+    objective: PenalisedGain, base: Mapping[Role, float], merged: Mapping[Role, float]
+) -> float | None:
+    return objective(merged, base) if {"TR", "TP"} <= merged.keys() else None
+
+
+def _difference(
+    base: Evaluation, merged: Evaluation, suite: Suite, role: str, seed: int
+) -> Difference:
+    members = {s.id: s.group_id for s in suite.samples if suite.role(s) == role}
+    sides = (evaluation.measured("accuracy") for evaluation in (base, merged))
+    one, other = ({i: v for i, v in side.items() if i in members} for side in sides)
+    return paired_difference(one, other, members, seed)
+
+
+def to_dict(found: Outcome, base: Evaluation, merged: Evaluation, suite: Suite) -> dict[str, Any]:
+    """What result.json holds of it."""
+    sides = {"base": base, "recipe": merged}
+    return {
+        "suite": _suite(suite, found.n),
+        "base": dict(found.base),
+        "scores": dict(found.merged) | _given("objective", found.objective),
+        "difference": {role: asdict(d) for role, d in found.difference.items()},
+        "other_measures": {m: asdict(d) for m, d in found.comparison.continuous.items()},
+        "mcnemar": asdict(found.comparison.mcnemar),
+        "detectable": found.comparison.detectable,
+        "aggregates": [
+            {"name": one.name, "base": asdict(one), "recipe": asdict(other)}
+            for one, other in found.aggregates
+        ],
+        "chance_corrected": {name: chance_corrected(e, suite) for name, e in sides.items()},
+        "unparsed": {name: parse_failure_rate(e) for name, e in sides.items()},
+        "labels": {name: _labels(e, suite) for name, e in sides.items()},
+        "unscored": merged.unscored,
+    }
+
+
+def _suite(suite: Suite, n: Mapping[str, int]) -> dict[str, Any]:
+    asking = suite.asking
+    return {
+        "name": suite.name,
+        "revision": suite.revision,
+        "digest": suite.digest,
+        "n": dict(n),
+        "prompt": asking.prompt.name,
+        "scorer": asking.scorer,
+        "permutations": asking.permutations,
+        "frames": asdict(asking.frames),
+        "left_out": dict(Counter(suite.left_out.values())),
+    }
+
+
+def _given(name: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {name: value}
+
+
+def _labels(evaluation: Evaluation, suite: Suite) -> dict[str, dict[str, Any]]:
+    shares = label_shares(evaluation, suite)
+    return {
+        "".join(labels) if len(max(labels, key=len)) == 1 else "/".join(labels): {
+            label: asdict(share) for label, share in by_label.items()
+        }
+        for labels, by_label in shares.items()
+    }
+
+
+def most_biased(evaluation: Evaluation, suite: Suite) -> tuple[str, LabelShare] | None:
+    """The label whose share of the answers is furthest from its share of the right ones."""
+    shares = [pair for by in label_shares(evaluation, suite).values() for pair in by.items()]
+    return max(shares, key=lambda pair: abs(pair[1].bias), default=None)
+
+
+def rows_told(found: Outcome) -> Iterator[tuple[str, float | None, float | None]]:
+    """Name, the VLM's number and the recipe's, of roles and of what the benchmark reports."""
+    for role in found.n:
+        yield role, found.base[role], found.merged[role]
+    for one, other in found.aggregates:
+        yield one.name, one.value, other.value
