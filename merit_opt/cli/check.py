@@ -14,12 +14,14 @@ from rich.console import Console
 from merit_opt.cli.build import factories
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, build_suite
 from merit_opt.cli.progress import Display, display
+from merit_opt.data.decode_pool import DecodePool
 from merit_opt.data.frames import FramePlan
 from merit_opt.data.image import Image
-from merit_opt.data.medium import read_medium
-from merit_opt.data.sample import Media
+from merit_opt.data.media_status import MediaError
+from merit_opt.data.medium import Medium
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError
+from merit_opt.data.unpacked import shown_path
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
@@ -56,17 +58,19 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             problems.append(f"{what}: {error}")
 
     with display(console) as shown:
-        pair = cache(built["pair"].build)
+        pair, engine = cache(built["pair"].build), cache(built["engine"].build)
         shapes: list[MediumShape] = []
         look("output_dir", lambda: _output_lines(outputs))
         look("device", lambda: iter([resolve_device(cfg.device)]))
         look("pair", lambda: _pair_lines(pair(), shown))
         look(
             "suite",
-            lambda: _suite_lines(build_suite(built["suite"], outputs, shown.stage), shapes, shown),
+            lambda: _suite_lines(
+                build_suite(built["suite"], outputs, shown.stage), engine, outputs, shapes, shown
+            ),
         )
         look("storage", lambda: _storage_lines(built["storage"].build()))
-        look("engine", lambda: _engine_lines(built["engine"].build(), pair, shapes, outputs))
+        look("engine", lambda: _engine_lines(engine(), pair, shapes, outputs))
     if problems:
         raise UserError("\n  ".join([f"{len(problems)} problem(s):", *problems]))
     console.print("all is well; next: merit-opt search")
@@ -138,32 +142,47 @@ def _distance_lines(role: str, vlm: Stored, other: Stored, shown: Display) -> It
         yield f"warning: the {role} equals the VLM in every layer: there is nothing to merge"
 
 
-def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Iterator[str]:
+def _suite_lines(
+    suite: Suite,
+    engine: Callable[[], EngineSettings],
+    outputs: Outputs,
+    shapes: list[MediumShape],
+    shown: Display,
+) -> Iterator[str]:
     """What the suite holds; the shapes of its media are added to `shapes`."""
     roles = Counter(suite.role(s) for s in suite.samples)
     letters = Counter(s.labels[s.answer] for s in suite.samples if isinstance(s.answer, int))
-    media = dict.fromkeys(s.media for s in suite.samples)
+    media = tuple(dict.fromkeys(s.media for s in suite.samples))
     yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} media"
     yield "roles: " + ", ".join(f"{role} {n}" for role, n in sorted(roles.items()))
     yield "right letters: " + ", ".join(f"{x} {n}" for x, n in sorted(letters.items()))
+    try:
+        settings = engine().media
+    except UserError:  # the engine's own problem, told there
+        return
     broken: list[str] = []
-    for done, shown_media in enumerate(media):
-        shown.stage(f"looking at {suite.name} media", done, len(media))
-        try:
-            shapes.append(_shape(shown_media, suite.asking.frames))
-        except MediaError as error:
-            broken.append(str(error))
+    plan, quarantine = suite.asking.frames, Quarantine(outputs.quarantine)
+    with DecodePool(media, replace(plan, mode="uniform", count=1), settings, quarantine) as pool:
+        for done, one in enumerate(media):
+            shown.stage(f"looking at {suite.name} media", done, len(media))
+            try:
+                medium = pool.take(one)
+            except MediaError as error:
+                broken.append(str(error))
+                continue
+            shapes.append(_shape(medium, plan, len(one)))
+            if medium.status.kind != "ok":
+                yield f"{shown_path(one[0])}: {medium.status}"
     if broken:
         raise UserError(f"{len(broken)} of {len(media)} media: " + "; ".join(broken))
 
 
-def _shape(media: tuple[Media, ...], plan: FramePlan) -> MediumShape:
-    medium = read_medium(media, replace(plan, mode="uniform", count=1))
+def _shape(medium: Medium, plan: FramePlan, media: int) -> MediumShape:
     if isinstance(medium, Image):
         return ImageShape(*medium.pixels.shape[:2])
     height, width = medium.frames.shape[1:3]
     sampling = medium.sampling
-    count = sampling.total if plan.mode == "all" else plan.count
+    count = sampling.total if plan.mode == "all" else plan.count * media
     return VideoShape(count, height, width, sampling.fps)
 
 
@@ -174,6 +193,7 @@ def _engine_lines(
     outputs: Outputs,
 ) -> Iterator[str]:
     yield repr(settings)
+    yield from _quarantine_lines(Quarantine(outputs.quarantine))
     try:
         source = pair()
         _ = source.alignment, likely_dtype(source)
@@ -205,6 +225,14 @@ def _engine_lines(
             f"the visual features of the suite take {_size(found.features)}, and {outputs.root} "
             f"has {_size(free)} free; choose another output_dir="
         )
+
+
+def _quarantine_lines(quarantine: Quarantine) -> Iterator[str]:
+    entries = quarantine.entries.values()
+    for one in entries:
+        yield f"not read again: {', '.join(one.media)}: {one.reason} ({one.time})"
+    if entries:
+        yield f"to read them again, delete {quarantine.path}"
 
 
 def _size(size: float) -> str:

@@ -1,18 +1,21 @@
 """From a suite to packs: everything that is the same for all recipes, done once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import torch
 
+from merit_opt.data.decode_pool import DecodePool, MediaSettings
 from merit_opt.data.frames import FramePlan
-from merit_opt.data.medium import medium_kind, read_medium
+from merit_opt.data.media_status import MediaError, MediaStatus
+from merit_opt.data.medium import Medium
 from merit_opt.data.prompts import Prompt, said
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError
+from merit_opt.data.unpacked import shown_path
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.models.attention import smallest_window
 from merit_opt.models.families.family import VisualFeatures
@@ -21,6 +24,8 @@ from merit_opt.models.features import FeatureStore, feature_identity, feature_ke
 from merit_opt.models.pack import Pack, Question, pack
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import encode_prompt, placeholder_in
+
+TOLD = 5
 
 
 class EngineReporter(Protocol):
@@ -42,25 +47,40 @@ class Prepared:
     Attributes:
         packs: One a medium, in the order of the suite.
         excluded: Sample id -> why it cannot be asked, whatever the recipe.
+        statuses: Media of a sample -> how reading them went.
     """
 
     packs: tuple[Pack, ...]
     excluded: Mapping[str, str]
+    statuses: Mapping[tuple[Media, ...], MediaStatus]
 
 
 class Preparer:
-    """Makes packs, visual features taken from the store or computed."""
+    """Makes packs, visual features taken from the store or computed.
+
+    Args:
+        pair: The live pair.
+        store: Where features are kept.
+        media: How media are read.
+        quarantine: Media that are not read again.
+        threads: See `EngineSettings`.
+        reporter: Is told what goes on.
+    """
 
     def __init__(
         self,
         pair: ModelPair,
         store: FeatureStore,
+        media: MediaSettings,
+        quarantine: Quarantine,
         *,
         threads: int,
         reporter: EngineReporter,
     ) -> None:
         self._pair = pair
         self._store = store
+        self._media = media
+        self._quarantine = quarantine
         self._threads = threads
         self._reporter = reporter
         self._known: dict[str, VisualFeatures | MediaError] = {}
@@ -80,42 +100,62 @@ class Preparer:
         """
         packs: list[Pack] = []
         excluded: dict[str, str] = {}
+        statuses: dict[tuple[Media, ...], MediaStatus] = {}
         groups = _by_media(suite.samples)
-        for done, (media, samples) in enumerate(groups.items()):
-            self._reporter.stage(f"reading {suite.name} media", done, len(groups))
-            features = self._features(media, suite.asking.frames)
-            if isinstance(features, MediaError):
-                excluded |= {s.id: str(features) for s in samples}
-                continue
-            found = {s.id: self._question(s, suite.asking.prompt, features) for s in samples}
-            excluded |= {i: why for i, why in found.items() if isinstance(why, str)}
-            if asked := [q for q in found.values() if isinstance(q, Question)]:
-                packs.append(pack(asked, features))
+        with self._reading_ahead(groups, suite.asking.frames) as pool:
+            for done, (media, samples) in enumerate(groups.items()):
+                self._reporter.stage(f"reading {suite.name} media", done, len(groups))
+                features = self._features(media, suite.asking.frames, pool)
+                if isinstance(features, MediaError):
+                    statuses[media] = MediaStatus("failed", detail=features.reason)
+                    excluded |= {s.id: str(features) for s in samples}
+                    continue
+                statuses[media] = features.status
+                found = {s.id: self._question(s, suite.asking.prompt, features) for s in samples}
+                excluded |= {i: why for i, why in found.items() if isinstance(why, str)}
+                if asked := [q for q in found.values() if isinstance(q, Question)]:
+                    packs.append(pack(asked, features))
         self._refuse_if_too_many(suite, excluded)
-        return Prepared(tuple(packs), excluded)
+        self._tell_of_incomplete(suite, statuses)
+        return Prepared(tuple(packs), excluded, statuses)
 
-    def _features(self, media: tuple[Media, ...], plan: FramePlan) -> VisualFeatures | MediaError:
-        (one,) = media
-        key = feature_key(self._identity, one.digest, medium_kind(one.path), asdict(plan))
+    def _reading_ahead(
+        self, groups: Mapping[tuple[Media, ...], object], plan: FramePlan
+    ) -> DecodePool:
+        """What is in no store is decoded while the vision side is at what comes before it."""
+
+        def is_missing(media: tuple[Media, ...]) -> bool:
+            key = self._key(media, plan)
+            return key not in self._known and not self._store.has(key)
+
+        missing = [media for media in groups if is_missing(media)]
+        return DecodePool(missing, plan, self._media, self._quarantine, is_wanted=is_missing)
+
+    def _key(self, media: tuple[Media, ...], plan: FramePlan) -> str:
+        return feature_key(self._identity, media, plan, self._media.decoder)
+
+    def _features(
+        self, media: tuple[Media, ...], plan: FramePlan, pool: DecodePool
+    ) -> VisualFeatures | MediaError:
+        key = self._key(media, plan)
         if key not in self._known:
             try:
-                self._known[key] = self._store.get(key, lambda: self._encode(media, plan))
+                self._known[key] = self._store.get(
+                    key, lambda: self._encode(media, pool.take(media))
+                )
             except MediaError as error:
                 self._known[key] = error
         return self._known[key]
 
-    def _encode(self, media: tuple[Media, ...], plan: FramePlan) -> VisualFeatures:
-        medium = read_medium(media, plan)
-        pair = self._pair
+    def _encode(self, media: tuple[Media, ...], medium: Medium) -> VisualFeatures:
+        pair, path = self._pair, shown_path(media[0])
         try:
             return visual_features(pair.family, pair.model, pair.processor, medium)
         except MediaRefused as error:
-            raise MediaError(
-                media[0].path, f"this model's processor refuses it ({error})"
-            ) from error
+            raise MediaError(path, f"this model's processor refuses it ({error})") from error
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
-                f"out of memory for {media[0].path}; ask for fewer frames: {error}"
+                f"out of memory for {path}; ask for fewer frames: {error}"
             ) from error
 
     def _question(
@@ -139,6 +179,22 @@ class Preparer:
         decoder = self._pair.model.get_decoder()
         positions: int = decoder.config.max_position_embeddings
         return min(positions, smallest_window(decoder) or positions)
+
+    def _tell_of_incomplete(
+        self, suite: Suite, statuses: Mapping[tuple[Media, ...], MediaStatus]
+    ) -> None:
+        """Of media that are used although something of them is missing."""
+        told = [
+            f"{shown_path(media[0])} ({status})"
+            for media, status in statuses.items()
+            if status.kind in ("partial", "truncated")
+        ]
+        if told:
+            more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
+            self._reporter.warn(
+                f"{len(told)} of {len(statuses)} media of suite {suite.name} are used as far as "
+                f"they can be read: {'; '.join(told[:TOLD])}{more}"
+            )
 
     def _refuse_if_too_many(self, suite: Suite, excluded: Mapping[str, str]) -> None:
         if len(excluded) > suite.max_unusable * len(suite.samples):

@@ -8,7 +8,9 @@ import torch
 from PIL import Image as Pillow
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from merit_opt.data.decode_pool import MediaSettings
 from merit_opt.data.image import Image
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.models.alignment import align
@@ -159,7 +161,9 @@ def showing_4(suite, samples):
 def prepared(pair, suite, folder):
     """As the engine does, from features on disk."""
     store = FeatureStore(folder / "features", 2**30)
-    preparer = Preparer(pair, store, threads=1, reporter=Silent())
+    reading = MediaSettings(workers=1, seconds=60.0, frames_in_flight=64, decoder="auto")
+    quarantine = Quarantine(folder / "quarantine.json")
+    preparer = Preparer(pair, store, reading, quarantine, threads=1, reporter=Silent())
     return preparer.prepare(suite)
 
 
