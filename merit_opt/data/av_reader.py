@@ -1,101 +1,44 @@
 """Videos through PyAV, which carries its own FFmpeg: damaged packets are stepped over.
 
-The times of all frames are read from the packets, which costs no decoding. Then only what leads to
-a wanted frame is decoded: from the keyframe before it where that skips enough, else straight on.
+Only what leads to a wanted frame is decoded: from the keyframe before it where that skips enough,
+else straight on.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from merit_opt.data.bounds import require_size, require_total
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.frames import FramePlan, sampled
-from merit_opt.data.media_status import MediaStatus
-from merit_opt.data.probe import Probe, opened
-from merit_opt.data.timeline import FPS_UNKNOWN, even_times, is_plausible, steadied, truncation
+from merit_opt.data.bounds import require_size
+from merit_opt.data.decoded import Frames, Taken
+from merit_opt.data.probe import opened
+from merit_opt.data.timeline import Timeline, packets
 
 WORTH_A_SEEK = 16
-MOST_LOST = 0.5
-WITHOUT_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg"})
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """The packets of a stream in the order that their frames are shown.
-
-    Attributes:
-        stamps: Presentation time of each, ascending, in the stream's unit; its place where the
-            file has no times.
-        keyframes: Stamps from which decoding can begin, ascending; none where the file has no
-            times to seek by.
-        times: Seconds of each from the first.
-        fps: Frames a second.
-        lost: Packets that the file itself calls damaged.
-    """
-
-    stamps: tuple[int, ...]
-    keyframes: tuple[int, ...]
-    times: tuple[float, ...]
-    fps: float
-    lost: int
-
-
-def read_with_av(
-    path: Path, probe: Probe, plan: FramePlan, start: float | None, end: float | None
-) -> Video:
-    """The frames of a video that `plan` chooses between `start` and `end`, in seconds.
-
-    The nearest frame that can be decoded stands for one that cannot.
+def take_with_av(path: Path, line: Timeline, places: Sequence[int]) -> Taken:
+    """The frames at these places, ascending, or the nearest to them that can be decoded.
 
     Raises:
         FFmpegError: It cannot be read.
-        ValueError: It has no frame, more than half of what was tried cannot be decoded, or it is
-            too large.
+        ValueError: No frame can be decoded, or one is too large.
     """
-    line = read_timeline(path, probe)
-    sampling = sampled(line.times, line.fps, plan, start, end)
-    require_total(len(sampling.indices), probe.height, probe.width)
-    wanted = [line.stamps[i] for i in sampling.indices]
+    wanted = [line.stamps[place] for place in places]
     try:
-        taken = _take(path, line, wanted, line.keyframes)
+        found = _find(path, line, wanted, line.keyframes)
     except _Overshot:
-        taken = _take(path, line, wanted, ())
-    places = np.searchsorted(line.stamps, taken.stamps).clip(max=len(line.times) - 1).tolist()
-    sampling = replace(sampling, indices=tuple(places), times=tuple(line.times[i] for i in places))
-    return Video(np.stack(taken.frames), sampling, _status(line, taken, probe))
-
-
-def read_timeline(path: Path, probe: Probe) -> Timeline:
-    """When its frames are shown, from the packets alone.
-
-    Raises:
-        FFmpegError: It cannot be read.
-        ValueError: It has no frame.
-    """
-    with opened(path) as (container, stream):
-        packets = [p for p in _packets(container, stream) if p.size and not p.is_discard]
-        unit = float(stream.time_base or 0)
-    if not packets:
-        raise ValueError("it has no frame")
-    lost = sum(p.is_corrupt for p in packets)
-    stamps = sorted(p.pts for p in packets if p.pts is not None)
-    seconds = [stamp * unit for stamp in stamps]
-    timed = probe.container not in WITHOUT_TIMES and len(stamps) == len(packets)
-    if not (timed and is_plausible(seconds)):
-        fps = probe.fps or FPS_UNKNOWN
-        return Timeline(tuple(range(len(packets))), (), even_times(len(packets), fps), fps, lost)
-    keyframes = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
-    times, fps = steadied(seconds, probe.fps)
-    return Timeline(tuple(stamps), tuple(keyframes), times, fps, lost)
+        found = _find(path, line, wanted, ())
+    if not found.frames:
+        raise ValueError("none of its frames can be decoded")
+    there = np.searchsorted(line.stamps, found.stamps).clip(max=len(line.times) - 1)
+    return Taken(np.stack(found.frames), tuple(there.tolist()), found.bad, found.tried)
 
 
 class _Overshot(Exception):
@@ -103,7 +46,7 @@ class _Overshot(Exception):
 
 
 @dataclass
-class _Taken:
+class _Found:
     """Frames as they come, in the order wanted.
 
     `stamps` are where they stand, `tried` the packets given to the decoder, `bad` those of them
@@ -116,18 +59,16 @@ class _Taken:
     bad: int = 0
 
 
-def _take(path: Path, line: Timeline, wanted: Sequence[int], keyframes: Sequence[int]) -> _Taken:
-    """The frames at the wanted stamps, ascending, or the nearest to them."""
-    taken = _Taken()
+def _find(path: Path, line: Timeline, wanted: Sequence[int], keyframes: Sequence[int]) -> _Found:
+    """The frames at the wanted stamps, ascending, or the nearest to them; none if there is none."""
+    found = _Found()
     with opened(path) as (container, stream):
         for target, stamps in _runs(line, wanted, keyframes):
             if target is not None:
                 container.seek(target, stream=stream)
-            frames = _decoded(container, stream, taken, counted=not line.keyframes)
-            _choose(frames, stamps, taken, is_sought=target is not None)
-    if len(taken.frames) < len(wanted):
-        raise ValueError("none of its frames can be decoded")
-    return taken
+            frames = _decoded(container, stream, found, counted=line.is_counted)
+            _choose(frames, stamps, found, is_sought=target is not None)
+    return found
 
 
 def _runs(
@@ -151,7 +92,7 @@ def _runs(
 def _choose(
     frames: Iterator[tuple[int, VideoFrame]],
     wanted: Sequence[int],
-    taken: _Taken,
+    found: _Found,
     *,
     is_sought: bool,
 ) -> None:
@@ -162,63 +103,45 @@ def _choose(
             raise _Overshot
         while rest and stamp >= rest[-1]:
             is_nearer = last is None or stamp - rest[-1] <= rest[-1] - last[0]
-            _keep(taken, (stamp, frame) if is_nearer or last is None else last)
+            _keep(found, (stamp, frame) if is_nearer or last is None else last)
             rest.pop()
         if not rest:
             return
         last = stamp, frame
+    if last is None and is_sought:
+        raise _Overshot
     if last is not None:
         for _ in rest:
-            _keep(taken, last)
+            _keep(found, last)
 
 
-def _keep(taken: _Taken, shown: tuple[int, VideoFrame]) -> None:
+def _keep(found: _Found, shown: tuple[int, VideoFrame]) -> None:
     stamp, frame = shown
-    if taken.stamps and taken.stamps[-1] == stamp:
-        taken.frames.append(taken.frames[-1])
+    if found.stamps and found.stamps[-1] == stamp:
+        found.frames.append(found.frames[-1])
     else:
-        taken.frames.append(_upright(frame, taken.frames[0].shape if taken.frames else None))
-    taken.stamps.append(stamp)
+        found.frames.append(_upright(frame, found.frames[0].shape if found.frames else None))
+    found.stamps.append(stamp)
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, taken: _Taken, *, counted: bool
+    container: InputContainer, stream: VideoStream, found: _Found, *, counted: bool
 ) -> Iterator[tuple[int, VideoFrame]]:
     """(stamp, frame) of whatever can be decoded from here on; the stamp is its place if counted."""
     place = 0
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         try:
             frames = packet.decode()
         except EndOfFile:
             return
         except FFmpegError:
-            frames, taken.bad = [], taken.bad + 1
-        taken.tried += 1
+            frames, found.bad = [], found.bad + 1
+        found.tried += packet.size > 0  # the last one only empties the decoder
         for frame in frames:
-            taken.bad += frame.is_corrupt
+            found.bad += frame.is_corrupt
             if counted or frame.pts is not None:
                 yield (place if counted else frame.pts or 0), frame
                 place += 1
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
-    """All packets up to where the file breaks off."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, FFmpegError):
-            return
-
-
-def _status(line: Timeline, taken: _Taken, probe: Probe) -> MediaStatus:
-    if taken.bad > MOST_LOST * taken.tried:
-        raise ValueError(f"{taken.bad} of {taken.tried} packets cannot be decoded")
-    missing = truncation(line.times, line.fps, probe.duration)
-    if bad := max(taken.bad, line.lost):
-        told = f"{bad} of {len(line.stamps)} packets are damaged"
-        return MediaStatus("partial", "PyAV", f"{told}; {missing}" if missing else told)
-    return MediaStatus("truncated" if missing else "ok", "PyAV", missing)
 
 
 def _upright(frame: VideoFrame, like: tuple[int, ...] | None) -> Frames:

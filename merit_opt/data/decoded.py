@@ -24,3 +24,20 @@ class Video:
     frames: Frames
     sampling: Sampling
     status: MediaStatus = OK
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Taken:
+    """What a reader took of a file.
+
+    Attributes:
+        frames: uint8 [frames, height, width, 3], RGB, upright.
+        places: Which frames of the file these are, ascending.
+        bad: Packets that could not be decoded, of `tried`.
+        tried: Packets that were decoded, as far as the reader knows.
+    """
+
+    frames: Frames
+    places: tuple[int, ...]
+    bad: int = 0
+    tried: int = 0

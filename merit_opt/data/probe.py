@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -69,7 +70,10 @@ def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or _is_cover(stream):
             raise ValueError("it holds no video stream")
-        stream.codec_context.thread_count = 1
+        context: Any = stream.codec_context
+        if context is None:
+            raise ValueError("its codec is not known")
+        context.thread_count = 1
         yield container, stream
 
 

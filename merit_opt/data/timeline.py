@@ -1,17 +1,118 @@
-"""When the frames of a video are shown, in seconds from its first.
+"""When the frames of a video are shown, read from its packets, which costs no decoding.
 
-Containers round times to milliseconds, give them as 32-bit floats, or have none at all.
+Containers round times to milliseconds, count them from anywhere, or have none at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from merit_opt.data.probe import Probe, opened
 
 FPS_UNKNOWN = 24.0  # as transformers assumes
+SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # others seek to about there
+WITHOUT_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg"})
 ROUNDING = 1.01e-3
 LONGEST, LATEST = 1e6, 1e12
 SAME_RATE = 0.01
 TRUNCATED_SHARE, TRUNCATED_SECONDS = 0.05, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The frames of a stream in the order that they are shown.
+
+    Attributes:
+        times: Seconds of each from the first.
+        fps: Frames a second.
+        stamps: Presentation time of each, ascending, in the stream's unit; its place where the
+            file has no times.
+        keyframes: Stamps from which decoding can begin, ascending; none where seeking is not exact.
+        is_counted: Whether stamps are places.
+        has_open_groups: Whether frames shown before a keyframe come after it in the file.
+        lost: Packets that the file itself calls damaged.
+        missing: What is missing at the end, in words.
+    """
+
+    times: tuple[float, ...]
+    fps: float
+    stamps: tuple[int, ...]
+    keyframes: tuple[int, ...]
+    is_counted: bool
+    has_open_groups: bool
+    lost: int
+    missing: str
+
+
+def read_timeline(path: Path, probe: Probe) -> Timeline:
+    """When its frames are shown.
+
+    Raises:
+        FFmpegError: It cannot be read.
+        ValueError: It has no frame.
+    """
+    with opened(path) as (container, stream):
+        found = [_facts(p) for p in packets(container, stream) if p.size and not p.is_discard]
+        unit = float(stream.time_base or 0)
+    if not found:
+        raise ValueError("it has no frame")
+    lost = sum(one.is_damaged for one in found)
+    stamps = sorted(one.stamp for one in found if one.stamp is not None)
+    timed = probe.container not in WITHOUT_TIMES and len(stamps) == len(found)
+    if not (timed and is_plausible([stamp * unit for stamp in stamps])):
+        fps, places = probe.fps or FPS_UNKNOWN, tuple(range(len(found)))
+        times, keyframes = even_times(len(found), fps), ()
+    else:
+        times, fps = steadied([stamp * unit for stamp in stamps], probe.fps)
+        keys = sorted(one.stamp for one in found if one.is_key and one.stamp is not None)
+        places, keyframes = tuple(stamps), tuple(keys) if probe.container in SEEKABLE else ()
+    return Timeline(
+        times=times,
+        fps=fps,
+        stamps=places,
+        keyframes=keyframes,
+        is_counted=not timed or places != tuple(stamps),
+        has_open_groups=_has_open_groups(found),
+        lost=lost,
+        missing=truncation(times, fps, probe.duration),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    stamp: int | None
+    is_key: bool
+    is_damaged: bool
+
+
+def _facts(packet: "Packet[VideoStream]") -> _Facts:
+    return _Facts(packet.pts, packet.is_keyframe, packet.is_corrupt)
+
+
+def packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """All packets up to where the file breaks off."""
+    found = container.demux(stream)
+    while True:
+        try:
+            yield next(found)
+        except (StopIteration, FFmpegError):
+            return
+
+
+def _has_open_groups(found: Sequence[_Facts]) -> bool:
+    key: int | None = None
+    for one in found:
+        if one.is_key:
+            key = one.stamp
+        elif key is not None and one.stamp is not None and one.stamp < key:
+            return True
+    return False
 
 
 def is_plausible(times: Sequence[float]) -> bool:

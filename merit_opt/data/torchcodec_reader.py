@@ -1,43 +1,30 @@
 """Videos through torchcodec, for those who have it and the FFmpeg libraries that it needs."""
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from merit_opt.data.av_reader import read_timeline
-from merit_opt.data.bounds import require_total
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.frames import FramePlan, sampled
-from merit_opt.data.media_status import MediaStatus
-from merit_opt.data.probe import Probe
-from merit_opt.data.timeline import truncation
+from merit_opt.data.decoded import Frames, Taken
+from merit_opt.data.timeline import Timeline
 from merit_opt.errors import UserError
 
 
-def read_with_torchcodec(
-    path: Path, probe: Probe, plan: FramePlan, start: float | None, end: float | None
-) -> Video:
-    """The frames of a video that `plan` chooses between `start` and `end`, in seconds.
+def take_with_torchcodec(path: Path, line: Timeline, places: Sequence[int]) -> Taken:
+    """The frames at these places.
 
     Raises:
         UserError: torchcodec cannot be used here.
-        ValueError: It cannot be read.
-        RuntimeError: The same, from within torchcodec.
+        ValueError: It counts other frames than the file has.
+        RuntimeError: It cannot be read.
     """
     decoder = require_torchcodec()(
         str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
     )
-    line = read_timeline(path, probe)
-    if len(line.times) != decoder.metadata.num_frames:
-        raise ValueError(
-            f"torchcodec counts {decoder.metadata.num_frames} frames of {len(line.times)}"
-        )
-    sampling = sampled(line.times, line.fps, plan, start, end)
-    require_total(len(sampling.indices), probe.height, probe.width)
-    frames: Frames = decoder.get_frames_at(indices=list(sampling.indices)).data.numpy()
-    missing = truncation(line.times, line.fps, probe.duration)
-    kind = "truncated" if missing else "ok"
-    return Video(frames, sampling, MediaStatus(kind, "torchcodec", missing))
+    if (count := decoder.metadata.num_frames) != len(line.times):
+        raise ValueError(f"torchcodec counts {count} frames of {len(line.times)}")
+    frames: Frames = decoder.get_frames_at(indices=list(places)).data.numpy()
+    return Taken(frames, tuple(places))
 
 
 def require_torchcodec() -> Any:

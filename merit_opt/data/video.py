@@ -5,35 +5,38 @@ of its own.
 """
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from av.error import FFmpegError
 
-from merit_opt.data.av_reader import read_with_av
-from merit_opt.data.bounds import require_size
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.decord_reader import read_with_decord
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaError, require_content
+from merit_opt.data.av_reader import take_with_av
+from merit_opt.data.bounds import require_size, require_total
+from merit_opt.data.decoded import Frames, Taken, Video
+from merit_opt.data.decord_reader import take_with_decord
+from merit_opt.data.frames import FramePlan, Sampling, sampled
+from merit_opt.data.media_status import MediaError, MediaStatus, require_content
 from merit_opt.data.probe import Probe, probe_video
-from merit_opt.data.torchcodec_reader import read_with_torchcodec
+from merit_opt.data.timeline import SEEKABLE, Timeline, read_timeline
+from merit_opt.data.torchcodec_reader import take_with_torchcodec
+from merit_opt.errors import UserError
 
 __all__ = ["DECODERS", "DecoderName", "Frames", "MediaError", "Video", "read_video"]
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
-Reader = Callable[[Path, Probe, FramePlan, float | None, float | None], Video]
+Reader = Callable[[Path, Timeline, Sequence[int]], Taken]
 
 DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav", "torchcodec")
 READERS: Mapping[DecoderName, Reader] = {
-    "decord": read_with_decord,
-    "pyav": read_with_av,
-    "torchcodec": read_with_torchcodec,
+    "decord": take_with_decord,
+    "pyav": take_with_av,
+    "torchcodec": take_with_torchcodec,
 }
+SHOWN: Mapping[DecoderName, str] = {"pyav": "PyAV"}
 FAILURES = (FFmpegError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
-DECORD_SEEKS_RIGHT = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
+MOST_LOST = 0.5
 
 
 def read_video(
@@ -60,30 +63,57 @@ def read_video(
     try:
         probe = probe_video(path)
         require_size(probe.height, probe.width)
-        if decoder != "auto":
-            return READERS[decoder](path, probe, plan, start, end)
-        if reason := why_not_decord(probe):
-            return _taken_over(path, probe, plan, (start, end), reason)
-        try:
-            return read_with_decord(path, probe, plan, start, end)
-        except FAILURES as error:
-            return _taken_over(path, probe, plan, (start, end), f"decord: {error}")
-    except FAILURES as error:
+        line = read_timeline(path, probe)
+        sampling = sampled(line.times, line.fps, plan, start, end)
+        require_total(len(sampling.indices), probe.height, probe.width)
+        reader, taken = _taken(path, probe, line, sampling.indices, decoder)
+        return Video(taken.frames, _where(taken, line, sampling), _status(taken, line, reader))
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:  # what a decoder raises on a damaged file is anyone's guess
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(path, f"not a readable video ({reason}); replace the file") from error
 
 
-def why_not_decord(probe: Probe) -> str:
+def _taken(
+    path: Path, probe: Probe, line: Timeline, places: Sequence[int], decoder: DecoderName
+) -> tuple[str, Taken]:
+    """Who read the frames, and why not decord, and what it read."""
+    if decoder != "auto":
+        return SHOWN.get(decoder, decoder), READERS[decoder](path, line, places)
+    reason = why_not_decord(probe, line)
+    if not reason:
+        try:
+            return "decord", take_with_decord(path, line, places)
+        except FAILURES as error:
+            reason = f"decord: {error}"
+    return f"PyAV ({reason})", take_with_av(path, line, places)
+
+
+def _where(taken: Taken, line: Timeline, sampling: Sampling) -> Sampling:
+    times = tuple(line.times[place] for place in taken.places)
+    return replace(sampling, indices=taken.places, times=times)
+
+
+def _status(taken: Taken, line: Timeline, reader: str) -> MediaStatus:
+    if taken.bad > MOST_LOST * taken.tried:
+        raise ValueError(f"{taken.bad} of {taken.tried} packets cannot be decoded")
+    bad = max(taken.bad, line.lost)
+    told = f"{bad} of {len(line.times)} packets are damaged" if bad else ""
+    kind = "partial" if bad else "truncated" if line.missing else "ok"
+    return MediaStatus(kind, reader, "; ".join(filter(None, (told, line.missing))))
+
+
+def why_not_decord(probe: Probe, line: Timeline) -> str:
     """Why PyAV reads it from the first, in words; empty where decord does."""
     reasons = {
         "decord is not installed": not has_decord(),
-        f"{probe.container}, in which decord may find other frames than those asked for": (
-            probe.container not in DECORD_SEEKS_RIGHT
-        ),
-        "AV1, which decord does not know": probe.codec == "av1",
-        f"{probe.bits}-bit pixels, whose colours decord gets wrong": probe.bits > 8,
-        "the header gives no duration, which decord needs": probe.duration is None,
-        f"{probe.streams} video streams, of which decord may choose another": probe.streams > 1,
+        f"decord seeks to other frames in {probe.container}": probe.container not in SEEKABLE,
+        "decord shows other frames where groups of pictures are open": line.has_open_groups,
+        "decord does not know AV1": probe.codec == "av1",
+        f"decord gets the colours of {probe.bits} bits wrong": probe.bits > 8,
+        "decord needs a duration, and the header gives none": probe.duration is None,
+        f"decord may choose another of {probe.streams} video streams": probe.streams > 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -91,15 +121,3 @@ def why_not_decord(probe: Probe) -> str:
 def has_decord() -> bool:
     """Whether decord is installed."""
     return importlib.util.find_spec("decord") is not None
-
-
-def _taken_over(
-    path: Path,
-    probe: Probe,
-    plan: FramePlan,
-    window: tuple[float | None, float | None],
-    reason: str,
-) -> Video:
-    video = read_with_av(path, probe, plan, *window)
-    status = replace(video.status, reader=f"{video.status.reader} ({reason})")
-    return replace(video, status=status)
