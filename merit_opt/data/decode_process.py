@@ -16,7 +16,7 @@ from merit_opt.data.medium import Medium
 from merit_opt.data.wire import Job, job_message, medium_of, receive, send
 from merit_opt.errors import UserError
 
-START_SECONDS = 120.0
+START_SECONDS, ENDING_SECONDS = 120.0, 2.0
 PIPE_BYTES = 1024**2
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BROKEN = (EOFError, OSError, ValueError)
@@ -66,7 +66,7 @@ class DecodeProcess:
                 send(child.questions, job_message(job))
                 answer, pixels = receive(child.answers)
             except BROKEN:
-                code = self.kill()
+                code = self._gone(child)
                 if deadline.is_past:
                     reason = f"it was not decoded within {seconds:g} s"
                     raise DecoderDied("late", reason) from None
@@ -84,14 +84,11 @@ class DecodeProcess:
         self.kill()
         raise RuntimeError(f"a decoding process failed:\n{answer['fault']}")
 
-    def kill(self) -> int:
-        """End it now; the next question starts another.
-
-        Returns:
-            Its exit code, 0 where none runs.
-        """
+    def kill(self) -> None:
+        """End it now; the next question starts another."""
         child, self._child = self._child, None
-        return 0 if child is None else child.end()
+        if child is not None:
+            child.end()
 
     def close(self) -> None:
         """End it for good, whatever another thread is waiting for."""
@@ -110,16 +107,26 @@ class DecodeProcess:
             child.process.kill()
         with _Deadline(child, START_SECONDS):
             try:
-                receive(child.answers)
+                answer, _ = receive(child.answers)
             except BROKEN:
-                code = self.kill()
+                code = self._gone(child)
                 if self._is_closed:
                     raise DecoderDied("crash", "nobody waits for it any more") from None
                 raise RuntimeError(
-                    f"a decoding process ended with {_told(code)} before it read anything; to see "
-                    f"why: {sys.executable} -c {call!r}"
+                    f"a decoding process ended with {_told(code)} before it read anything; see "
+                    "whether memory suffices"
                 ) from None
+        if "fault" in answer:
+            self.kill()
+            raise RuntimeError(f"a decoding process cannot be started:\n{answer['fault']}")
         return child
+
+    def _gone(self, child: "_Child") -> int:
+        """The exit code of a process that has closed its pipes, which it does as it ends."""
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(ENDING_SECONDS)
+        self._child = None
+        return child.end()
 
 
 @dataclass(frozen=True, slots=True)

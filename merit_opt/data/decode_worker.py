@@ -10,12 +10,15 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from typing import IO
 
+from merit_opt.data.decoded import Frames
 from merit_opt.data.media_status import MediaError
-from merit_opt.data.wire import job_of, medium_message, receive, send
+from merit_opt.data.medium import Medium
+from merit_opt.data.wire import Message, job_of, medium_message, receive, send
 from merit_opt.errors import UserError
 
 PR_SET_PDEATHSIG = 1
@@ -39,24 +42,29 @@ def main(parent: int, memory: int, reader: str) -> None:
 
 
 def _answer_all(questions: BufferedReader, answers: IO[bytes], reader: str) -> None:
-    module, _, name = reader.partition(":")
-    read = getattr(importlib.import_module(module), name)
-    send(answers, {"ready": os.getpid()})
-    while True:
-        message, _ = receive(questions)
-        try:
-            answer, pixels = medium_message(read(*job_of(message)))
-        except MediaError as error:
-            answer, pixels = {"failed": error.reason, "path": str(error.path)}, None
-        except UserError as error:
-            answer, pixels = {"refused": str(error)}, None
-        except MemoryError:
-            answer, pixels = {"memory": True}, None
-        except Exception:  # a fault of ours, which whoever asked raises
-            send(answers, {"fault": traceback.format_exc()})
-            raise
-        send(answers, answer, pixels)
-        del answer, pixels
+    try:
+        module, _, name = reader.partition(":")
+        read = getattr(importlib.import_module(module), name)
+        send(answers, {"ready": os.getpid()})
+        while True:
+            message, _ = receive(questions)
+            send(answers, *_answer(read, message))
+    except (BrokenPipeError, EOFError):
+        raise
+    except Exception:  # a fault of ours, which whoever asked raises
+        send(answers, {"fault": traceback.format_exc()})
+        raise
+
+
+def _answer(read: Callable[..., Medium], message: Message) -> tuple[Message, Frames | None]:
+    try:
+        return medium_message(read(*job_of(message)))
+    except MediaError as error:
+        return {"failed": error.reason, "path": str(error.path)}, None
+    except UserError as error:
+        return {"refused": str(error)}, None
+    except MemoryError:
+        return {"memory": True}, None
 
 
 def _end_with(parent: int) -> None:
