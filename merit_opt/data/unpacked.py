@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from merit_opt.data.media_status import MediaError
 from merit_opt.data.sample import Media
@@ -31,7 +32,7 @@ def unpacked(media: Media) -> Generator[Path]:
     if media.member is None:
         yield media.path
         return
-    with tempfile.NamedTemporaryFile(suffix=Path(media.member).suffix) as file:
+    with _temporary() as (file, path):
         try:
             with zipfile.ZipFile(media.path) as archive, archive.open(media.member) as member:
                 if (size := archive.getinfo(media.member).file_size) > MEMBER_BYTES:
@@ -46,8 +47,15 @@ def unpacked(media: Media) -> Generator[Path]:
             raise MediaError(
                 shown_path(media), f"cannot be unpacked ({error}); download the zip again"
             ) from error
-        if sys.platform == "linux":  # so that nothing is left even of a process that is killed
-            Path(file.name).unlink()
-            yield Path(f"/proc/self/fd/{file.fileno()}")
-        else:
-            yield Path(file.name)
+        yield path
+
+
+@contextmanager
+def _temporary() -> Generator[tuple[IO[bytes], Path]]:
+    """A file, and a name to open it by; on Linux it has no other, so that a kill leaves nothing."""
+    if sys.platform == "linux":
+        with tempfile.TemporaryFile() as file:
+            yield file, Path(f"/proc/self/fd/{file.fileno()}")
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            yield file, Path(file.name)
