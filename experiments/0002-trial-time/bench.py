@@ -41,6 +41,10 @@ SETTINGS = EngineSettings(
     levels_gib=4.0,
     host_levels_gib=0.0,
     prefixes=0,
+    decoder="auto",
+    decode_workers=1,
+    decode_seconds=120.0,
+    frames_in_flight=512,
 )
 
 

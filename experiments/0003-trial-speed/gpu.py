@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -192,9 +192,7 @@ def fill_store(
             made = random_features(pair, work.grid, generator)
             found[sample.group_id] = made
             store.get(
-                feature_key(
-                    identity, sample.media[0].digest, "video", asdict(suite.asking.frames)
-                ),
+                feature_key(identity, sample.media, suite.asking.frames, work.settings.decoder),
                 lambda m=made: m,
             )
     return found

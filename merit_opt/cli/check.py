@@ -1,9 +1,8 @@
 """`merit-opt check`: every problem at once, before any weights load."""
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.check_pair import WARNING, distance_lines, finite_lines, pair_lines
+from merit_opt.cli.check_suite import media_lines, suite_lines
 from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
     MERGEKIT,
@@ -21,23 +21,18 @@ from merit_opt.cli.parts import (
     Outputs,
     built_suite,
     find_recipe,
+    require_roles,
 )
-from merit_opt.cli.progress import Display, display
+from merit_opt.cli.progress import display
 from merit_opt.cli.tables import size_text
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.image import Image
-from merit_opt.data.medium import read_medium
-from merit_opt.data.sample import Media
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import MediaError
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (
-    ImageShape,
     MediumShape,
-    VideoShape,
     footprint,
 )
 from merit_opt.models.source import PairSource
@@ -105,12 +100,16 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             look("pair", lambda: distance_lines(pair(), shown))
             look("pair", lambda: finite_lines(pair(), shown))
             look("recipe", lambda: _recipe_lines(cfg.recipe, pair(), built["storage"]))
-        look(
-            "suite",
-            lambda: _suite_lines(built_suite(built["suite"], outputs, shown.stage), shapes, shown),
-        )
+        suite = cache(lambda: built_suite(built["suite"], outputs, shown.stage))
+        is_suite = look("suite", lambda: suite_lines(suite()))
+        if is_suite and cfg.recipe is None:
+            look("suite", lambda: _role_lines(suite()))
         look("storage", lambda: _storage_lines(built["storage"].build()))
-        if look("engine", lambda: iter([repr(engine())])) and is_pair:
+        is_engine = look("engine", lambda: iter([repr(engine())]))
+        if is_engine and is_suite:
+            quarantine = Quarantine(outputs.quarantine)
+            look("suite", lambda: media_lines(suite(), engine().media, quarantine, shapes, shown))
+        if is_engine and is_pair:
             look("engine", lambda: _room_lines(engine(), pair(), shapes, outputs))
     verb = "search" if cfg.recipe is None else "evaluate"
     console.print(
@@ -126,33 +125,14 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
     yield f"{outputs.root}, {free:.0f} GiB free"
 
 
-def _suite_lines(suite: Suite, shapes: list[MediumShape], shown: Display) -> Iterator[str]:
-    """What the suite holds; the shapes of its media are added to `shapes`."""
-    roles = Counter(suite.role(s) for s in suite.samples)
-    letters = Counter(s.labels[s.answer] for s in suite.samples if isinstance(s.answer, int))
-    media = dict.fromkeys(s.media for s in suite.samples)
-    yield f"{suite.name}, {len(suite.samples)} samples on {len(media)} media"
-    yield "roles: " + ", ".join(f"{role} {n}" for role, n in sorted(roles.items()))
-    yield "right letters: " + ", ".join(f"{x} {n}" for x, n in sorted(letters.items()))
-    broken: list[str] = []
-    for done, shown_media in enumerate(media):
-        shown.stage(f"looking at {suite.name} media", done, len(media))
-        try:
-            shapes.append(_shape(shown_media, suite.asking.frames))
-        except MediaError as error:
-            broken.append(str(error))
-    if broken:
-        raise UserError(f"{len(broken)} of {len(media)} media: " + "; ".join(broken))
+def _role_lines(suite: Suite) -> Iterator[str]:
+    """Nothing, where both roles are there.
 
-
-def _shape(media: tuple[Media, ...], plan: FramePlan) -> MediumShape:
-    medium = read_medium(media, replace(plan, mode="uniform", count=1))
-    if isinstance(medium, Image):
-        return ImageShape(*medium.pixels.shape[:2])
-    height, width = medium.frames.shape[1:3]
-    sampling = medium.sampling
-    count = sampling.total if plan.mode == "all" else plan.count
-    return VideoShape(count, height, width, sampling.fps)
+    Raises:
+        UserError: A search compares both.
+    """
+    require_roles(suite, f"suite {suite.name}")
+    yield from ()
 
 
 def _recipe_lines(name: str | None, source: PairSource, storage: Factory) -> Iterator[str]:

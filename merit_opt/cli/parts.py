@@ -9,7 +9,7 @@ from merit_opt.cli.build import Factory
 from merit_opt.data.leakage import ShownMedium
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
-from merit_opt.evaluation.engine import FEATURES
+from merit_opt.evaluation.engine import FEATURES, QUARANTINE
 from merit_opt.models.mergekit.names import NamedTensor
 from merit_opt.models.mergekit.read import from_mergekit
 from merit_opt.models.mergekit.roles import Roles
@@ -47,6 +47,11 @@ class Outputs:
     def features(self) -> Path:
         """Frozen visual features."""
         return self.cache / FEATURES
+
+    @property
+    def quarantine(self) -> Path:
+        """Media that are not read again."""
+        return self.cache / QUARANTINE
 
     def study(self, name: str) -> Path:
         """A study's folder.

@@ -45,16 +45,47 @@ class Sampling:
     """Where in a video its frames were taken.
 
     Attributes:
-        indices: Ascending, in [0, total).
-        total: Frames the video has.
+        indices: Of the file's frames, ascending.
+        total: Frames that there were to choose from.
         fps: Frames a second, averaged over the file; above 0.
-        times: Seconds from the video's beginning at which each frame is shown, ascending.
+        times: Seconds from the file's first frame at which each is shown, ascending.
     """
 
     indices: tuple[int, ...]
     total: int
     fps: float
     times: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the video is, and at least until the end of its last frame that is shown."""
+        return max(self.total / self.fps, self.times[-1] + 1.0 / self.fps)
+
+    @property
+    def ticks(self) -> tuple[int, ...]:
+        """Where each frame would stand at a constant rate: `indices` itself where the rate is."""
+        return tuple(round(t * self.fps) for t in self.times)
+
+
+def sampled(
+    times: Sequence[float], fps: float, plan: FramePlan, start: float | None, end: float | None
+) -> Sampling:
+    """Which frames to look at; see `choose_frames`.
+
+    Args:
+        times: See `choose_frames`.
+        fps: Frames a second.
+        plan: See `choose_frames`.
+        start: See `choose_frames`.
+        end: See `choose_frames`.
+
+    Raises:
+        ValueError: See `choose_frames`.
+    """
+    indices = choose_frames(times, plan, start, end)
+    first, last = _window(times, start, end)
+    total = max(1, last - first + 1)
+    return Sampling(indices, total, fps, tuple(times[i] for i in indices))
 
 
 def choose_frames(
@@ -80,11 +111,17 @@ def choose_frames(
         raise ValueError("it has no frame")
     if start is not None and end is not None and end < start:
         raise ValueError(f"the window ends at {end} s, before it starts at {start} s")
-    first = bisect_left(times, start - 1e-6) if start is not None else 0
-    last = bisect_right(times, end + 1e-6) - 1 if end is not None else len(times) - 1
+    first, last = _window(times, start, end)
     if first > last:
         return _repeated(max(0, min(first, len(times)) - 1), plan)
     return tuple(_nearest(times, t, first, last) for t in _wanted(times, plan, first, last))
+
+
+def _window(times: Sequence[float], start: float | None, end: float | None) -> tuple[int, int]:
+    """First and last index inside; the first is above the last where no frame is."""
+    first = bisect_left(times, start - 1e-6) if start is not None else 0
+    last = bisect_right(times, end + 1e-6) - 1 if end is not None else len(times) - 1
+    return first, last
 
 
 def _repeated(index: int, plan: FramePlan) -> tuple[int, ...]:

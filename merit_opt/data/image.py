@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from merit_opt.data.video import MediaError, require_content
+from merit_opt.data.media_status import MediaError, MediaStatus, require_content
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 WHITE = (255, 255, 255, 255)
@@ -19,6 +19,7 @@ DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 PLAIN = frozenset(
     {"1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"}
 )
+BY_PILLOW = MediaStatus("ok", "Pillow")
 ONE_PICTURE = frozenset({"MPO"})  # cameras add previews and brightness to a photograph
 
 
@@ -28,9 +29,11 @@ class Image:
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB, upright.
+        status: How reading it went.
     """
 
     pixels: NDArray[np.uint8]
+    status: MediaStatus = BY_PILLOW
 
 
 def read_image(path: Path) -> Image:

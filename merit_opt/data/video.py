@@ -1,148 +1,123 @@
-"""Video files to frames, upright and in RGB.
+"""Video files to frames, upright and in RGB: by which reader, and who takes over.
 
-Runs in this process and may take as long as the file makes it; a caller that must survive any
-file puts it in a process of its own.
+Runs in this process and may take as long as the file makes it; `decode_pool` puts it in a process
+of its own.
 """
 
-import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-import av
-import numpy as np
-from av.container import InputContainer
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-from merit_opt.data.frames import FramePlan, Sampling, choose_frames
+from merit_opt.data.av_reader import take_with_av
+from merit_opt.data.bounds import require_size, require_total
+from merit_opt.data.decoded import Frames, Taken, Video
+from merit_opt.data.decord_reader import take_with_decord
+from merit_opt.data.frames import FramePlan, Sampling, sampled
+from merit_opt.data.media_status import MediaError, MediaStatus, require_content
+from merit_opt.data.probe import Probe, probe_video
+from merit_opt.data.timeline import SEEKABLE, Timeline, read_timeline
+from merit_opt.data.torchcodec_reader import take_with_torchcodec
+from merit_opt.errors import UserError
 
-Frames = NDArray[np.uint8]
-FPS_UNKNOWN = 24.0
+__all__ = ["DECODERS", "DecoderName", "Frames", "MediaError", "Video", "read_video"]
 
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
+Reader = Callable[[Path, Timeline, Sequence[int]], Taken]
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Video:
-    """Decoded frames.
-
-    Attributes:
-        frames: uint8 [frames, height, width, 3], RGB, upright.
-        sampling: Where in the file they were taken; 24 frames a second are assumed, as
-            transformers does, of a file that does not say.
-    """
-
-    frames: Frames
-    sampling: Sampling
-
-
-Decoder = Callable[[Path, FramePlan, float | None, float | None], Video]
-
-
-class MediaError(Exception):
-    """A media file that cannot be read.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it, in words.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type["MediaError"], tuple[Path, str]]:
-        return MediaError, (self.path, self.reason)
+DECODERS: tuple[DecoderName, ...] = ("auto", "decord", "pyav", "torchcodec")
+READERS: Mapping[DecoderName, Reader] = {
+    "decord": take_with_decord,
+    "pyav": take_with_av,
+    "torchcodec": take_with_torchcodec,
+}
+SHOWN: Mapping[DecoderName, str] = {"pyav": "PyAV"}
+FAILURES = (FFmpegError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
+MOST_LOST = 0.5
 
 
 def read_video(
-    path: Path, plan: FramePlan, start: float | None = None, end: float | None = None
+    path: Path,
+    plan: FramePlan,
+    start: float | None = None,
+    end: float | None = None,
+    decoder: DecoderName = "auto",
 ) -> Video:
     """The frames of a video that `plan` chooses between `start` and `end`, in seconds.
 
-    decord reads it where decord is installed, and PyAV what decord cannot.
+    Args:
+        path: The file.
+        plan: Which frames.
+        start: See `Media`.
+        end: See `Media`.
+        decoder: `auto`: decord, and PyAV what decord is known to get wrong or fails on, which the
+            status says; another reads alone.
 
     Raises:
-        MediaError: The file is missing, empty, corrupt or holds no video.
+        MediaError: The file is missing, empty, corrupt, too large or holds no video.
     """
     require_content(path)
-    reason = ""
-    for decoder in _decoders():
+    try:
+        probe = probe_video(path)
+        require_size(probe.height, probe.width)
+        line = read_timeline(path, probe)
+        sampling = sampled(line.times, line.fps, plan, start, end)
+        require_total(len(sampling.indices), probe.height, probe.width)
+        reader, taken = _taken(path, probe, line, sampling.indices, decoder)
+        return Video(taken.frames, _where(taken, line, sampling), _status(taken, line, reader))
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:  # what a decoder raises on a damaged file is anyone's guess
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(path, f"not a readable video ({reason}); replace the file") from error
+
+
+def _taken(
+    path: Path, probe: Probe, line: Timeline, places: Sequence[int], decoder: DecoderName
+) -> tuple[str, Taken]:
+    """Who read the frames, and why not decord, and what it read."""
+    if decoder != "auto":
+        return SHOWN.get(decoder, decoder), READERS[decoder](path, line, places)
+    reason = why_not_decord(probe, line)
+    if not reason:
         try:
-            return decoder(path, plan, start, end)
-        except (FFmpegError, OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-    raise MediaError(path, f"not a readable video ({reason}); replace the file")
+            return "decord", take_with_decord(path, line, places)
+        except FAILURES as error:
+            reason = f"decord: {error}"
+    return f"PyAV ({reason})", take_with_av(path, line, places)
 
 
-def require_content(path: Path) -> None:
-    """A media file is there and holds something.
-
-    Raises:
-        MediaError: It is not, or does not.
-    """
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except OSError as error:
-        raise MediaError(path, f"{error.strerror}; see who may read it") from error
-    if size is None:
-        raise MediaError(path, "no such file; see where the media were unpacked")
-    if size == 0:
-        raise MediaError(path, "the file is empty; download it again")
+def _where(taken: Taken, line: Timeline, sampling: Sampling) -> Sampling:
+    times = tuple(line.times[place] for place in taken.places)
+    return replace(sampling, indices=taken.places, times=times)
 
 
-def _decoders() -> tuple[Decoder, ...]:
-    has_decord = importlib.util.find_spec("decord") is not None
-    return (_read_with_decord, _read_with_av) if has_decord else (_read_with_av,)
+def _status(taken: Taken, line: Timeline, reader: str) -> MediaStatus:
+    if taken.bad > MOST_LOST * taken.tried:
+        raise ValueError(f"{taken.bad} of {taken.tried} packets cannot be decoded")
+    bad = max(taken.bad, line.lost)
+    told = f"{bad} of {len(line.times)} packets are damaged" if bad else ""
+    kind = "partial" if bad else "truncated" if line.missing else "ok"
+    return MediaStatus(kind, reader, "; ".join(filter(None, (told, line.missing))))
 
 
-def _read_with_decord(
-    path: Path, plan: FramePlan, start: float | None, end: float | None
-) -> Video:
-    decord = importlib.import_module("decord")
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        fps = float(reader.get_avg_fps()) or FPS_UNKNOWN
-        times = [i / fps for i in range(len(reader))]
-        indices = choose_frames(times, plan, start, end)
-        frames: Frames = reader.get_batch(list(indices)).asnumpy()
-    except decord.DECORDError as error:
-        raise ValueError(str(error)) from error
-    return Video(frames, Sampling(indices, len(times), fps, tuple(times[i] for i in indices)))
+def why_not_decord(probe: Probe, line: Timeline) -> str:
+    """Why PyAV reads it from the first, in words; empty where decord does."""
+    reasons = {
+        "decord is not installed": not has_decord(),
+        f"decord seeks to other frames in {probe.container}": probe.container not in SEEKABLE,
+        "decord shows other frames where groups of pictures are open": line.has_open_groups,
+        "decord does not know AV1": probe.codec == "av1",
+        f"decord gets the colours of {probe.bits} bits wrong": probe.bits > 8,
+        "decord needs a duration, and the header gives none": probe.duration is None,
+        f"decord may choose another of {probe.streams} video streams": probe.streams > 1,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _read_with_av(path: Path, plan: FramePlan, start: float | None, end: float | None) -> Video:
-    total = sum(1 for _ in _decoded(path))  # what a container promises is often wrong
-    fps = _fps(path)
-    times = [i / fps for i in range(total)]
-    indices = choose_frames(times, plan, start, end)
-    wanted = frozenset(indices)
-    kept = {i: _upright(frame) for i, frame in enumerate(_decoded(path)) if i in wanted}
-    sampling = Sampling(indices, total, fps, tuple(times[i] for i in indices))
-    return Video(np.stack([kept[i] for i in indices]), sampling)
-
-
-def _fps(path: Path) -> float:
-    with av.open(str(path)) as container:
-        return float(_stream(container).average_rate or FPS_UNKNOWN)
-
-
-def _stream(container: InputContainer) -> VideoStream:
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        raise ValueError("it holds no video stream")
-    return stream
-
-
-def _decoded(path: Path) -> Iterator[VideoFrame]:
-    with av.open(str(path)) as container:
-        stream = _stream(container)
-        yield from container.decode(stream)
-
-
-def _upright(frame: VideoFrame) -> Frames:
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90))
-    return np.ascontiguousarray(turned, dtype=np.uint8)
+def has_decord() -> bool:
+    """Whether decord is installed."""
+    return importlib.util.find_spec("decord") is not None

@@ -9,7 +9,10 @@ from typing import Self
 
 import torch
 
+from merit_opt.data.decode_pool import MediaSettings
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.data.suite import Suite
+from merit_opt.data.video import DecoderName
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost
@@ -34,6 +37,7 @@ from merit_opt.recipe.recipe import Recipe
 LAYOUT = "pack/1"
 CURTAILED = "curtailed"
 FEATURES = "features"
+QUARANTINE = "quarantine.json"
 GIB = 1024**3
 
 
@@ -48,6 +52,10 @@ class EngineSettings:
         levels_gib: Device memory for hidden states between layers, at least 0.
         host_levels_gib: Host memory for more of them, at least 0.
         prefixes: Beginnings of merged recipes whose hidden states are kept too, at least 0.
+        decoder: What reads videos; see `read_video`.
+        decode_workers: See `MediaSettings`.
+        decode_seconds: See `MediaSettings`.
+        frames_in_flight: See `MediaSettings`.
 
     Raises:
         UserError: A value out of its range.
@@ -59,8 +67,13 @@ class EngineSettings:
     levels_gib: float
     host_levels_gib: float
     prefixes: int
+    decoder: DecoderName
+    decode_workers: int
+    decode_seconds: float
+    frames_in_flight: int
 
     def __post_init__(self) -> None:
+        _ = self.media
         if self.threads < 1:
             raise UserError(f"engine.threads is 1 or more, got {self.threads}")
         if self.backbone not in ("device", "host"):
@@ -81,7 +94,15 @@ class EngineSettings:
         """What can move a score, to read: how it is computed, on what, with which libraries."""
         libraries = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
         code = ", ".join((SCORERS, LAYOUT, MERGES, PROMPTS, FORMAT))
-        return f"{code}, threads {self.threads}, {device_type}, {libraries}"
+        computed = f"threads {self.threads}, decoder {self.decoder}, {device_type}"
+        return f"{code}, {computed}, {libraries}"
+
+    @property
+    def media(self) -> MediaSettings:
+        """How media are read."""
+        return MediaSettings(
+            self.decode_workers, self.decode_seconds, self.frames_in_flight, self.decoder
+        )
 
     @property
     def feature_bytes(self) -> int:
@@ -125,6 +146,8 @@ class Engine:
         self._preparer = Preparer(
             pair,
             FeatureStore(cache / FEATURES, settings.feature_bytes),
+            settings.media,
+            Quarantine(cache / QUARANTINE),
             threads=settings.threads,
             reporter=reporter,
         )

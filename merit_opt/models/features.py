@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from merit_opt.data.medium import MediumKind
+from merit_opt.data.frames import FramePlan
+from merit_opt.data.media_status import MediaStatus
+from merit_opt.data.medium import medium_kind
+from merit_opt.data.sample import Media
+from merit_opt.data.unpacked import shown_path
+from merit_opt.data.video import DecoderName
 from merit_opt.errors import UserError
 from merit_opt.files import UMASK, WRITING, replacing
 from merit_opt.models.families.family import InPrompt, VisualFeatures
@@ -28,9 +33,9 @@ from merit_opt.models.pair import ModelPair
 
 # Raise it with every change of how media are read, what a family's `encode` makes of them, or how
 # that is written.
-FORMAT = "features/3"
+FORMAT = "features/4"
 SUFFIX = ".safetensors"
-LIBRARIES = ("torch", "torchvision", "transformers", "pillow", "av", "decord")
+LIBRARIES = ("torch", "torchvision", "transformers", "pillow", "av", "decord", "torchcodec")
 LOCKS = 64
 LOOKS = 64
 ABANDONED_SECONDS = 3600.0
@@ -85,6 +90,10 @@ class FeatureStore:
             with self._told():
                 self._evict(path)
         return written
+
+    def has(self, key: str) -> bool:
+        """Whether there is a file for it, whole or not."""
+        return (self.folder / f"{key}{SUFFIX}").exists()
 
     @property
     def size(self) -> int:
@@ -149,9 +158,14 @@ def feature_identity(pair: ModelPair, threads: int) -> str:
     return _digest(facts)
 
 
-def feature_key(identity: str, media_digest: str, kind: MediumKind, plan: object) -> str:
-    """24 hex digits: `identity`, and which frames of which medium, read as what."""
-    return _digest([identity, media_digest, kind, plan])
+def feature_key(
+    identity: str, media: Sequence[Media], plan: FramePlan, decoder: DecoderName
+) -> str:
+    """24 hex digits: `identity`, and which frames of which media, read as what and by what."""
+    shown = [
+        [one.digest, medium_kind(shown_path(one)), one.start, one.end, one.fps] for one in media
+    ]
+    return _digest([identity, shown, asdict(plan), decoder])
 
 
 def library_version(library: str) -> str:
@@ -196,6 +210,8 @@ def _read(path: Path, key: str) -> VisualFeatures | None:
                 grid=None if facts["grid"] is None else tuple(facts["grid"]),
                 seconds_per_grid=facts["seconds_per_grid"],
                 deepstack=tuple(tensors[f"deepstack.{i}"] for i in range(len(tensors) - 1)),
+                times=tuple(facts["times"]),
+                status=MediaStatus(**facts["status"]),
             )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
@@ -215,6 +231,8 @@ def _write(path: Path, key: str, features: VisualFeatures) -> None:
         "prompt": asdict(features.prompt),
         "grid": features.grid,
         "seconds_per_grid": features.seconds_per_grid,
+        "times": features.times,
+        "status": asdict(features.status),
     }
     tensors: Mapping[str, Tensor] = {
         "tokens": features.tokens,

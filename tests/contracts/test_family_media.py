@@ -3,12 +3,17 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from merit_opt.data.decode_pool import MediaSettings
+from merit_opt.data.decoded import Video
+from merit_opt.data.frames import Sampling
 from merit_opt.data.image import Image
+from merit_opt.data.quarantine import Quarantine
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.models.alignment import align
@@ -159,7 +164,9 @@ def showing_4(suite, samples):
 def prepared(pair, suite, folder):
     """As the engine does, from features on disk."""
     store = FeatureStore(folder / "features", 2**30)
-    preparer = Preparer(pair, store, threads=1, reporter=Silent())
+    reading = MediaSettings(workers=1, seconds=60.0, frames_in_flight=64, decoder="auto")
+    quarantine = Quarantine(folder / "quarantine.json")
+    preparer = Preparer(pair, store, reading, quarantine, threads=1, reporter=Silent())
     return preparer.prepare(suite)
 
 
@@ -313,3 +320,21 @@ def test_refused_frames_are_a_sentence(written):
         with pytest.raises(UserError, match="refuses 1 frames of 56 x 56: "):
             footprint(written(name), [VideoShape(fewest - 1, 56, 56, 8.0)])
     assert FEWEST_FRAMES.keys() <= FAMILIES.keys()
+
+
+def test_features_know_when_their_frames_stand(pair, shown):
+    features = encode(pair, shown[1])
+    expected = () if isinstance(shown[1], Image) else shown[1].sampling.times
+    assert features.times == expected
+    assert features.status == shown[1].status
+
+
+@pytest.mark.xdist_group("qwen3_vl")
+def test_a_prompt_tells_the_real_times_of_an_uneven_video(written):
+    pair = written("qwen3_vl").load("cpu", "device")
+    times = (0.0, 0.5, 3.0, 4.0, 9.0, 9.5)
+    frames = np.zeros((6, 56, 56, 3), dtype=np.uint8)
+    video = Video(frames, Sampling((0, 15, 16, 17, 18, 19), 20, 20.0, times))
+    texts = visual_inputs(pair.family, pair.processor, video).prompt.texts
+    told = [float(t) for t in re.findall(r"<([\d.]+) seconds>", "".join(texts))]
+    assert told == pytest.approx([0.25, 3.5, 9.25], abs=0.051)

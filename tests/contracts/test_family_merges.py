@@ -3,12 +3,15 @@
 import random
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from merit_opt.data.frames import ALL_FRAMES
 from merit_opt.data.image import Image
+from merit_opt.data.sample import Media
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import layer_tensor
@@ -44,12 +47,12 @@ def test_cached_features_are_the_recomputed_ones_bit_for_bit(either, small_suite
     identity = feature_identity(either, threads=1)
     video, samples = next(iter(clips.values()))
     for name, medium in {"video": video, "image": Image(noise((60, 200)))}.items():
-        key = feature_key(identity, name, "video", None)
+        key = feature_key(identity, (Media(Path(name), name),), ALL_FRAMES, "auto")
         fresh = encode(either, medium)
         store.get(key, lambda medium=medium: encode(either, medium))
         kept = FeatureStore(tmp_path, GIB).get(key, pytest.fail)
         assert unlike(feature_tensors(kept), feature_tensors(fresh)) == []
-        for field in ("prompt", "grid", "seconds_per_grid"):
+        for field in ("prompt", "grid", "seconds_per_grid", "times", "status"):
             assert getattr(kept, field) == getattr(fresh, field)
         one, other = (
             pack([ask(either, small_suite, s, f) for s in samples], f) for f in (kept, fresh)

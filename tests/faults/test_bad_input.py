@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from merit_opt.cli.main import run
-from merit_opt.data.video import MediaError
+from merit_opt.data.media_status import MediaError
 
 pytestmark = pytest.mark.xdist_group("bad_input")
 
@@ -122,19 +122,19 @@ def test_a_vlm_with_nan_is_told_in_a_sentence(merit_opt, tiny_source, tmp_path):
 @pytest.fixture
 def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     """Makes the decoder fail on videos of these names."""
-    from merit_opt.evaluation import prepare
+    from merit_opt.data.decode_pool import DecodePool
 
-    read = prepare.read_medium
+    take = DecodePool.take
 
     def make(names: set[str]) -> None:
         shutil.rmtree("outputs/cache/features", ignore_errors=True)
 
-        def broken(media, plan):
+        def broken(pool, media):
             if media[0].path.stem in names:
                 raise MediaError(media[0].path, "no moov atom")
-            return read(media, plan)
+            return take(pool, media)
 
-        monkeypatch.setattr(prepare, "read_medium", broken)
+        monkeypatch.setattr(DecodePool, "take", broken)
 
     return make
 

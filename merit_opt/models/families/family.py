@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from merit_opt.data.media_status import OK, MediaStatus
 from merit_opt.recipe.recipe import PARTS, Part
 
 Kind = Literal["video", "image"]
@@ -55,7 +56,9 @@ class VisualFeatures:
         grid: Patches over time, height and width; None where positions do not depend on them.
         seconds_per_grid: Seconds between two steps of the grid, where positions depend on them.
         deepstack: Added to the visual rows after layer 0, 1, ..., each [tokens, hidden].
-        times: Seconds of each frame shown; empty for what has no time.
+        times: Seconds from the video's first frame at which each frame shown stands; none of an
+            image.
+        status: How reading the medium went.
     """
 
     tokens: Tensor
@@ -64,6 +67,7 @@ class VisualFeatures:
     seconds_per_grid: float | None = None
     deepstack: tuple[Tensor, ...] = ()
     times: tuple[float, ...] = ()
+    status: MediaStatus = OK
 
 
 def plain_positions(model: Any, token_ids: Tensor, features: VisualFeatures) -> Tensor:

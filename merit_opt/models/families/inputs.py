@@ -1,15 +1,16 @@
 """One decoded medium through a processor, as the stock path sends it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
+from merit_opt.data.decoded import Video
 from merit_opt.data.image import Image
 from merit_opt.data.medium import Medium
-from merit_opt.data.video import Video
 from merit_opt.models.families.family import Family, InPrompt, Kind, VisualFeatures, VisualInputs
 
 CPU_IS_FULL = "DefaultCPUAllocator: "  # torch has no class of its own for it
@@ -40,7 +41,9 @@ def visual_features(family: Family, model: Any, processor: Any, medium: Medium) 
     Raises:
         MediaRefused: The processor cannot take it.
     """
-    return family.encode(model, visual_inputs(family, processor, medium))
+    features = family.encode(model, visual_inputs(family, processor, medium))
+    times = medium.sampling.times if isinstance(medium, Video) else ()
+    return replace(features, times=times, status=medium.status)
 
 
 def on_model(model: Any, inputs: VisualInputs, *names: str) -> list[Any]:
@@ -64,10 +67,11 @@ def rows(pooled: Tensor | Sequence[Tensor]) -> Tensor:
 
 
 def _video(video: Video) -> dict[str, Any]:
+    """Processors take index / rate for the time of a frame, so that is what they are given."""
     metadata = {
         "total_num_frames": video.sampling.total,
         "fps": video.sampling.fps,
-        "frames_indices": list(video.sampling.indices),
+        "frames_indices": list(video.sampling.ticks),
     }
     return {
         "videos": [[video.frames]],

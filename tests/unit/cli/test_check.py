@@ -186,17 +186,17 @@ def test_a_backbone_of_another_size_is_refused_with_both(merit_opt, tmp_path, ti
 
 
 def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
-    from merit_opt.cli import check
-    from merit_opt.data.video import MediaError
+    from merit_opt.data.decode_pool import DecodePool
+    from merit_opt.data.media_status import MediaError
 
-    read = check.read_medium
+    take = DecodePool.take
 
-    def broken(media, plan):
+    def broken(pool, media):
         if media[0].path.stem in ("00003", "00007"):
             raise MediaError(media[0].path, "moov atom not found")
-        return read(media, plan)
+        return take(pool, media)
 
-    monkeypatch.setattr(check, "read_medium", broken)
+    monkeypatch.setattr(DecodePool, "take", broken)
     done = merit_opt("check suite.clips=10")
     assert done.code == 2
     told = done.err.splitlines()[1]

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from merit_opt.data.decoded import Video
+from merit_opt.data.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.image import SUFFIXES, Image, read_image
+from merit_opt.data.media_status import MediaError
 from merit_opt.data.medium import read_medium
-from merit_opt.data.video import MediaError, Video
+from merit_opt.data.sample import Media
 
 RED, WHITE = (200, 10, 20), (255, 255, 255)
 
@@ -17,6 +20,9 @@ RED, WHITE = (200, 10, 20), (255, 255, 255)
 @pytest.fixture
 def pixels():
     return np.random.default_rng(0).integers(0, 256, (7, 12, 3), dtype=np.uint8)
+
+
+FOUR = FramePlan("uniform", 4, 1.0)
 
 
 def written(path: Path, image: Pillow.Image, **options) -> Path:
@@ -122,13 +128,17 @@ def test_pixels_without_a_plain_meaning_are_a_sentence(tmp_path, image, message)
         read_image(written(tmp_path / "a.tiff", image))
 
 
+def read_one(path, plan):
+    return read_medium((Media(path, "0"),), plan)
+
+
 def moving(path: Path) -> Path:
     first, *others = (Pillow.new("RGB", (16, 8), (60 * i, 10, 20)) for i in range(4))
     return written(path, first, save_all=True, append_images=others, duration=100)
 
 
 def test_a_moving_gif_is_a_video(tmp_path):
-    found = read_medium(moving(tmp_path / "a.GIF"), None)
+    found = read_one(moving(tmp_path / "a.GIF"), ALL_FRAMES)
     assert isinstance(found, Video)
     assert (found.frames.shape, found.sampling.fps) == ((4, 8, 16, 3), 10.0)
     assert np.abs(found.frames[:, 0, 0, 0].astype(int) - [0, 60, 120, 180]).max() <= 3
@@ -137,7 +147,7 @@ def test_a_moving_gif_is_a_video(tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".webp"])
 def test_another_file_of_several_pictures_is_a_sentence(tmp_path, suffix):
     with pytest.raises(MediaError, match=r"it holds 4 pictures; save the one .* as a video$"):
-        read_medium(moving(tmp_path / f"a{suffix}"), 4)
+        read_one(moving(tmp_path / f"a{suffix}"), FOUR)
 
 
 def test_a_photograph_with_a_preview_is_one_picture(tmp_path):
@@ -172,7 +182,7 @@ def broken(folder: Path, how: str) -> Path:
     ("how", "message"),
     [
         ("missing", "no such file"),
-        ("folder", "no such file"),
+        ("folder", "a folder, where a file was expected"),
         ("empty", "the file is empty; download it again"),
         ("html", "not a readable image; replace the file"),
         ("half", "not a readable image .*; replace the file"),
@@ -218,14 +228,14 @@ def test_an_image_of_too_many_pixels_is_a_sentence(tmp_path, monkeypatch, most):
 def test_a_medium_is_an_image_where_its_suffix_says_so(tmp_path, name):
     kind = "JPEG" if name.endswith(("jpg", "jpeg")) else None
     path = written(tmp_path / name, Pillow.new("RGB", (3, 2)), format=kind)
-    found = read_medium(path, 4)
+    found = read_one(path, FOUR)
     assert isinstance(found, Image)
     assert found.pixels.shape == (2, 3, 3)
 
 
 def test_any_other_medium_is_a_video(tmp_path, small_suite):
-    found = read_medium(small_suite.samples[0].media[0].path, 4)
+    found = read_one(small_suite.samples[0].media[0].path, FOUR)
     assert isinstance(found, Video)
     assert len(found.frames) == 4
     with pytest.raises(MediaError, match="not a readable video"):
-        read_medium(broken(tmp_path, "html").rename(tmp_path / "a.mp4"), 4)
+        read_one(broken(tmp_path, "html").rename(tmp_path / "a.mp4"), FOUR)

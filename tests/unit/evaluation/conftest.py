@@ -13,6 +13,10 @@ SETTINGS = EngineSettings(
     levels_gib=0.0,
     host_levels_gib=0.0,
     prefixes=0,
+    decoder="auto",
+    decode_workers=1,
+    decode_seconds=60.0,
+    frames_in_flight=64,
 )
 
 

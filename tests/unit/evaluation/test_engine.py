@@ -298,12 +298,12 @@ def test_out_of_memory_while_merging_fails_the_trial_and_no_other(engine, few, m
 def counted_reads(monkeypatch):
     read = []
 
-    def counted(media, plan):
+    def counted(pool, media):
         read.append(media[0].path.name)
-        return original(media, plan)
+        return original(pool, media)
 
-    original = prepare.read_medium
-    monkeypatch.setattr(prepare, "read_medium", counted)
+    original = prepare.DecodePool.take
+    monkeypatch.setattr(prepare.DecodePool, "take", counted)
     return read
 
 

@@ -18,6 +18,10 @@ from merit_opt.models import features
         ({"levels_gib": -1.0}, r"0 or more; got 1\.0, -1\.0, 0\.0, 0"),
         ({"host_levels_gib": -1.0}, "0 or more"),
         ({"prefixes": -1}, "0 or more"),
+        ({"decode_workers": 0}, r"engine\.decode_workers and .* 0; got 0, 64, 60\.0$"),
+        ({"decode_seconds": 0.0}, r"engine\.decode_seconds is above 0"),
+        ({"frames_in_flight": 0}, r"engine\.frames_in_flight are 1 or more"),
+        ({"decoder": "ffmpeg"}, r"engine\.decoder is one of auto, .*, got 'ffmpeg'"),
     ],
     ids=str,
 )
@@ -31,6 +35,7 @@ def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
         settings.digest("cpu"),
         settings.digest("cuda"),
         replace(settings, threads=2).digest("cpu"),
+        replace(settings, decoder="pyav").digest("cpu"),
     ]
     for constant in ("SCORERS", "LAYOUT", "MERGES", "PROMPTS", "FORMAT"):
         with monkeypatch.context() as patched:

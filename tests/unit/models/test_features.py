@@ -3,6 +3,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
+from merit_opt.data.frames import FramePlan
+from merit_opt.data.media_status import MediaStatus
+from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 from merit_opt.models import features
 from merit_opt.models.families.family import InPrompt, VisualFeatures
@@ -23,6 +27,8 @@ FEATURES = VisualFeatures(
     grid=(1, 2, 14),
     seconds_per_grid=0.1 + 0.2,
     deepstack=(torch.randn(7, 16), torch.randn(7, 16)),
+    times=(0.0, 0.1 + 0.2),
+    status=MediaStatus("partial", "PyAV (AV1, which decord does not know)", "2 packets"),
 )
 PLAIN = VisualFeatures(tokens=torch.zeros(3, 4), prompt=InPrompt("image", 3, None, 5))
 
@@ -32,7 +38,7 @@ def same(one, other):
     assert one.tokens.dtype == other.tokens.dtype
     assert len(one.deepstack) == len(other.deepstack)
     assert all(torch.equal(a, b) for a, b in zip(one.deepstack, other.deepstack, strict=True))
-    facts = ("prompt", "grid", "seconds_per_grid")
+    facts = ("prompt", "grid", "seconds_per_grid", "times", "status")
     assert [getattr(one, f) for f in facts] == [getattr(other, f) for f in facts]
 
 
@@ -265,7 +271,7 @@ def test_the_identity_changes_with_everything_that_shapes_features(
             found.append(feature_identity(pair, 1))
     bfloat16 = replace(tiny_source, dtype="bfloat16").load("cpu", "host")
     found.append(feature_identity(bfloat16, 1))
-    for library in ("torch", "torchvision", "transformers", "pillow", "av"):
+    for library in ("torch", "torchvision", "transformers", "pillow", "av", "decord"):
         with monkeypatch.context() as patched:
             patched.setattr(features, "version", other_version_of(library))
             found.append(feature_identity(pair, 1))
@@ -279,16 +285,26 @@ def test_the_identity_does_not_change_with_the_language_model(tiny_pair_live):
         assert feature_identity(tiny_pair_live, 1) == before
 
 
-def test_the_key_tells_media_kinds_and_frame_counts_apart():
+def test_the_key_tells_what_is_shown_apart():
+    plan, video = FramePlan("uniform", 4, 1.0), Media(Path("a.mp4"), "v")
+    other = (
+        replace(video, digest="w"),
+        replace(video, path=Path("a.gif")),
+        replace(video, member="a.png"),
+        *(replace(video, **{name: 2.0}) for name in ("start", "end", "fps")),
+    )
     found = [
         feature_key(*given)
         for given in (
-            ("a", "v", "video", None),
-            ("b", "v", "video", None),
-            ("a", "w", "video", None),
-            ("a", "v", "video", 4),
-            ("a", "v", "animation", 4),
+            ("a", (video,), plan, "auto"),
+            ("b", (video,), plan, "auto"),
+            ("a", (video,), replace(plan, count=5), "auto"),
+            ("a", (video,), plan, "pyav"),
+            *(("a", (one,), plan, "auto") for one in other),
+            *(("a", media, plan, "auto") for media in permutations((video, other[0]))),
         )
     ]
     assert len(set(found)) == len(found)
     assert all(len(key) == 24 for key in found)
+    elsewhere = replace(video, path=Path("elsewhere") / "b.mp4")
+    assert feature_key("a", (elsewhere,), plan, "auto") == found[0]

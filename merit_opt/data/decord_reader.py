@@ -1,0 +1,34 @@
+"""Videos through decord, which is fast, and wrong or stuck on some files: see `video`."""
+
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from merit_opt.data.decoded import Frames, Taken
+from merit_opt.data.timeline import Timeline
+
+WHERE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+
+
+def take_with_decord(path: Path, line: Timeline, places: Sequence[int]) -> Taken:
+    """The frames at these places.
+
+    Raises:
+        ValueError: decord cannot read it, or counts other frames than the file has.
+        RuntimeError: The same, from within decord.
+    """
+    decord = importlib.import_module("decord")
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        if (count := len(reader)) != len(line.times):
+            raise ValueError(f"it counts {count} frames of {len(line.times)}")
+        frames: Frames = reader.get_batch(list(places)).asnumpy()
+    except decord.DECORDError as error:
+        raise ValueError(_told(error)) from error
+    return Taken(frames, tuple(places))
+
+
+def _told(error: Exception) -> str:
+    """Its first line, without the hour, the place in decord's source and the stack."""
+    return WHERE.sub("", str(error).strip().partition("\n")[0])

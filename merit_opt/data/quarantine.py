@@ -1,0 +1,109 @@
+"""Media that killed or outlasted what was to read them, remembered from one run to the next."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from filelock import FileLock
+
+from merit_opt.data.sample import Media
+from merit_opt.data.unpacked import shown_path
+from merit_opt.data.video import DecoderName
+from merit_opt.errors import UserError
+from merit_opt.files import write_text
+
+SCHEMA = 1
+LIBRARIES = ("av", "decord", "pillow", "torchcodec")
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Why a medium is not read again.
+
+    Attributes:
+        media: Its files.
+        reason: In words.
+        time: When, in ISO 8601.
+        seconds: How long it was given, where it took too long; a longer deadline tries it again.
+    """
+
+    media: tuple[str, ...]
+    reason: str
+    time: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The list, in a file that may be deleted to clear it.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+
+    @property
+    def entries(self) -> Mapping[str, Quarantined]:
+        """What is in it by key; nothing where there is no file, or none that can be read."""
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))["quarantined"]
+            return {key: _entry(facts) for key, facts in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def find(
+        self, media: Sequence[Media], decoder: DecoderName, seconds: float
+    ) -> Quarantined | None:
+        """The entry of these media under the installed readers, unless they now get more time."""
+        found = self.entries.get(_key(media, decoder))
+        if found is None or (found.seconds is not None and found.seconds < seconds):
+            return None
+        return found
+
+    def add(
+        self, media: Sequence[Media], decoder: DecoderName, reason: str, seconds: float | None
+    ) -> None:
+        """Put them on the list; other processes may do the same at the same time.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = Quarantined(tuple(str(shown_path(m)) for m in media), reason, now, seconds)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_suffix(".lock")):
+                entries = {**self.entries, _key(media, decoder): entry}
+                facts = {key: asdict(one) for key, one in entries.items()}
+                text = json.dumps({"schema": SCHEMA, "quarantined": facts}, indent=1)
+                write_text(self.path, text + "\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror or error}; free some space, or choose "
+                "another output_dir="
+            ) from error
+
+
+def _entry(facts: dict[str, object]) -> Quarantined:
+    seconds, media = facts["seconds"], facts["media"]
+    if not isinstance(media, list) or not isinstance(seconds, float | int | None):
+        raise TypeError("no entry of a quarantine")
+    return Quarantined(tuple(map(str, media)), str(facts["reason"]), str(facts["time"]), seconds)
+
+
+def _key(media: Sequence[Media], decoder: DecoderName) -> str:
+    """24 hex digits over the media's contents, and what would read them."""
+    value = [[one.digest for one in media], decoder, [_version(name) for name in LIBRARIES]]
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,52 @@
+"""Several media shown one after another, as one video."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from merit_opt.data.bounds import require_total
+from merit_opt.data.decoded import Frames, Video
+from merit_opt.data.frames import Sampling
+from merit_opt.data.image import Image
+from merit_opt.data.letterbox import letterboxed
+from merit_opt.data.media_status import worst
+
+IMAGE_SECONDS = 1.0
+
+
+def in_succession(media: Sequence[Video | Image]) -> Video:
+    """The frames of the first, then of the second, …, letterboxed to the first's size.
+
+    Time goes on: the second begins where the first ends, one frame after its last (whether or not
+    that last one is shown); an image stands for a second. The rate is the first's, and an index is
+    the place that a frame has in time at that rate.
+
+    Raises:
+        ValueError: There is none, or they are too large together.
+    """
+    videos = [_moving(one) for one in media]
+    height, width = videos[0].frames.shape[1:3]
+    require_total(sum(len(v.frames) for v in videos), height, width)
+    frames = np.concatenate([_sized(v.frames, height, width) for v in videos])
+    fps, begin = videos[0].sampling.fps, 0.0
+    times: list[float] = []
+    for video in videos:
+        times += [begin + t for t in video.sampling.times]
+        begin += video.sampling.seconds
+    indices = tuple(round(t * fps) for t in times)
+    total = max(round(begin * fps), indices[-1] + 1)
+    status = worst(v.status for v in videos)
+    return Video(frames, Sampling(indices, total, fps, tuple(times)), status)
+
+
+def _moving(medium: Video | Image) -> Video:
+    if isinstance(medium, Video):
+        return medium
+    still = Sampling((0,), 1, 1.0 / IMAGE_SECONDS, (0.0,))
+    return Video(medium.pixels[None], still, medium.status)
+
+
+def _sized(frames: Frames, height: int, width: int) -> Frames:
+    if frames.shape[1:3] == (height, width):
+        return frames
+    return np.stack([letterboxed(frame, height, width) for frame in frames])

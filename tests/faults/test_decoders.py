@@ -1,0 +1,106 @@
+"""What becomes of an evaluation when a decoder hangs, dies or reads only a part."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from merit_opt.data.decode_pool import DecodePool
+from merit_opt.data.sample import Media
+from merit_opt.errors import UserError
+from merit_opt.evaluation import prepare
+from merit_opt.evaluation.engine import Engine
+from merit_opt.recipe.constructors import base, uniform
+from tests.unit.evaluation.conftest import SETTINGS, Told
+
+HALF_BAD = "tests.faults.bad_decoder:read"
+
+
+@pytest.fixture
+def copied(small_suite, tmp_path):
+    """Two questions on each of four clips, with room for one clip to be lost."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    media = tuple(dict.fromkeys(s.media[0] for s in small_suite.samples))[:4]
+    copies = {m: Media(Path(shutil.copy(m.path, folder)), m.digest) for m in media}
+    samples = [
+        replace(s, media=(copies[m],))
+        for m in media
+        for s in [s for s in small_suite.samples if s.media[0] == m][2:4]
+    ]
+    return replace(small_suite, samples=tuple(samples), max_unusable=0.25)
+
+
+@pytest.fixture
+def evaluate(tiny_pair_live, tmp_path, monkeypatch):
+    """Scores of two recipes, by an engine whose decoder obeys the names of the files."""
+    monkeypatch.setattr(prepare, "DecodePool", partial(DecodePool, reader=HALF_BAD))
+
+    def run(suite, reporter):
+        settings = replace(SETTINGS, decode_seconds=3.0, decode_workers=2)
+        engine = Engine(
+            tiny_pair_live, settings, cache=tmp_path / "cache", starts={}, reporter=reporter
+        )
+        with engine:
+            return [engine.evaluate(recipe, suite) for recipe in (base(9), uniform(9, 0.5))]
+
+    return run
+
+
+def act(suite, what):
+    """Have the decoder do this to the suite's second clip; the ids of its samples."""
+    media = tuple(dict.fromkeys(s.media[0] for s in suite.samples))[1]
+    media.path.with_suffix(".act").write_text(what)
+    return {s.id for s in suite.samples if s.media[0] == media}, media.path
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("hang", "it was not decoded within 3 s"),
+        ("crash", "its decoder died with signal 11"),
+    ],
+)
+def test_a_decoder_that_hangs_or_dies_costs_its_samples_alone(
+    copied, evaluate, tmp_path, what, reason
+):
+    lost, path = act(copied, what)
+    for again in (False, True):
+        found = evaluate(copied, Told())
+        for evaluation in found:
+            assert evaluation.unscored.keys() == lost
+            assert all(why.startswith(f"{path}: {reason}") for why in evaluation.unscored.values())
+            assert len(evaluation.measured("accuracy")) == 6
+        calls = path.with_suffix(".calls").read_text().count("\n")
+        assert calls == (2 if what == "crash" else 1)
+        assert again == ("not tried again" in found[0].unscored[min(lost)]) or not again
+        shutil.rmtree(tmp_path / "cache" / "evaluations")
+    path.with_suffix(".act").unlink()
+    (tmp_path / "cache" / "quarantine.json").unlink()
+    assert [e.unscored for e in evaluate(copied, Told())] == [{}, {}]
+
+
+def test_too_many_hanging_videos_refuse_the_suite_with_their_names(copied, evaluate):
+    _, path = act(copied, "hang")
+    with pytest.raises(
+        UserError, match=rf"2 of 8 samples .* more than .*\n  {path}: it was not dec"
+    ):
+        evaluate(replace(copied, max_unusable=0.1), Told())
+
+
+def test_a_video_that_is_read_in_part_is_used_and_told_from_the_cache_too(
+    copied, evaluate, tmp_path
+):
+    _, path = act(copied, "partial")
+    for _ in range(2):
+        told = Told()
+        assert [e.unscored for e in evaluate(copied, told)] == [{}, {}]
+        (warning,) = told.warnings
+        assert warning == (
+            f"1 of 4 media of suite {copied.name} are used as far as they can be read: {path} "
+            "(partial: 3 of 16 packets are damaged)"
+        )
+        shutil.rmtree(tmp_path / "cache" / "evaluations")
+    assert path.with_suffix(".calls").read_text().count("\n") == 1

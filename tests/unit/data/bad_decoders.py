@@ -1,0 +1,64 @@
+"""Readers that misbehave on media of certain names, in a process of their own."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from merit_opt.data.decoded import Video
+from merit_opt.data.frames import Sampling
+from merit_opt.data.media_status import MediaError
+
+HERE = "tests.unit.data.bad_decoders"
+
+
+def named(media, plan, decoder):
+    """Does what the file's name says; `log` beside the file grows by a line a call."""
+    path = media[0].path
+    with (path.parent / "log").open("a") as log:
+        log.write(f"{path.stem} {os.getpid()}\n")
+    acts = {
+        "hangs": lambda: time.sleep(10_000),
+        "ignores signals": _ignore_signals,
+        "crashes": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        "crashes once": lambda: _crash_once(path),
+        "exits": lambda: os._exit(3),
+        "eats memory": lambda: np.ones(2 * 1024**3, dtype=np.uint8),
+        "fails": lambda: _fail(path),
+        "has a fault": lambda: 1 // 0,
+        "prints": lambda: os.write(1, b"what a library says\n" * 10_000),
+    }
+    acts.get(path.stem, lambda: None)()
+    count, size = plan.count, 4
+    value = int(path.stem) % 256 if path.stem.isdigit() else 7
+    frames = np.full((count, size, size, 3), value, dtype=np.uint8)
+    return Video(
+        frames, Sampling(tuple(range(count)), count, 1.0, tuple(map(float, range(count))))
+    )
+
+
+def loaded(media, plan, decoder):
+    """Fails with the names of all modules imported."""
+    raise MediaError(media[0].path, json.dumps(sorted(sys.modules)))
+
+
+def _ignore_signals():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        time.sleep(10_000)
+
+
+def _crash_once(path: Path):
+    mark = path.with_suffix(".crashed")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail(path: Path):
+    raise MediaError(path, "no moov atom; download it again")
