@@ -11,7 +11,7 @@ from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
 
 How = Literal["content", "name"]
-SHORTEST = 5
+SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def leakage(searched: Iterable[ShownMedium], suite: Suite) -> tuple[SharedMedium
     """The media of a suite that were searched on, in order of their names.
 
     Media are the same whose content has one digest, or whose names are one: the file's name, or the
-    group's, without folder and suffix, in any case. Names of fewer than five digits and nothing else
+    group's, without folder and suffix, in any case. Names of fewer than six digits and nothing else
     tell nothing, nor do digests of files that are not there. What is the same by content is not told
     by name again.
     """

@@ -60,8 +60,10 @@ def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
 
 
 def _found(study: Study, record: TrialRecord) -> FoundRecipe:
-    rows = study.user_attrs.get(SHOWN, [])
-    searched = tuple(ShownMedium(**{**row, "names": tuple(row["names"])}) for row in rows)
+    searched = tuple(
+        ShownMedium(tuple(row["names"]), row["digest"], row["start"], row["end"])
+        for row in study.user_attrs.get(SHOWN, [])
+    )
     return FoundRecipe(record.recipe, study.user_attrs[ATTR]["pair"], searched)
 
 

@@ -200,6 +200,31 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
     done = merit_opt("check suite.clips=10")
     assert done.code == 2
     told = done.err.splitlines()[1]
-    assert told.startswith("  suite: 2 of 10 media: ")
+    assert told.startswith("  suite: 2 of 10 media, which 10 of 50 samples show: ")
+    assert told.endswith("(more than suite.max_unusable=0.02 allows)")
     for video in ("00003.mp4", "00007.mp4"):
         assert told.count(f"{video}: moov atom not found") == 1
+
+
+def test_broken_videos_within_the_share_are_a_warning(merit_opt, monkeypatch):
+    from merit_opt.data.decode_pool import DecodePool
+    from merit_opt.data.media_status import MediaError
+
+    take = DecodePool.take
+
+    def broken(pool, media):
+        if media[0].path.stem == "00003":
+            raise MediaError(media[0].path, "moov atom not found")
+        return take(pool, media)
+
+    monkeypatch.setattr(DecodePool, "take", broken)
+    done = merit_opt("check suite.clips=10 suite.max_unusable=0.1")
+    assert (done.code, done.err) == (0, "")
+    assert "1 warning: 1 of 10 media, which 5 of 50 samples show" in done.out
+
+
+def test_a_suite_of_one_role_is_well_where_a_recipe_shall_be_measured(merit_opt):
+    done = merit_opt("check suite.clips=10 suite.tp_per_clip=0")
+    assert done.code == 2
+    assert "suite: suite clips has no TP questions" in done.err
+    assert merit_opt("check suite.clips=10 suite.tp_per_clip=0 recipe=uniform:0.5").code == 0
