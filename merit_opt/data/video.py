@@ -14,15 +14,13 @@ from av.error import FFmpegError
 
 from merit_opt.data.av_reader import take_with_av
 from merit_opt.data.bounds import require_size, require_total
-from merit_opt.data.decoded import Frames, Taken, Video
+from merit_opt.data.decoded import Taken, Video
 from merit_opt.data.decord_reader import take_with_decord
 from merit_opt.data.frames import FramePlan, Sampling, sampled
 from merit_opt.data.media_status import MediaError, MediaStatus, require_content
 from merit_opt.data.timeline import SEEKABLE, Timeline, read_timeline
 from merit_opt.data.torchcodec_reader import take_with_torchcodec
 from merit_opt.errors import UserError
-
-__all__ = ["DECODERS", "DecoderName", "Frames", "MediaError", "Video", "read_video"]
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 Reader = Callable[[Path, Timeline, Sequence[int]], Taken]

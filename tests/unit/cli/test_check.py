@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import transformers
@@ -116,3 +117,16 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
     assert told.startswith("  suite: 2 of 10 media: ")
     for video in ("00003.mp4", "00007.mp4"):
         assert told.count(f"{video}: moov atom not found") == 1
+
+
+def test_what_is_not_read_again_is_listed_with_what_to_delete(merit_opt):
+    from merit_opt.data.quarantine import Quarantine
+    from merit_opt.data.sample import Media
+
+    path = Path("outputs/cache/quarantine.json")
+    media = (Media(Path("videos/a.mp4"), "0"),)
+    Quarantine(path).add(media, "auto", "it was not decoded within 120 s", 120.0)
+    done = merit_opt("check suite.clips=10")
+    assert done.code == 0
+    assert "engine: not read again: videos/a.mp4: it was not decoded within 120 s (20" in done.out
+    assert f"engine: to read them again, delete {path}" in done.out
