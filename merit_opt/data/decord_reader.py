@@ -16,7 +16,6 @@ def take_with_decord(path: Path, line: Timeline, places: Sequence[int]) -> Taken
 
     Raises:
         ValueError: decord cannot read it, or counts other frames than the file has.
-        RuntimeError: The same, from within decord.
     """
     decord = importlib.import_module("decord")
     try:
@@ -24,7 +23,7 @@ def take_with_decord(path: Path, line: Timeline, places: Sequence[int]) -> Taken
         if (count := len(reader)) != len(line.times):
             raise ValueError(f"it counts {count} frames of {len(line.times)}")
         frames: Frames = reader.get_batch(list(places)).asnumpy()
-    except decord.DECORDError as error:
+    except (decord.DECORDError, RuntimeError) as error:
         raise ValueError(_told(error)) from error
     return Taken(frames, tuple(places))
 

@@ -37,25 +37,19 @@ class Probe:
     duration: float | None
 
 
-def probe_video(path: Path) -> Probe:
-    """What the header says.
-
-    Raises:
-        FFmpegError: It is no video.
-        ValueError: It holds no moving picture.
-    """
-    with opened(path) as (container, stream):
-        context = stream.codec_context
-        return Probe(
-            container=container.format.name,
-            codec=context.codec.canonical_name,
-            bits=_bits(context.pix_fmt),
-            height=context.height,
-            width=context.width,
-            streams=sum(not _is_cover(one) for one in container.streams.video),
-            fps=float(stream.average_rate) if stream.average_rate else None,
-            duration=_duration(container, stream),
-        )
+def probed(container: InputContainer, stream: VideoStream) -> Probe:
+    """What the header says."""
+    context = stream.codec_context
+    return Probe(
+        container=container.format.name,
+        codec=context.codec.canonical_name,
+        bits=_bits(context.pix_fmt),
+        height=context.height,
+        width=context.width,
+        streams=sum(not _is_cover(one) for one in container.streams.video),
+        fps=float(stream.average_rate) if stream.average_rate else None,
+        duration=_duration(container, stream),
+    )
 
 
 @contextmanager

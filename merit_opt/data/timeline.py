@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from merit_opt.data.probe import Probe, opened
+from merit_opt.data.probe import Probe, opened, probed
 
 FPS_UNKNOWN = 24.0  # as transformers assumes
 SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # others seek to about there
@@ -29,6 +29,7 @@ class Timeline:
     """The frames of a stream in the order that they are shown.
 
     Attributes:
+        probe: What the header says of it.
         times: Seconds of each from the first.
         fps: Frames a second.
         stamps: Presentation time of each, ascending, in the stream's unit; its place where the
@@ -40,6 +41,7 @@ class Timeline:
         missing: What is missing at the end, in words.
     """
 
+    probe: Probe
     times: tuple[float, ...]
     fps: float
     stamps: tuple[int, ...]
@@ -50,7 +52,7 @@ class Timeline:
     missing: str
 
 
-def read_timeline(path: Path, probe: Probe) -> Timeline:
+def read_timeline(path: Path) -> Timeline:
     """When its frames are shown.
 
     Raises:
@@ -58,6 +60,7 @@ def read_timeline(path: Path, probe: Probe) -> Timeline:
         ValueError: It has no frame.
     """
     with opened(path) as (container, stream):
+        probe = probed(container, stream)
         found = [_facts(p) for p in packets(container, stream) if p.size and not p.is_discard]
         unit = float(stream.time_base or 0)
     if not found:
@@ -73,6 +76,7 @@ def read_timeline(path: Path, probe: Probe) -> Timeline:
         keys = sorted(one.stamp for one in found if one.is_key and one.stamp is not None)
         places, keyframes = tuple(stamps), tuple(keys) if probe.container in SEEKABLE else ()
     return Timeline(
+        probe=probe,
         times=times,
         fps=fps,
         stamps=places,

@@ -14,16 +14,13 @@ from av.error import FFmpegError
 
 from merit_opt.data.av_reader import take_with_av
 from merit_opt.data.bounds import require_size, require_total
-from merit_opt.data.decoded import Frames, Taken, Video
+from merit_opt.data.decoded import Taken, Video
 from merit_opt.data.decord_reader import take_with_decord
 from merit_opt.data.frames import FramePlan, Sampling, sampled
 from merit_opt.data.media_status import MediaError, MediaStatus, require_content
-from merit_opt.data.probe import Probe, probe_video
 from merit_opt.data.timeline import SEEKABLE, Timeline, read_timeline
 from merit_opt.data.torchcodec_reader import take_with_torchcodec
 from merit_opt.errors import UserError
-
-__all__ = ["DECODERS", "DecoderName", "Frames", "MediaError", "Video", "read_video"]
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 Reader = Callable[[Path, Timeline, Sequence[int]], Taken]
@@ -61,12 +58,12 @@ def read_video(
     """
     require_content(path)
     try:
-        probe = probe_video(path)
-        require_size(probe.height, probe.width)
-        line = read_timeline(path, probe)
+        line = read_timeline(path)
+        height, width = line.probe.height, line.probe.width
+        require_size(height, width)
         sampling = sampled(line.times, line.fps, plan, start, end)
-        require_total(len(sampling.indices), probe.height, probe.width)
-        reader, taken = _taken(path, probe, line, sampling.indices, decoder)
+        require_total(len(sampling.indices), height, width)
+        reader, taken = _taken(path, line, sampling.indices, decoder)
         return Video(taken.frames, _where(taken, line, sampling), _status(taken, line, reader))
     except (MemoryError, UserError):
         raise
@@ -76,12 +73,12 @@ def read_video(
 
 
 def _taken(
-    path: Path, probe: Probe, line: Timeline, places: Sequence[int], decoder: DecoderName
+    path: Path, line: Timeline, places: Sequence[int], decoder: DecoderName
 ) -> tuple[str, Taken]:
     """Who read the frames, and why not decord, and what it read."""
     if decoder != "auto":
         return SHOWN.get(decoder, decoder), READERS[decoder](path, line, places)
-    reason = why_not_decord(probe, line)
+    reason = why_not_decord(line)
     if not reason:
         try:
             return "decord", take_with_decord(path, line, places)
@@ -104,8 +101,9 @@ def _status(taken: Taken, line: Timeline, reader: str) -> MediaStatus:
     return MediaStatus(kind, reader, "; ".join(filter(None, (told, line.missing))))
 
 
-def why_not_decord(probe: Probe, line: Timeline) -> str:
+def why_not_decord(line: Timeline) -> str:
     """Why PyAV reads it from the first, in words; empty where decord does."""
+    probe = line.probe
     reasons = {
         "decord is not installed": not has_decord(),
         f"decord seeks to other frames in {probe.container}": probe.container not in SEEKABLE,

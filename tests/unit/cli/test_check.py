@@ -228,3 +228,17 @@ def test_a_suite_of_one_role_is_well_where_a_recipe_shall_be_measured(merit_opt)
     assert done.code == 2
     assert "suite: suite clips has no TP questions" in done.err
     assert merit_opt("check suite.clips=10 suite.tp_per_clip=0 recipe=uniform:0.5").code == 0
+
+
+def test_what_is_not_read_again_is_listed_with_what_to_delete(merit_opt):
+    from merit_opt.data.quarantine import Quarantine
+    from merit_opt.data.sample import Media
+
+    path = Path("outputs/cache/quarantine.json")
+    media = (Media(Path("videos/a.mp4"), "0"),)
+    Quarantine(path).add(media, "auto", "it was not decoded within 120 s", 120.0)
+    done = merit_opt("check suite.clips=10")
+    path.unlink()
+    assert done.code == 0
+    assert "suite: not read again: videos/a.mp4: it was not decoded within 120 s (20" in done.out
+    assert f"suite: to read them again, delete {path}" in done.out

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from merit_opt.data.decode_pool import DecodePool, MediaSettings
 from merit_opt.data.decoded import Video
-from merit_opt.data.frames import Sampling
+from merit_opt.data.frames import FramePlan, Sampling
 from merit_opt.data.media_status import MediaError
+from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.sample import Media
 
 HERE = "tests.unit.data.bad_decoders"
 
@@ -39,6 +42,16 @@ def named(media, plan, decoder):
     return Video(
         frames, Sampling(tuple(range(count)), count, 1.0, tuple(map(float, range(count))))
     )
+
+
+def take_one(folder: str):
+    """Read one medium through a pool, and write its first value."""
+    media = (Media(Path(folder) / "5.mp4", "5"),)
+    settings = MediaSettings(workers=1, seconds=60.0, frames_in_flight=8, decoder="auto")
+    quarantine = Quarantine(Path(folder) / "quarantine.json")
+    plan = FramePlan("uniform", 2, 1.0)
+    with DecodePool([media], plan, settings, quarantine, reader=f"{HERE}:named") as pool:
+        (Path(folder) / "found").write_text(str(pool.take(media).frames[0, 0, 0, 0]))
 
 
 def loaded(media, plan, decoder):

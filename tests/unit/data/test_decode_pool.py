@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -250,6 +251,16 @@ def test_no_process_outlives_the_one_that_asked(tmp_path, repo, number):
     assert gone({process for _, process in log(tmp_path)})
     if number == signal.SIGINT:
         assert told.count(b"KeyboardInterrupt") == 1
+
+
+def test_a_daemon_may_have_a_pool_too(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(
+        target=bad_decoders.take_one, args=(str(tmp_path),), daemon=True
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert (tmp_path / "found").read_text() == "5"
 
 
 def test_a_process_imports_no_more_than_decoding_needs(pool, media):

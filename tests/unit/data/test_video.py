@@ -3,10 +3,13 @@ import os
 import struct
 import sys
 import wave
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -188,6 +191,30 @@ def test_a_decoder_that_is_not_installed_is_a_sentence(written, monkeypatch):
         UserError, match=r"engine\.decoder=torchcodec cannot be used .*pip install"
     ):
         read_video(written("h264.mp4"), SOME, decoder="torchcodec")
+
+
+def test_torchcodec_reads_what_its_decoder_gives(written, monkeypatch):
+    class Decoder:
+        def __init__(self, path, **options):
+            assert options == {
+                "dimension_order": "NHWC",
+                "num_ffmpeg_threads": 1,
+                "seek_mode": "exact",
+            }
+            self.frames = read_video(Path(path), ALL_FRAMES, decoder="pyav").frames
+            self.metadata = SimpleNamespace(num_frames=len(self.frames))
+
+        def get_frames_at(self, indices):
+            return SimpleNamespace(data=torch.from_numpy(self.frames[indices]))
+
+    fake = SimpleNamespace(VideoDecoder=Decoder)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", fake)
+    monkeypatch.setitem(sys.modules, "torchcodec", SimpleNamespace(decoders=fake))
+    found = read_video(written("uneven.mp4"), SOME, decoder="torchcodec")
+    other = read_video(written("uneven.mp4"), SOME, decoder="pyav")
+    np.testing.assert_array_equal(found.frames, other.frames)
+    assert found.sampling == other.sampling
+    assert found.status == MediaStatus("ok", "torchcodec")
 
 
 def turned(source, path, quarters):
