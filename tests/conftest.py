@@ -104,9 +104,9 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
     """The suite as the model reads it: a pack a clip, in the suite's order."""
     import torch
 
-    from merit_opt.data.frames import ALL_FRAMES
+    from merit_opt.data.media.frames import ALL_FRAMES
+    from merit_opt.data.media.video import read_video
     from merit_opt.data.prompts import said
-    from merit_opt.data.video import read_video
     from merit_opt.models.families.inputs import visual_features
     from merit_opt.models.labels import label_tokens
     from merit_opt.models.pack import Question, pack

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from merit_opt.data.frames import ALL_FRAMES, FramePlan
+from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Asking, Role, Roles, Suite

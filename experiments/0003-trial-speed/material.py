@@ -23,7 +23,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from merit_opt.data.frames import FramePlan
+from merit_opt.data.media.frames import FramePlan
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import LETTERS, Media, Sample
 from merit_opt.data.suite import Asking, Role, Roles, Suite

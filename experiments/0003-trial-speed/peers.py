@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from merit_opt.data.media.video import read_video
 from merit_opt.data.prompts import said
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import read_video
 from merit_opt.models.labels import label_tokens
 from merit_opt.models.pair import ModelPair
 from merit_opt.recipe.recipe import Recipe

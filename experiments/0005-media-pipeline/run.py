@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from material import ODD, broken, encode, whole
 
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.video import read_video
 from merit_opt.data.sample import Media
-from merit_opt.data.video import read_video
 
 PLAN = FramePlan("uniform", 16, 1.0)
 LENGTH = 300

@@ -25,7 +25,7 @@ from merit_opt.cli.parts import (
 )
 from merit_opt.cli.progress import display
 from merit_opt.cli.tables import size_text
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import GIB, EngineSettings

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from merit_opt.cli.check_pair import WARNING
 from merit_opt.cli.progress import Display
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.image import Image
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.medium import Medium
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
-from merit_opt.data.unpacked import shown_path
 from merit_opt.errors import UserError
 from merit_opt.models.footprint import ImageShape, MediumShape, VideoShape
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from merit_opt.data.benchmarks.suite import by_value, sorted_out
-from merit_opt.data.copy import DatasetCopy
-from merit_opt.data.frames import FramePlan, Mode
+from merit_opt.data.dataset_copy import DatasetCopy
+from merit_opt.data.media.frames import FramePlan, Mode
 from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.question_line import BadLine, read_question
 from merit_opt.data.sample import Sample

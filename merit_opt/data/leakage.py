@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from merit_opt.data.copy import ABSENT
+from merit_opt.data.dataset_copy import ABSENT
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
 

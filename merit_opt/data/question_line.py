@@ -8,7 +8,7 @@ from reprlib import Repr
 from typing import Any, cast, get_args
 
 from merit_opt.data.benchmarks.benchmark import odd
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import LETTERS, YES_NO, Media, Number, Sample
 from merit_opt.data.suite import Role
 from merit_opt.data.tables import Row

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
 
-from merit_opt.data.frames import FramePlan
+from merit_opt.data.media.frames import FramePlan
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import Sample
 from merit_opt.errors import UserError

@@ -9,10 +9,10 @@ from typing import Self
 
 import torch
 
-from merit_opt.data.decode_pool import MediaSettings
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import MediaSettings
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.video import DecoderName
 from merit_opt.data.suite import Suite
-from merit_opt.data.video import DecoderName
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost

@@ -7,14 +7,14 @@ from typing import Protocol
 
 import torch
 
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaError, MediaStatus
-from merit_opt.data.medium import Medium
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError, MediaStatus
+from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Asking, Suite
-from merit_opt.data.unpacked import shown_path
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.questions import CannotAsk, Questioner
 from merit_opt.models.families.family import VisualFeatures

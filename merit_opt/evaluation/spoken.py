@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
-from merit_opt.data.medium import read_medium
+from merit_opt.data.media.medium import read_medium
+from merit_opt.data.media.video import MediaError
 from merit_opt.data.suite import Decoding, Suite
-from merit_opt.data.video import MediaError
 from merit_opt.evaluation.evaluation import Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.scorers import score_text

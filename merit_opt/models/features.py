@@ -20,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaStatus
-from merit_opt.data.medium import medium_kind
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.medium import medium_kind
+from merit_opt.data.media.status import MediaStatus
+from merit_opt.data.media.unpacked import shown_path
+from merit_opt.data.media.video import DecoderName
 from merit_opt.data.sample import Media
-from merit_opt.data.unpacked import shown_path
-from merit_opt.data.video import DecoderName
 from merit_opt.errors import UserError
 from merit_opt.files import UMASK, WRITING, replacing
 from merit_opt.models.families.family import InPrompt, VisualFeatures

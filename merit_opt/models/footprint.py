@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from merit_opt.data.decoded import Video
-from merit_opt.data.frames import Sampling
-from merit_opt.data.image import Image
-from merit_opt.data.medium import Medium
+from merit_opt.data.media.decoded import Video
+from merit_opt.data.media.frames import Sampling
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import Medium
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs

@@ -61,7 +61,7 @@ def either(request, source):
 @pytest.fixture(scope="session")
 def clips(small_suite):
     """Media -> eight frames of its video, and its samples."""
-    from merit_opt.data.video import read_video
+    from merit_opt.data.media.video import read_video
 
     groups = {}
     for sample in small_suite.samples:
@@ -76,7 +76,7 @@ def shown(request, source, small_suite):
     """A sample with what it is asked about: clips of several lengths, one with frames repeated, and of
     another shape, and still images of several shapes.
     """
-    from merit_opt.data.image import Image
+    from merit_opt.data.media.image import Image
     from tests.contracts.stock import clip, noise
 
     sample, case = small_suite.samples[0], request.param

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
-from merit_opt.data.frames import ALL_FRAMES, FramePlan
-from merit_opt.data.image import Image
+from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.video import read_video
 from merit_opt.data.prompts import said
 from merit_opt.data.sample import LETTERS
-from merit_opt.data.video import read_video
 from merit_opt.models.export import export_checkpoint
 from merit_opt.models.families.inputs import visual_features
 from merit_opt.models.forward import embed, finish, read_answers

@@ -12,7 +12,7 @@ from merit_opt.cli import conf_dir
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import LeftOut
 from merit_opt.data.benchmarks.suite import benchmark_suite
-from merit_opt.data.copy import ABSENT, DatasetCopy
+from merit_opt.data.dataset_copy import ABSENT, DatasetCopy
 from merit_opt.data.prompts import COMMON, said
 from merit_opt.data.sample import Number, Sample
 

@@ -10,10 +10,10 @@ from itertools import combinations
 import pytest
 import torch
 
-from merit_opt.data.image import Image
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.video import read_video
 from merit_opt.data.prompts import LETTER
 from merit_opt.data.sample import LETTERS
-from merit_opt.data.video import read_video
 from merit_opt.errors import UserError
 from merit_opt.models.attention import packed
 from merit_opt.models.families import FAMILIES, family_of

@@ -9,11 +9,11 @@ import torch
 from PIL import Image as Pillow
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
-from merit_opt.data.decode_pool import MediaSettings
-from merit_opt.data.decoded import Video
-from merit_opt.data.frames import Sampling
-from merit_opt.data.image import Image
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import MediaSettings
+from merit_opt.data.media.decoded import Video
+from merit_opt.data.media.frames import Sampling
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.errors import PairMismatch, UserError
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.models.alignment import align

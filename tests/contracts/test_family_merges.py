@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from merit_opt.data.frames import ALL_FRAMES
-from merit_opt.data.image import Image
+from merit_opt.data.media.frames import ALL_FRAMES
+from merit_opt.data.media.image import Image
 from merit_opt.data.sample import Media
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor

@@ -5,8 +5,8 @@ import signal
 import time
 from dataclasses import replace
 
-from merit_opt.data.media_status import MediaStatus
-from merit_opt.data.medium import read_medium
+from merit_opt.data.media.medium import read_medium
+from merit_opt.data.media.status import MediaStatus
 
 
 def read(media, plan, decoder):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from merit_opt.cli.main import run
-from merit_opt.data.media_status import MediaError
+from merit_opt.data.media.status import MediaError
 
 pytestmark = pytest.mark.xdist_group("bad_input")
 
@@ -122,7 +122,7 @@ def test_a_vlm_with_nan_is_told_in_a_sentence(merit_opt, tiny_source, tmp_path):
 @pytest.fixture
 def unreadable(monkeypatch) -> Callable[[set[str]], None]:
     """Makes the decoder fail on videos of these names."""
-    from merit_opt.data.decode_pool import DecodePool
+    from merit_opt.data.media.decode_pool import DecodePool
 
     take = DecodePool.take
 

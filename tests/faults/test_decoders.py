@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from merit_opt.data.decode_pool import DecodePool
+from merit_opt.data.media.decode_pool import DecodePool
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 from merit_opt.evaluation import prepare

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, heard, lettered
 from merit_opt.data.sample import LETTERS, Cue, Flag, Sample
 from merit_opt.data.suite import Aggregate

@@ -13,7 +13,7 @@ from merit_opt.data.benchmarks.pictures import (
     plain_number,
     split_options,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Aggregate
 from merit_opt.data.tables import Row, read_rows

@@ -9,7 +9,7 @@ from merit_opt.data.benchmarks.pictures import (
     picture,
     plain_number,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import Cue, Sample
 

@@ -10,7 +10,7 @@ from merit_opt.data.benchmarks.benchmark import (
     LeftOut,
     odd,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import Cue, Sample
 

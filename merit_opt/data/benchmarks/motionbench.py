@@ -14,7 +14,7 @@ from merit_opt.data.benchmarks.benchmark import (
     values,
 )
 from merit_opt.data.benchmarks.inline import inline_options
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.tables import Row
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import NO_GOLD, Benchmark, LeftOut, answer_index, odd
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import Cue, Media, Sample
 from merit_opt.data.suite import Aggregate

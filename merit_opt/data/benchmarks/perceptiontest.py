@@ -12,7 +12,7 @@ from merit_opt.data.benchmarks.benchmark import (
     odd,
     values,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.tables import Row, read_json, read_rows
 

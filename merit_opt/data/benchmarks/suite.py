@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
 from merit_opt.data.benchmarks.fetch import fetched
-from merit_opt.data.copy import DatasetCopy
-from merit_opt.data.frames import FramePlan, Mode
+from merit_opt.data.dataset_copy import DatasetCopy
+from merit_opt.data.media.frames import FramePlan, Mode
 from merit_opt.data.prompts import COMMON, find_prompt
 from merit_opt.data.sample import Number, Sample
 from merit_opt.data.select import Select, selected

@@ -13,7 +13,7 @@ from merit_opt.data.benchmarks.benchmark import (
     answer_index,
     odd,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import LETTERS, YES_NO, Cue, Sample
 from merit_opt.data.tables import Row, read_json, read_rows

@@ -11,7 +11,7 @@ from merit_opt.data.benchmarks.benchmark import (
     odd,
 )
 from merit_opt.data.benchmarks.inline import inline_options
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Aggregate
 from merit_opt.data.tables import Row

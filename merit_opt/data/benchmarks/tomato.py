@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from merit_opt.data.benchmarks.benchmark import MICRO, NO_GOLD, Benchmark, LeftOut, odd, values
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import LETTERS, Cue, Sample
 from merit_opt.data.tables import Row, read_json, read_rows

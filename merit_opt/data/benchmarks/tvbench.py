@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
 from merit_opt.data.benchmarks.mvbench import SYSTEM, TASKS, bracketed, sample_of
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import Cue, Sample
 

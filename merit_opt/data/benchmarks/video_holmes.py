@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import MICRO, NO_GOLD, Benchmark, LeftOut, odd
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import LETTERS, Cue, Sample
 

@@ -11,7 +11,7 @@ from merit_opt.data.benchmarks.benchmark import (
     unlettered,
     values,
 )
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt, lettered
 from merit_opt.data.sample import Cue, Sample
 from merit_opt.data.suite import Aggregate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from merit_opt.data.clips.library import REVISION, Clip, Progress, clip_library
 from merit_opt.data.clips.questions import OPTIONS, ROLES, Question, draw_questions
-from merit_opt.data.frames import ALL_FRAMES
+from merit_opt.data.media.frames import ALL_FRAMES
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Asking, Role, Roles, Suite

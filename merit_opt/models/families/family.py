@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from merit_opt.data.media_status import OK, MediaStatus
+from merit_opt.data.media.status import OK, MediaStatus
 from merit_opt.recipe.recipe import PARTS, Part
 
 Kind = Literal["video", "image"]

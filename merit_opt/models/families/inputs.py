@@ -8,9 +8,9 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from merit_opt.data.decoded import Video
-from merit_opt.data.image import Image
-from merit_opt.data.medium import Medium
+from merit_opt.data.media.decoded import Video
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import Medium
 from merit_opt.models.families.family import Family, InPrompt, Kind, VisualFeatures, VisualInputs
 
 CPU_IS_FULL = "DefaultCPUAllocator: "  # torch has no class of its own for it

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.clips.library import clip_library
-from merit_opt.data.image import SUFFIXES
+from merit_opt.data.media.image import SUFFIXES
 
 TEXT = {".json", ".jsonl", ".csv", ".tsv", ".parquet", ".srt", ".vtt"}
 VARIANTS = [(name, variant) for name, b in BENCHMARKS.items() for variant in b.variants]

@@ -186,8 +186,8 @@ def test_a_backbone_of_another_size_is_refused_with_both(merit_opt, tmp_path, ti
 
 
 def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
-    from merit_opt.data.decode_pool import DecodePool
-    from merit_opt.data.media_status import MediaError
+    from merit_opt.data.media.decode_pool import DecodePool
+    from merit_opt.data.media.status import MediaError
 
     take = DecodePool.take
 
@@ -207,8 +207,8 @@ def test_each_broken_video_is_named_once(merit_opt, monkeypatch):
 
 
 def test_broken_videos_within_the_share_are_a_warning(merit_opt, monkeypatch):
-    from merit_opt.data.decode_pool import DecodePool
-    from merit_opt.data.media_status import MediaError
+    from merit_opt.data.media.decode_pool import DecodePool
+    from merit_opt.data.media.status import MediaError
 
     take = DecodePool.take
 
@@ -231,7 +231,7 @@ def test_a_suite_of_one_role_is_well_where_a_recipe_shall_be_measured(merit_opt)
 
 
 def test_what_is_not_read_again_is_listed_with_what_to_delete(merit_opt):
-    from merit_opt.data.quarantine import Quarantine
+    from merit_opt.data.media.quarantine import Quarantine
     from merit_opt.data.sample import Media
 
     path = Path("outputs/cache/quarantine.json")

@@ -15,9 +15,9 @@ from merit_opt.data.clips.questions import ROLES, questions_about
 from merit_opt.data.clips.render import RGB, render
 from merit_opt.data.clips.scene import ACTIONS, COLOURS, SHAPES, clip_events
 from merit_opt.data.clips.suite import MOST_PER_CLIP, clips_suite
-from merit_opt.data.frames import ALL_FRAMES
+from merit_opt.data.media.frames import ALL_FRAMES
+from merit_opt.data.media.video import read_video
 from merit_opt.data.sample import Media, Sample
-from merit_opt.data.video import read_video
 from merit_opt.errors import UserError
 
 CLIPS, SEED = 24, 3

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from merit_opt.data import copy as copies
-from merit_opt.data.copy import ABSENT
+from merit_opt.data import dataset_copy as copies
+from merit_opt.data.dataset_copy import ABSENT
 from merit_opt.data.jsonl import jsonl_suite
 from merit_opt.data.question_line import FIELDS
 from merit_opt.data.sample import YES_NO, Cue, Number

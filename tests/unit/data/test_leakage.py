@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_opt.data.copy import ABSENT
+from merit_opt.data.dataset_copy import ABSENT
 from merit_opt.data.leakage import SharedMedium, leakage, shown_media
 from merit_opt.data.sample import Media, Sample
 from tests.suites import made_up

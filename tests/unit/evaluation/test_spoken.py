@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from merit_opt.data.medium import read_medium
+from merit_opt.data.media.medium import read_medium
 from merit_opt.data.suite import Decoding
 from merit_opt.errors import UserError
 from merit_opt.evaluation import spoken as spoken_module

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaStatus
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 from merit_opt.models import features

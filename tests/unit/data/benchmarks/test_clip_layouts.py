@@ -14,7 +14,7 @@ from pyarrow import parquet
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import LeftOut
 from merit_opt.data.benchmarks.tempcompass import group_of
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import YES_NO
 from tests.contracts.benchmarks.tempcompass import QUESTIONS
 from tests.contracts.benchmarks.tomato import question

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.mvbench import FOLDERS
 from merit_opt.data.benchmarks.tvbench import NAMES
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import said
 from merit_opt.data.sample import Cue
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import LeftOut
 from merit_opt.data.benchmarks.pictures import gold_index, plain_number, split_options
-from merit_opt.data.copy import DatasetCopy
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import LETTERS, Number, Sample
 from tests.contracts.benchmarks import mathverse, mathvista
 

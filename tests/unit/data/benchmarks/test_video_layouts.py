@@ -11,8 +11,8 @@ from pyarrow import parquet
 
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import LeftOut
-from merit_opt.data.copy import DatasetCopy
-from merit_opt.data.frames import FramePlan, choose_frames
+from merit_opt.data.dataset_copy import DatasetCopy
+from merit_opt.data.media.frames import FramePlan, choose_frames
 from merit_opt.data.sample import Cue
 
 

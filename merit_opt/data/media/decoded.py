@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_opt.data.frames import Sampling
-from merit_opt.data.media_status import OK, MediaStatus
+from merit_opt.data.media.frames import Sampling
+from merit_opt.data.media.status import OK, MediaStatus
 
 Frames = NDArray[np.uint8]
 

@@ -12,14 +12,14 @@ from typing import Literal
 
 from av.error import FFmpegError
 
-from merit_opt.data.av_reader import take_with_av
-from merit_opt.data.bounds import require_size, require_total
-from merit_opt.data.decoded import Taken, Video
-from merit_opt.data.decord_reader import take_with_decord
-from merit_opt.data.frames import FramePlan, Sampling, sampled
-from merit_opt.data.media_status import MediaError, MediaStatus, require_content
-from merit_opt.data.timeline import SEEKABLE, Timeline, read_timeline
-from merit_opt.data.torchcodec_reader import take_with_torchcodec
+from merit_opt.data.media.av_reader import take_with_av
+from merit_opt.data.media.bounds import require_size, require_total
+from merit_opt.data.media.decoded import Taken, Video
+from merit_opt.data.media.decord_reader import take_with_decord
+from merit_opt.data.media.frames import FramePlan, Sampling, sampled
+from merit_opt.data.media.status import MediaError, MediaStatus, require_content
+from merit_opt.data.media.timeline import SEEKABLE, Timeline, read_timeline
+from merit_opt.data.media.torchcodec_reader import take_with_torchcodec
 from merit_opt.errors import UserError
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]

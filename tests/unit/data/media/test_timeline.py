@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_opt.data.timeline import FPS_UNKNOWN, even_times, is_plausible, steadied, truncation
+from merit_opt.data.media.timeline import (
+    FPS_UNKNOWN,
+    even_times,
+    is_plausible,
+    steadied,
+    truncation,
+)
 
 RATES = st.sampled_from([8.0, 10.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 59.94])
 

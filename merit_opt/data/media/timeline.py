@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from merit_opt.data.probe import Probe, opened, probed
+from merit_opt.data.media.probe import Probe, opened, probed
 
 FPS_UNKNOWN = 24.0  # as transformers assumes
 SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # others seek to about there

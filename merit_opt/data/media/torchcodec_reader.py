@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from merit_opt.data.decoded import Frames, Taken
-from merit_opt.data.timeline import Timeline
+from merit_opt.data.media.decoded import Frames, Taken
+from merit_opt.data.media.timeline import Timeline
 from merit_opt.errors import UserError
 
 

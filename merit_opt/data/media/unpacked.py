@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from merit_opt.data.media_status import MediaError
+from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
 
 MEMBER_BYTES = 32 * 1024**3

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image as Pillow
 
-from merit_opt.data.decoded import Frames
+from merit_opt.data.media.decoded import Frames
 
 
 def letterboxed(pixels: Frames, height: int, width: int) -> Frames:

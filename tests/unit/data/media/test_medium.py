@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from merit_opt.data import unpacked
-from merit_opt.data.frames import ALL_FRAMES, FramePlan
-from merit_opt.data.image import Image
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.medium import read_medium
+from merit_opt.data.media import unpacked
+from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import read_medium
+from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
 from tests.videos import encode, numbers, picture
 

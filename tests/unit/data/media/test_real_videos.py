@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.video import read_video
 from merit_opt.data.sample import Media
-from merit_opt.data.video import read_video
 
-REAL = Path(__file__).parents[4] / "shared" / "bench_data" / "videos"
+REAL = Path(__file__).parents[5] / "shared" / "bench_data" / "videos"
 SOME = FramePlan("uniform", 8, 1.0)
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="the real clips are not on this machine")
 

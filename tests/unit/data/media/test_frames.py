@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_opt.data.frames import FramePlan, Sampling, choose_frames, sampled
+from merit_opt.data.media.frames import FramePlan, Sampling, choose_frames, sampled
 from merit_opt.errors import UserError
 
 GAPS = st.lists(st.floats(0.001, 3.0), min_size=0, max_size=200)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_opt.data import copy as copy_module
-from merit_opt.data.copy import ABSENT, VIDEO_SUFFIXES, DatasetCopy
+from merit_opt.data import dataset_copy as copy_module
+from merit_opt.data.dataset_copy import ABSENT, VIDEO_SUFFIXES, DatasetCopy
 from merit_opt.data.sample import Cue
 from merit_opt.errors import UserError
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from merit_opt.data.bounds import require_total
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.frames import Sampling
-from merit_opt.data.image import Image
-from merit_opt.data.letterbox import letterboxed
-from merit_opt.data.media_status import worst
+from merit_opt.data.media.bounds import require_total
+from merit_opt.data.media.decoded import Frames, Video
+from merit_opt.data.media.frames import Sampling
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.letterbox import letterboxed
+from merit_opt.data.media.status import worst
 
 IMAGE_SECONDS = 1.0
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.decoded import Video
-from merit_opt.data.frames import FramePlan, Sampling
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.decoded import Video
+from merit_opt.data.media.frames import FramePlan, Sampling
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
 
-HERE = "tests.unit.data.bad_decoders"
+HERE = "tests.unit.data.media.bad_decoders"
 
 
 def named(media, plan, decoder):

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Literal, Self
 
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.medium import Medium
-from merit_opt.data.wire import Job, job_message, medium_of, receive, send
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.wire import Job, job_message, medium_of, receive, send
 from merit_opt.errors import UserError
 
 START_SECONDS, ENDING_SECONDS = 120.0, 2.0
@@ -99,7 +99,7 @@ class DecodeProcess:
     def _started(self) -> "_Child":
         call = (
             f"import sys; sys.path[:] = {sys.path!r}; "
-            "from merit_opt.data.decode_worker import main; "
+            "from merit_opt.data.media.decode_worker import main; "
             f"main({os.getpid()}, {self._memory}, {self._reader!r})"
         )
         self._child = child = _Child.start([sys.executable, "-c", call])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from merit_opt.data.media_status import MediaError, MediaStatus, require_content
+from merit_opt.data.media.status import MediaError, MediaStatus, require_content
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 WHITE = (255, 255, 255, 255)

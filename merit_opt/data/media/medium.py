@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-from merit_opt.data.decoded import Video
-from merit_opt.data.frame_folder import read_frame_folder
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.image import SUFFIXES, Image, picture_count, read_image
-from merit_opt.data.media_status import MediaError
+from merit_opt.data.media.decoded import Video
+from merit_opt.data.media.frame_folder import read_frame_folder
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.image import SUFFIXES, Image, picture_count, read_image
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.succession import in_succession
+from merit_opt.data.media.unpacked import shown_path, unpacked
+from merit_opt.data.media.video import DecoderName, read_video
 from merit_opt.data.sample import Media
-from merit_opt.data.succession import in_succession
-from merit_opt.data.unpacked import shown_path, unpacked
-from merit_opt.data.video import DecoderName, read_video
 
 Medium = Video | Image
 MediumKind = Literal["animation", "image", "video"]

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from merit_opt.data.decoded import Frames, Taken
-from merit_opt.data.timeline import Timeline
+from merit_opt.data.media.decoded import Frames, Taken
+from merit_opt.data.media.timeline import Timeline
 
 WHERE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from merit_opt.data import quarantine as module
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media import quarantine as module
+from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from merit_opt.data.media.unpacked import shown_path
+from merit_opt.data.media.video import DecoderName
 from merit_opt.data.sample import Media
-from merit_opt.data.unpacked import shown_path
-from merit_opt.data.video import DecoderName
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 

@@ -13,13 +13,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from merit_opt.data import bounds, video
 from merit_opt.data.clips.library import clip_library
 from merit_opt.data.clips.render import FRAMES_PER_SECOND, render
 from merit_opt.data.clips.scene import clip_events
-from merit_opt.data.frames import ALL_FRAMES, FramePlan, Sampling
-from merit_opt.data.media_status import MediaError, MediaStatus, worst
-from merit_opt.data.video import read_video
+from merit_opt.data.media import bounds, video
+from merit_opt.data.media.frames import ALL_FRAMES, FramePlan, Sampling
+from merit_opt.data.media.status import MediaError, MediaStatus, worst
+from merit_opt.data.media.video import read_video
 from merit_opt.errors import UserError
 from tests.videos import encode, every_frame, numbers
 

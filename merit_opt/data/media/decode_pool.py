@@ -13,18 +13,18 @@ from queue import SimpleQueue
 from threading import Condition
 from typing import Self
 
-from merit_opt.data.decode_process import DecodeProcess, DecoderDied
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.image import Image
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.medium import Medium
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_process import DecodeProcess, DecoderDied
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.unpacked import shown_path
+from merit_opt.data.media.video import DECODERS, DecoderName
 from merit_opt.data.sample import Media
-from merit_opt.data.unpacked import shown_path
-from merit_opt.data.video import DECODERS, DecoderName
 from merit_opt.errors import UserError
 
-READER = "merit_opt.data.medium:read_medium"
+READER = "merit_opt.data.media.medium:read_medium"
 MEMORY_BYTES = 24 * 1024**3
 
 

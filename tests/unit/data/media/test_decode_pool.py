@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import ALL_FRAMES, FramePlan
-from merit_opt.data.image import Image
-from merit_opt.data.media_status import MediaError, MediaStatus
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaError, MediaStatus
+from merit_opt.data.media.video import read_video
 from merit_opt.data.sample import Media
-from merit_opt.data.video import read_video
-from tests.unit.data import bad_decoders
+from tests.unit.data.media import bad_decoders
 from tests.videos import encode, numbers
 
 NAMED = f"{bad_decoders.HERE}:named"
@@ -222,9 +222,9 @@ def test_leaving_the_block_ends_processes_that_hang(pool, media, tmp_path):
 ALONE = """
 import sys, time
 from pathlib import Path
-from merit_opt.data.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.frames import FramePlan
-from merit_opt.data.quarantine import Quarantine
+from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
+from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.sample import Media
 folder = Path(sys.argv[1])
 asked = [(Media(folder / f"{name}.mp4", name),) for name in ("hangs", "1", "ignores signals")]
@@ -282,7 +282,7 @@ def test_a_process_reads_videos_images_and_pairs_as_this_one_does(pool, tmp_path
     Pillow.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(picture)
     one, other = Media(video, "a", start=0.5, end=1.5), Media(picture, "b")
     asked = [(one,), (other,), (one, other)]
-    with pool(asked, reader="merit_opt.data.medium:read_medium") as running:
+    with pool(asked, reader="merit_opt.data.media.medium:read_medium") as running:
         clip, still, both = (running.take(m) for m in asked)
     here = read_video(video, PLAN, 0.5, 1.5)
     np.testing.assert_array_equal(clip.frames, here.frames)
@@ -297,5 +297,5 @@ def test_a_process_reads_videos_images_and_pairs_as_this_one_does(pool, tmp_path
 def test_all_frames_come_through(pool, tmp_path):
     path = encode(tmp_path / "a.mp4", frames=200, size=(256, 128))
     asked = [(Media(path, "a"),)]
-    with pool(asked, plan=ALL_FRAMES, reader="merit_opt.data.medium:read_medium") as running:
+    with pool(asked, plan=ALL_FRAMES, reader="merit_opt.data.media.medium:read_medium") as running:
         assert numbers(running.take(asked[0]).frames) == list(range(200))

@@ -9,13 +9,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.frames import FramePlan, Sampling
-from merit_opt.data.image import Image
-from merit_opt.data.media_status import MediaStatus
-from merit_opt.data.medium import Medium
+from merit_opt.data.media.decoded import Frames, Video
+from merit_opt.data.media.frames import FramePlan, Sampling
+from merit_opt.data.media.image import Image
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.status import MediaStatus
+from merit_opt.data.media.video import DecoderName
 from merit_opt.data.sample import Media
-from merit_opt.data.video import DecoderName
 
 Message = Mapping[str, Any]
 Job = tuple[tuple[Media, ...], FramePlan, DecoderName]

@@ -15,10 +15,10 @@ from contextlib import suppress
 from io import BufferedReader
 from typing import IO
 
-from merit_opt.data.decoded import Frames
-from merit_opt.data.media_status import MediaError
-from merit_opt.data.medium import Medium
-from merit_opt.data.wire import Message, job_of, medium_message, receive, send
+from merit_opt.data.media.decoded import Frames
+from merit_opt.data.media.medium import Medium
+from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.wire import Message, job_of, medium_message, receive, send
 from merit_opt.errors import UserError
 
 PR_SET_PDEATHSIG = 1

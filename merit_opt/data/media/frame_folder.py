@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_opt.data.bounds import require_total
-from merit_opt.data.decoded import Frames, Video
-from merit_opt.data.frames import FramePlan, sampled
-from merit_opt.data.image import SUFFIXES, read_image
-from merit_opt.data.letterbox import letterboxed
-from merit_opt.data.media_status import MediaError, MediaStatus
+from merit_opt.data.media.bounds import require_total
+from merit_opt.data.media.decoded import Frames, Video
+from merit_opt.data.media.frames import FramePlan, sampled
+from merit_opt.data.media.image import SUFFIXES, read_image
+from merit_opt.data.media.letterbox import letterboxed
+from merit_opt.data.media.status import MediaError, MediaStatus
 
 NUMBER = re.compile(r"(\d+)(?!.*\d)")
 MOST_LOST = 0.5

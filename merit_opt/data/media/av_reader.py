@@ -15,10 +15,10 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from merit_opt.data.bounds import require_size
-from merit_opt.data.decoded import Frames, Taken
-from merit_opt.data.probe import opened
-from merit_opt.data.timeline import Timeline, packets
+from merit_opt.data.media.bounds import require_size
+from merit_opt.data.media.decoded import Frames, Taken
+from merit_opt.data.media.probe import opened
+from merit_opt.data.media.timeline import Timeline, packets
 
 WORTH_A_SEEK = 16
 
