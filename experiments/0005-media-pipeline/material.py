@@ -1,5 +1,11 @@
-"""Videos to read: varied whole ones, and broken or odd ones, each with a name that tells its trait."""
+"""Videos to read: varied whole ones, and broken or odd ones, each with a name that tells its trait.
 
+python material.py FOLDER COUNT LENGTH: a process of its own, since an encoder of AV1 gives the one
+that it runs in the system's real-time scheduling, which every process started from there inherits.
+"""
+
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -115,3 +121,18 @@ def flipped(content: bytes) -> bytes:
 def written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def main(folder: Path, count: int, length: int) -> None:
+    for kind in ("whole", "odd", "broken"):
+        (folder / kind).mkdir()
+    for kind, clips in (("whole", whole(count, length)), ("odd", ODD)):
+        for seed, clip in enumerate(clips):
+            encode(folder / kind, clip, seed)
+    for _ in broken(folder / "broken"):
+        pass
+    os.mkfifo(folder / "broken" / "named-pipe.mp4")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -4,18 +4,19 @@ python experiments/0005-media-pipeline/run.py [--clips N] [--rounds N] [--real F
 """
 
 import argparse
-import importlib
 import json
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import decord
 import numpy as np
-from material import ODD, broken, encode, whole
 
 from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
 from merit_opt.data.media.frames import FramePlan
@@ -41,12 +42,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = [
-            encode(folder, clip, seed) for seed, clip in enumerate(whole(given.clips, LENGTH))
-        ]
-        odd = [encode(folder, clip, seed) for seed, clip in enumerate(ODD)]
-        bad = [*broken(folder), folder / "named-pipe.mp4"]
-        os.mkfifo(bad[-1])
+        encoder = [sys.executable, str(Path(__file__).with_name("material.py"))]
+        subprocess.run([*encoder, name, str(given.clips), str(LENGTH)], check=True)
+        paths, odd, bad = (sorted((folder / k).iterdir()) for k in ("whole", "odd", "broken"))
         real = sorted(given.real.iterdir()) if given.real else []
         result = {
             "cores": os.cpu_count(),
@@ -80,7 +78,6 @@ def with_pool(folder: Path, paths: Sequence[Path], workers: int) -> int:
 
 def with_decord(paths: Sequence[Path]) -> int:
     """As scripts do: index, count, spread, fetch."""
-    decord = importlib.import_module("decord")  # after the encoders: it brings a libvpx of its own
     frames = 0
     for path in paths:
         reader = decord.VideoReader(str(path), num_threads=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from merit_opt.data.media.decoded import Frames, Taken
 from merit_opt.data.media.timeline import Timeline
 
-WHERE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+WHERE = re.compile(r"^(?:\[[\d:]+\] \S+:\d+: )+")
 
 
 def take_with_decord(path: Path, line: Timeline, places: Sequence[int]) -> Taken:
@@ -29,5 +29,5 @@ def take_with_decord(path: Path, line: Timeline, places: Sequence[int]) -> Taken
 
 
 def _told(error: Exception) -> str:
-    """Its first line, without the hour, the place in decord's source and the stack."""
+    """Its first line, without hours, places in decord's source and the stack."""
     return WHERE.sub("", str(error).strip().partition("\n")[0])

@@ -60,7 +60,8 @@ class Quarantine:
         self, media: Sequence[Media], decoder: DecoderName, seconds: float
     ) -> Quarantined | None:
         """The entry of these media under the installed readers, unless they now get more time."""
-        found = self.entries.get(_key(media, decoder))
+        entries = self.entries
+        found = entries.get(_key(media, decoder)) if entries else None
         if found is None or (found.seconds is not None and found.seconds < seconds):
             return None
         return found
