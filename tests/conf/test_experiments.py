@@ -16,7 +16,13 @@ from tests.unit.models.small import RECIPE, TEXT, VLM, noisy
 FILES = sorted((conf_dir() / "experiment").glob("*.yaml"))
 RECIPES = {path.stem: recipe for path in FILES if (recipe := OmegaConf.load(path).get("recipe"))}
 STUDIES = [path.stem for path in FILES if path.stem not in RECIPES]
-SMALL = ("device=cpu", "suite.clips=4", "suite.tr_per_clip=1", "suite.tp_per_clip=1")
+SMALL = (
+    "device=cpu",
+    "suite=clips",
+    "suite.clips=4",
+    "suite.tr_per_clip=1",
+    "suite.tp_per_clip=1",
+)
 
 
 @pytest.fixture(autouse=True)

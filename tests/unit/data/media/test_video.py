@@ -1,4 +1,3 @@
-import copy
 import os
 import struct
 import sys
@@ -18,7 +17,7 @@ from merit_opt.data.clips.render import FRAMES_PER_SECOND, render
 from merit_opt.data.clips.scene import clip_events
 from merit_opt.data.media import bounds, video
 from merit_opt.data.media.frames import ALL_FRAMES, FramePlan, Sampling
-from merit_opt.data.media.status import MediaError, MediaStatus, worst
+from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.video import read_video
 from merit_opt.errors import UserError
 from tests.videos import encode, every_frame, numbers
@@ -294,11 +293,6 @@ def test_a_file_that_is_no_video_is_a_sentence(tmp_path, clips, request, decord,
     assert caught.value.reason in str(caught.value)
 
 
-def test_a_media_error_can_be_rebuilt_as_a_process_border_does(tmp_path):
-    error = copy.copy(MediaError(tmp_path / "a.mp4", "gone"))
-    assert (error.path, error.reason) == (tmp_path / "a.mp4", "gone")
-
-
 @pytest.mark.parametrize("kind", ["vp8.webm", "h264.mkv"])
 def test_a_file_that_breaks_off_is_used_and_called_truncated(written, tmp_path, kind):
     whole = written(kind).read_bytes()
@@ -398,12 +392,3 @@ def test_all_frames_of_a_long_video_are_refused_before_one_is_decoded(tmp_path, 
     monkeypatch.setattr(bounds, "TOTAL_BYTES", 100 * 128 * 64 * 3)
     with pytest.raises(MediaError, match="200 frames of 128x64 pixels take"):
         read_video(path, ALL_FRAMES, decoder="pyav")
-
-
-def test_the_worst_of_several_statuses_names_every_reader_and_detail():
-    one, other = (
-        MediaStatus("partial", "PyAV", "2 packets"),
-        MediaStatus("truncated", "decord", "cut"),
-    )
-    assert worst([one, other, other]) == MediaStatus("partial", "PyAV; decord", "2 packets; cut")
-    assert str(one) == "partial: 2 packets"
