@@ -17,7 +17,7 @@ from merit_opt.data.clips.render import FRAMES_PER_SECOND, render
 from merit_opt.data.clips.scene import clip_events
 from merit_opt.data.media import bounds, video
 from merit_opt.data.media.frames import ALL_FRAMES, FramePlan, Sampling
-from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.status import MediaError, MediaStatus
 from merit_opt.data.media.video import read_video
 from merit_opt.errors import UserError
 from tests.videos import encode, every_frame, numbers
