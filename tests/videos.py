@@ -66,3 +66,28 @@ def every_frame(path: Path) -> list[int]:
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         return [number_of(f.to_ndarray(format="rgb24")) for f in container.decode(stream)]
+
+
+KINDS = {
+    "h264.mp4": {},
+    "h264.mkv": {"gop": 40},
+    "h264.avi": {"options": {"bf": "2"}},
+    "h264.ts": {},
+    "mpeg2.ts": {"codec": "mpeg2video"},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "hevc.mp4": {"codec": "libx265", "gop": 20},
+    "vp8.webm": {"codec": "libvpx", "gop": 30},
+    "vp9.webm": {"codec": "libvpx-vp9"},
+    "av1.mkv": {"codec": "libsvtav1"},
+    "10 bits.mp4": {"pixels": "yuv420p10le"},
+    "444.mp4": {"pixels": "yuv444p"},
+    "uneven.mp4": {"times": np.cumsum(np.random.default_rng(0).uniform(0.02, 0.4, 60))},
+    "uneven.webm": {
+        "codec": "libvpx-vp9",
+        "times": np.cumsum(np.random.default_rng(1).uniform(0.02, 0.4, 60)),
+    },
+    "open groups.mkv": {"options": {"x264-params": "open-gop=1:scenecut=0:b-adapt=0"}},
+    "mpeg2.mkv": {"codec": "mpeg2video", "options": {"bf": "2"}},
+    "odd size.mp4": {"size": (131, 67), "pixels": "yuv444p"},
+    "one frame.mp4": {"frames": 1},
+}
