@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 
 from merit_opt.cli.check_pair import WARNING
 from merit_opt.cli.progress import Display
@@ -31,6 +32,7 @@ def suite_lines(suite: Suite) -> Iterator[str]:
         example = next(i for i, why in suite.left_out.items() if why == reason)
         yield f"left out: {n}, such as {example}: {reason}"
     yield "roles: " + _counts(suite.role(s) for s in suite.samples)
+    yield from _role_lines(suite)
     yield from _category_lines(suite)
     yield "options: " + _counts(f"{len(s.options)}" for s in suite.samples)
     yield "right answers: " + _counts(_right(s) for s in suite.samples)
@@ -51,6 +53,17 @@ def _published_lines(suite: Suite) -> Iterator[str]:
             f"{WARNING}{suite.name} has {rows} rows, published are {suite.published}: a part, "
             "another revision, or a selection"
         )
+
+
+def _role_lines(suite: Suite) -> Iterator[str]:
+    """Values that roles are of and no sample has; in small letters, as some copies have others."""
+    field = suite.roles.category
+    known = {(s.category(field) or "").casefold(): s.category(field) for s in suite.samples}
+    for value in suite.roles.of:
+        if value.casefold() not in known:
+            near = get_close_matches(value, (v for v in known.values() if v), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{WARNING}no sample has {field} {value!r}, which suite.roles names{hint}"
 
 
 def _category_lines(suite: Suite) -> Iterator[str]:

@@ -17,6 +17,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -52,7 +53,7 @@ def selected(suite: Suite, *, select: Select, n: int, seed: int, margins: Path |
             "an evaluation of this suite wrote"
         )
     counted = suite.only(s.id for s in suite.samples if suite.role(s) != "other")
-    return compact(counted, n, seed, known)
+    return replace(compact(counted, n, seed, known), published=None)
 
 
 def read_margins(path: Path) -> dict[str, float]:

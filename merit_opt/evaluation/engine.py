@@ -168,6 +168,14 @@ class Engine:
         self._switch = None
         self._exit.close()
 
+    def prepare(self, suite: Suite) -> None:
+        """Read the suite's media, whatever will be measured on it.
+
+        Raises:
+            UserError: Too many of its samples cannot be asked.
+        """
+        self._prepare(suite)
+
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         """Scores of `recipe` on every sample of `suite`, from the cache where they are known.
 

@@ -7,12 +7,15 @@ from functools import cached_property
 from types import MappingProxyType
 
 from merit_opt.data.suite import Role, Suite
+from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation, Measure, Score, paired_means, role_means
 from merit_opt.evaluation.objective import PenalisedGain
 
 GREATEST: Mapping[Measure, float] = MappingProxyType(
     {"accuracy": 1.0, "probability": 1.0, "log_probability": 0.0, "margin": math.inf}
 )
+
+LEAST_ANSWERED = 0.9
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,27 @@ class Yardstick:
     base: Evaluation
 
     def value(self, evaluation: Evaluation) -> float:
-        """The objective, in the measure the search optimises, over the samples both could answer."""
+        """The objective, in the measure the search optimises, over the samples both could answer.
+
+        Raises:
+            TrialFailed: Of a role fewer were answered than nine in ten of those that the base did.
+        """
         return self._value(evaluation, self.objective.score)
 
     def _value(self, evaluation: Evaluation, measure: Measure) -> float:
+        self._require_answered(evaluation, measure)
         return self.objective(*paired_means(evaluation, self.base, self.suite, measure))
+
+    def _require_answered(self, evaluation: Evaluation, measure: Measure) -> None:
+        """A recipe that answers few questions must not win by them; the share is ours."""
+        answered = evaluation.measured(measure)
+        for role, ids in self._members.items():
+            n = sum(i in answered for i in ids)
+            if n < LEAST_ANSWERED * len(ids):
+                raise TrialFailed(
+                    f"only {n} of the {len(ids)} {role} samples that the VLM answered could be "
+                    f"scored, fewer than {LEAST_ANSWERED:.0%}"
+                )
 
     def bound(self, scores: Mapping[str, Score]) -> float:
         """The greatest value that an evaluation which holds `scores` can still have.

@@ -44,7 +44,7 @@ class Confirmation:
     """The winner, the base and every control on confirm.
 
     Attributes:
-        n: Samples by role.
+        n: Samples by role that winner and base were both scored on.
         base: The unmerged VLM.
         best: The winner.
         difference: Winner minus base by role, paired per sample, clustered by video.
@@ -53,6 +53,7 @@ class Confirmation:
             controls; None without them.
         failed: Control -> why it could not be measured.
         evaluation: The winner's, sample by sample.
+        base_evaluation: The unmerged VLM's.
     """
 
     n: dict[ComparedRole, int]
@@ -63,6 +64,7 @@ class Confirmation:
     random_layers: Gap | None
     failed: dict[str, str]
     evaluation: Evaluation
+    base_evaluation: Evaluation
 
 
 def confirm(
@@ -91,6 +93,7 @@ def confirm(
     best = evaluate(winner)
     measured, failed = _measured(controls, evaluate)
     base_means = role_means(base, suite, "accuracy")
+    difference = compare(base, best, suite, seed)
 
     def gap(*others: Evaluation) -> Gap:
         return objective_gap(
@@ -104,14 +107,15 @@ def confirm(
 
     drawn = [e for name, _, e in measured if name.startswith(RANDOM_LAYERS)]
     return Confirmation(
-        n={role: len(_ids(suite, role)) for role in ROLES},
+        n={role: d.n for role, d in difference.items()},
         base=contender("base", constructors.base(len(winner.layers)), base),
         best=contender("best", winner, best),
-        difference=compare(base, best, suite, seed),
+        difference=difference,
         controls=tuple(contender(*found) for found in measured),
         random_layers=gap(*drawn) if drawn else None,
         failed=failed,
         evaluation=best,
+        base_evaluation=base,
     )
 
 

@@ -23,6 +23,7 @@ from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.prepare import EngineReporter
+from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
@@ -46,7 +47,7 @@ from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialR
 UID = "uid"
 RESULT = "result.json"
 BEST = "recipes/best.json"
-SCORES = "best_confirm_scores.json"
+SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +213,10 @@ def _search(
                 return engine.evaluate(recipe, suite)
             return engine.evaluate_unless(recipe, suite, curtailment)
 
+    unmerged = constructors.base(plan.space.n_layers)
     with interrupts_allowed():
-        base = engine.evaluate(constructors.base(plan.space.n_layers), suite)
+        engine.prepare(plan.split.confirm)  # too many media that fail are told before the search
+        base = engine.evaluate(unmerged, suite)
     yardstick = Yardstick(suite, plan.objective, base)
     history = _history(study, yardstick, engine) if plan.curtails else None
     bench = Bench(plan.space, measure, yardstick, history)
@@ -285,7 +288,9 @@ def _counts(study: Study) -> dict[str, int]:
 def _keep(plan: StudyPlan, result: StudyResult) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
     write_recipe(plan.folder / BEST, result.best.recipe)
-    _write_json(plan.folder / SCORES, asdict(result.confirmation.evaluation))
+    found, suite = result.confirmation, plan.split.confirm
+    for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
+        write_samples(plan.folder / name, sample_rows(evaluation, suite))
     _write_json(plan.folder / RESULT, to_dict(result))
 
 
@@ -298,7 +303,7 @@ def _outcome(plan: StudyPlan, result: Mapping[str, Any]) -> StudyOutcome:
         "confirm.base.TR": found["base"]["TR"],
         "confirm.base.TP": found["base"]["TP"],
     }
-    files = tuple(plan.folder / name for name in (RESULT, BEST, SCORES))
+    files = tuple(plan.folder / name for name in (RESULT, BEST, *SAMPLES))
     return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 
 

@@ -66,3 +66,14 @@ def test_a_benchmark_is_checked_and_measured(merit_opt, copy, name, variant):
     aggregates = [one["name"] for one in found["aggregates"]]
     assert aggregates == [one.name for one in BENCHMARKS[name].aggregates[variant]]
     assert found["suite"]["n"]["all"] > 0
+
+
+def test_a_role_of_a_value_that_no_row_has_is_told_with_the_nearest(merit_opt, copy):
+    root = copy("videomme")
+    done = merit_opt(
+        f"check suite=videomme suite.root={root} recipe=uniform:0.5 "
+        "'suite.roles={TR: [Temporal Reasonin], TP: [Temporal Perception]}'"
+    )
+    assert done.code == 0
+    assert "no sample has task_type 'Temporal Reasonin'" in done.out
+    assert "did you mean 'Temporal Reasoning'?" in done.out

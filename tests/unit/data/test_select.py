@@ -184,3 +184,9 @@ def test_margins_of_another_suite_are_refused(tmp_path):
 def test_a_large_suite_is_cut_to_size(n):
     whole = suite([(f"v{i % 120}", KINDS[i % 3]) for i in range(500)])
     assert len(compact(whole, n, 0, None).samples) == n
+
+
+def test_a_selection_is_not_held_against_the_published_count():
+    whole = replace(suite([(f"v{i}", "after") for i in range(8)]), published=8)
+    assert chosen(whole, n=3).published is None
+    assert chosen(whole, select="all").published == 8

@@ -100,6 +100,9 @@ class FakeEngine:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def prepare(self, suite: Suite) -> None:
+        pass
+
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         self.asked.append((recipe, suite))
         self.before(recipe, len(self.asked))
