@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
+from merit_opt.data.packed import members, packed_digest
 from merit_opt.data.sample import Cue, Media
 from merit_opt.data.subtitles import read_subtitles
 from merit_opt.data.tables import Row, read_json, read_rows
 from merit_opt.errors import UserError
-from merit_opt.files import sampled_digest, write_bytes
+from merit_opt.files import content_digest, sampled_digest, write_bytes
 
 ABSENT = "absent/"
 VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
@@ -94,11 +95,11 @@ class DatasetCopy:
             name: Of its file, with the suffix.
             content: The file's bytes.
         """
-        digest = hashlib.sha256(content).hexdigest()[:24]
-        path = self.cache / "pictures" / f"{digest}{PurePosixPath(name).suffix.lower()}"
+        whole = hashlib.sha256(content).hexdigest()[:24]
+        path = self.cache / "pictures" / f"{whole}{PurePosixPath(name).suffix.lower()}"
         if not path.exists():
             write_bytes(path, content)
-        return Media(path, digest)
+        return Media(path, content_digest(content))
 
     def subtitles(self, *names: str, offset: float = 0.0) -> tuple[Cue, ...]:
         """Those under the first of these names that is there; none if there is no such file.
@@ -129,7 +130,7 @@ class DatasetCopy:
             if (packed := self._members.get(_plain(name))) is None:
                 return None
             with zipfile.ZipFile(packed[0]) as file:
-                return file.read(packed[1])
+                return file.read(packed[1].filename)
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise UserError(
                 f"{name} of {self.root} cannot be read ({error}); fetch it anew"
@@ -165,32 +166,23 @@ class DatasetCopy:
                 return Media(path, _content(path))
             if (packed := self._members.get(_plain(name))) is None:
                 return None
-            archive, member, digest = packed
-            return Media(archive, digest, member)
+            archive, member = packed
+            return Media(archive, packed_digest(archive, member), member.filename)
 
         return find
 
     @cached_property
-    def _members(self) -> Mapping[str, tuple[Path, str, str]]:
-        """Where a member would lie, unpacked -> its zip, its name there, its digest."""
-        found: dict[str, tuple[Path, str, str]] = {}
+    def _members(self) -> Mapping[str, tuple[Path, zipfile.ZipInfo]]:
+        """Where a member would lie, unpacked -> its zip, and what that says of it."""
+        found: dict[str, tuple[Path, zipfile.ZipInfo]] = {}
         for archive in sorted(path for pattern in ZIPS for path in self.root.glob(pattern)):
             inside = archive.relative_to(self.root)
-            for info in _infos(self._inside(inside)):
-                known = (archive, info.filename, f"{info.CRC:08x}-{info.file_size:x}")
+            for info in members(self._inside(inside)):
                 for folder in (inside.parent, inside.with_suffix(""), PurePath()):
-                    found.setdefault(_plain(f"{folder.as_posix()}/{info.filename}"), known)
+                    found.setdefault(
+                        _plain(f"{folder.as_posix()}/{info.filename}"), (archive, info)
+                    )
         return found
-
-
-def _infos(archive: Path) -> list[zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            return [info for info in file.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{archive} is not a whole zip file ({error}); download it again"
-        ) from error
 
 
 def _plain(name: str) -> str:
