@@ -17,6 +17,7 @@ from merit_opt.files import content_digest, sampled_digest, write_bytes
 
 ABSENT = "absent/"
 VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
+TEXT_BYTES = 64 * 1024**2
 ZIPS = ("*.zip", "*/*.zip", "*/*/*.zip")
 
 
@@ -40,13 +41,23 @@ class DatasetCopy:
         Raises:
             UserError: None has any; the message names what was looked for.
         """
-        for pattern in patterns:
-            if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
-                return tuple(self._inside(path.relative_to(self.root)) for path in found)
+        if found := self.optional(*patterns):
+            return found
         raise UserError(
             f"{self.root} holds none of {', '.join(patterns)}: give suite.root the folder of the "
             "dataset as it ships, or suite.download=true"
         )
+
+    def optional(self, *patterns: str) -> tuple[Path, ...]:
+        """As `find`, but none where no pattern has any.
+
+        Raises:
+            UserError: One is a link out of `root`.
+        """
+        for pattern in patterns:
+            if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
+                return tuple(self._inside(path.relative_to(self.root)) for path in found)
+        return ()
 
     def rows(self, *patterns: str) -> tuple[Row, ...]:
         """The rows of all tables that `find` gives, one after another."""
@@ -109,7 +120,7 @@ class DatasetCopy:
             offset: Seconds taken off every time.
 
         Raises:
-            UserError: A name leads out of `root`, or the file cannot be read.
+            UserError: A name leads out of `root`, or the file cannot be read or has over 64 MiB.
         """
         return self._cues(names, offset)
 
@@ -126,15 +137,24 @@ class DatasetCopy:
         path = self._inside(name)
         try:
             if path.is_file():
+                self._check_size(name, path.stat().st_size)
                 return path.read_bytes()
             if (packed := self._members.get(_plain(name))) is None:
                 return None
+            self._check_size(name, packed[1].file_size)
             with zipfile.ZipFile(packed[0]) as file:
                 return file.read(packed[1].filename)
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise UserError(
                 f"{name} of {self.root} cannot be read ({error}); fetch it anew"
             ) from error
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > TEXT_BYTES:
+            raise UserError(
+                f"{name} of {self.root} has {size / 1024**2:.0f} MiB, and subtitles have at most "
+                f"{TEXT_BYTES // 1024**2}; put the right file there, or remove it"
+            )
 
     def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name

@@ -51,7 +51,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 
 def _cuts(copy: DatasetCopy) -> Mapping[str, int] | None:
     """Video -> the first frame that is not shown, or -1; None where the table is not there."""
-    paths = sorted(copy.root.glob("**/cut_frame_mapping_valid.json"))
+    paths = copy.optional("**/cut_frame_mapping_valid.json")
     return read_json(paths[0]) if paths else None
 
 

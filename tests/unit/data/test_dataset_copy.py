@@ -56,6 +56,12 @@ def test_a_layout_that_is_not_there_is_a_sentence(copy, root):
         copy.find("x/*.json", "*.csv")
 
 
+def test_a_layout_that_need_not_be_there_is_no_file(copy, root):
+    put(root / "a.json")
+    assert copy.optional("x/*.json", "*.csv") == ()
+    assert copy.optional("x/*.json", "*.json") == (root / "a.json",)
+
+
 def test_rows_of_all_tables_follow_one_another_and_json_goes_by_name(copy, root):
     put(root / "b.json", b'[{"n": 2}]')
     put(root / "a.json", b'[{"n": 1}]')
@@ -119,7 +125,7 @@ def test_a_link_out_of_the_folder_is_refused_by_every_reader(copy, root, outside
     target = outside / "secret.mp4" if link == "file" else outside
     (root / "link").symlink_to(target)
     name = "link" if link == "file" else "link/secret.mp4"
-    for read in (copy.media, copy.subtitles, copy.find):
+    for read in (copy.media, copy.subtitles, copy.find, copy.optional):
         with pytest.raises(
             UserError, match=r"link out of suite.root=.*put there what it leads to"
         ):
@@ -248,6 +254,21 @@ def test_subtitles_are_read_from_disk_or_zip_and_are_none_where_there_are_none(
     assert copy.subtitles("x.srt", "subtitle/a.srt") == (Cue(0, 1, "subtitle/a.srt: on disk"),)
     assert copy.subtitles("subtitle/b.srt", offset=2.0) == (Cue(2, 3, "subtitle/b.srt: packed"),)
     assert copy.subtitles("subtitle/c.srt") == ()
+
+
+@pytest.mark.parametrize("place", ["disk", "zip"])
+def test_subtitles_too_large_for_text_are_a_sentence_and_are_not_read(
+    copy, root, monkeypatch, place
+):
+    if place == "disk":
+        with (root / "a.srt").open("wb") as file:
+            file.truncate(65 * 1024**2)
+    else:
+        with zipfile.ZipFile(root / "s.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a.srt", bytes(65 * 1024**2))
+    monkeypatch.setattr(copy_module, "read_subtitles", read_as_text)
+    with pytest.raises(UserError, match=r"a\.srt of .* has 65 MiB, and subtitles have at most 64"):
+        copy.subtitles("a.srt")
 
 
 def test_subtitles_of_one_video_are_read_once(copy, root, monkeypatch):
