@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     MICRO,
     NO_GOLD,
     Benchmark,
@@ -100,7 +101,7 @@ PERCEPTIONTEST = Benchmark(
     prompts={
         "lmms": choosing(
             "perceptiontest/lmms/1",
-            "\nAnswer with the option's letter from the given choices directly.",
+            f"\n{DIRECTLY}",
         )
     },
 )
