@@ -5,7 +5,9 @@ import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 from merit_opt.errors import UserError
 
@@ -56,13 +58,23 @@ def sampled_digest(path: Path) -> str:
     A file of up to 1 MiB is read whole. A change that falls between the samples and keeps the size
     is not seen; a video of gigabytes costs milliseconds.
     """
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
     with path.open("rb", buffering=0) as file:
-        if size <= WHOLE_BYTES:
-            digest.update(file.readall())
-        else:
-            for i in range(LOOKS):
-                file.seek((size - LOOK_BYTES) * i // (LOOKS - 1))
-                digest.update(file.read(LOOK_BYTES))
+        return stream_digest(file, 0, path.stat().st_size)
+
+
+def content_digest(content: bytes) -> str:
+    """As `sampled_digest` of a file that holds these bytes."""
+    return stream_digest(BytesIO(content), 0, len(content))
+
+
+def stream_digest(file: IO[bytes], start: int, size: int) -> str:
+    """As `sampled_digest` of a file that holds the `size` bytes from `start`."""
+    digest = hashlib.sha256(str(size).encode())
+    if size <= WHOLE_BYTES:
+        file.seek(start)
+        digest.update(file.read(size))
+    else:
+        for i in range(LOOKS):
+            file.seek(start + (size - LOOK_BYTES) * i // (LOOKS - 1))
+            digest.update(file.read(LOOK_BYTES))
     return digest.hexdigest()[:24]

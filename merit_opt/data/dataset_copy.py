@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
+from merit_opt.data.packed import members, packed_digest
 from merit_opt.data.sample import Cue, Media
 from merit_opt.data.subtitles import read_subtitles
 from merit_opt.data.tables import Row, read_json, read_rows
 from merit_opt.errors import UserError
-from merit_opt.files import sampled_digest, write_bytes
+from merit_opt.files import content_digest, sampled_digest, write_bytes
 
 ABSENT = "absent/"
 VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
+TEXT_BYTES = 64 * 1024**2
 ZIPS = ("*.zip", "*/*.zip", "*/*/*.zip")
 
 
@@ -39,13 +41,23 @@ class DatasetCopy:
         Raises:
             UserError: None has any; the message names what was looked for.
         """
-        for pattern in patterns:
-            if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
-                return tuple(self._inside(path.relative_to(self.root)) for path in found)
+        if found := self.optional(*patterns):
+            return found
         raise UserError(
             f"{self.root} holds none of {', '.join(patterns)}: give suite.root the folder of the "
             "dataset as it ships, or suite.download=true"
         )
+
+    def optional(self, *patterns: str) -> tuple[Path, ...]:
+        """As `find`, but none where no pattern has any.
+
+        Raises:
+            UserError: One is a link out of `root`.
+        """
+        for pattern in patterns:
+            if found := sorted(p for p in self.root.glob(pattern) if p.is_file()):
+                return tuple(self._inside(path.relative_to(self.root)) for path in found)
+        return ()
 
     def rows(self, *patterns: str) -> tuple[Row, ...]:
         """The rows of all tables that `find` gives, one after another."""
@@ -94,11 +106,11 @@ class DatasetCopy:
             name: Of its file, with the suffix.
             content: The file's bytes.
         """
-        digest = hashlib.sha256(content).hexdigest()[:24]
-        path = self.cache / "pictures" / f"{digest}{PurePosixPath(name).suffix.lower()}"
+        whole = hashlib.sha256(content).hexdigest()[:24]
+        path = self.cache / "pictures" / f"{whole}{PurePosixPath(name).suffix.lower()}"
         if not path.exists():
             write_bytes(path, content)
-        return Media(path, digest)
+        return Media(path, content_digest(content))
 
     def subtitles(self, *names: str, offset: float = 0.0) -> tuple[Cue, ...]:
         """Those under the first of these names that is there; none if there is no such file.
@@ -108,7 +120,7 @@ class DatasetCopy:
             offset: Seconds taken off every time.
 
         Raises:
-            UserError: A name leads out of `root`, or the file cannot be read.
+            UserError: A name leads out of `root`, or the file cannot be read or has over 64 MiB.
         """
         return self._cues(names, offset)
 
@@ -125,15 +137,24 @@ class DatasetCopy:
         path = self._inside(name)
         try:
             if path.is_file():
+                self._check_size(name, path.stat().st_size)
                 return path.read_bytes()
             if (packed := self._members.get(_plain(name))) is None:
                 return None
+            self._check_size(name, packed[1].file_size)
             with zipfile.ZipFile(packed[0]) as file:
-                return file.read(packed[1])
+                return file.read(packed[1].filename)
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise UserError(
                 f"{name} of {self.root} cannot be read ({error}); fetch it anew"
             ) from error
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > TEXT_BYTES:
+            raise UserError(
+                f"{name} of {self.root} has {size / 1024**2:.0f} MiB, and subtitles have at most "
+                f"{TEXT_BYTES // 1024**2}; put the right file there, or remove it"
+            )
 
     def _inside(self, name: str | PurePath) -> Path:
         path = self.root / name
@@ -165,32 +186,23 @@ class DatasetCopy:
                 return Media(path, _content(path))
             if (packed := self._members.get(_plain(name))) is None:
                 return None
-            archive, member, digest = packed
-            return Media(archive, digest, member)
+            archive, member = packed
+            return Media(archive, packed_digest(archive, member), member.filename)
 
         return find
 
     @cached_property
-    def _members(self) -> Mapping[str, tuple[Path, str, str]]:
-        """Where a member would lie, unpacked -> its zip, its name there, its digest."""
-        found: dict[str, tuple[Path, str, str]] = {}
+    def _members(self) -> Mapping[str, tuple[Path, zipfile.ZipInfo]]:
+        """Where a member would lie, unpacked -> its zip, and what that says of it."""
+        found: dict[str, tuple[Path, zipfile.ZipInfo]] = {}
         for archive in sorted(path for pattern in ZIPS for path in self.root.glob(pattern)):
             inside = archive.relative_to(self.root)
-            for info in _infos(self._inside(inside)):
-                known = (archive, info.filename, f"{info.CRC:08x}-{info.file_size:x}")
+            for info in members(self._inside(inside)):
                 for folder in (inside.parent, inside.with_suffix(""), PurePath()):
-                    found.setdefault(_plain(f"{folder.as_posix()}/{info.filename}"), known)
+                    found.setdefault(
+                        _plain(f"{folder.as_posix()}/{info.filename}"), (archive, info)
+                    )
         return found
-
-
-def _infos(archive: Path) -> list[zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            return [info for info in file.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{archive} is not a whole zip file ({error}); download it again"
-        ) from error
 
 
 def _plain(name: str) -> str:

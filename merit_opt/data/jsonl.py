@@ -2,21 +2,21 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from merit_opt.data.asking import asking
 from merit_opt.data.benchmarks.suite import by_value, sorted_out
 from merit_opt.data.dataset_copy import DatasetCopy
-from merit_opt.data.media.frames import FramePlan, Mode
-from merit_opt.data.prompts import COMMON, find_prompt
+from merit_opt.data.media.frames import Mode
+from merit_opt.data.progress import Progress
+from merit_opt.data.prompts import COMMON
 from merit_opt.data.question_line import BadLine, read_question
 from merit_opt.data.sample import Sample
 from merit_opt.data.select import Select, selected
-from merit_opt.data.suite import Asking, Decoding, Roles, ScorerName, Suite
+from merit_opt.data.suite import Roles, ScorerName, Suite
 from merit_opt.errors import UserError
-
-Progress = Callable[[str, int, int], None]
 
 MOST_TOLD = 20
 
@@ -48,14 +48,14 @@ def jsonl_suite(
     Args:
         path: The file, in the form that docs/jsonl.md says.
         root: Where its media are, and nothing outside is read; None for the file's folder.
-        prompt: See `benchmark_suite`.
-        scorer: See `benchmark_suite`.
-        permutations: See `Asking`.
-        decoding: See `Decoding`.
-        max_new_tokens: See `Decoding`.
-        sampling: See `FramePlan`.
-        frames: See `FramePlan`.
-        fps: See `FramePlan`.
+        prompt: See `asking`.
+        scorer: See `asking`.
+        permutations: See `asking`.
+        decoding: See `asking`.
+        max_new_tokens: See `asking`.
+        sampling: See `asking`.
+        frames: See `asking`.
+        fps: See `asking`.
         role_field: The category that roles are of; `role` is what a line says itself.
         roles: Role -> the values of that category that have it.
         max_unusable: See `Suite`.
@@ -78,12 +78,16 @@ def jsonl_suite(
         name=re.sub(r"[^\w.-]", "_", path.stem),
         revision=hashlib.sha256(content).hexdigest()[:12],
         samples=samples,
-        asking=Asking(
-            prompt=find_prompt(prompt, COMMON),
-            frames=FramePlan(sampling, frames, fps),
+        asking=asking(
+            COMMON,
+            prompt=prompt,
             scorer=scorer,
             permutations=permutations,
-            decoding=Decoding(decoding, max_new_tokens) if scorer == "generate" else None,
+            decoding=decoding,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            frames=frames,
+            fps=fps,
         ),
         roles=Roles(role_field, by_value(roles)),
         aggregates=(),

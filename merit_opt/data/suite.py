@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal, Self
 
 from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.identity import medium_identity
 from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import Sample
 from merit_opt.errors import UserError
@@ -128,10 +129,10 @@ class Suite:
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits over samples, contents of media, how they are asked, and roles."""
+        """12 hex digits over samples, media and how they are read, how all is asked, and roles."""
         rows = [
-            [s.id, [_shown(m) for m in s.media], s.question, s.options, _answer(s), s.categories,
-             s.group_id, s.is_yes_no, [(c.start, c.end, c.text) for c in s.subtitles]]
+            [s.id, [medium_identity(m) for m in s.media], s.question, s.options, _answer(s),
+             s.categories, s.group_id, s.is_yes_no, [(c.start, c.end, c.text) for c in s.subtitles]]
             for s in self.samples
         ]  # fmt: skip
         asking = [
@@ -153,10 +154,6 @@ class Suite:
         """The same suite with only the samples named, in the same order."""
         wanted = frozenset(ids)
         return replace(self, samples=tuple(s for s in self.samples if s.id in wanted))
-
-
-def _shown(media: object) -> list[object]:
-    return [getattr(media, name) for name in ("digest", "start", "end", "fps")]
 
 
 def _answer(sample: Sample) -> object:

@@ -21,9 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from merit_opt.data.media.frames import FramePlan
-from merit_opt.data.media.medium import medium_kind
+from merit_opt.data.media.identity import medium_identity
 from merit_opt.data.media.status import MediaStatus
-from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.media.video import DecoderName
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
@@ -162,9 +161,7 @@ def feature_key(
     identity: str, media: Sequence[Media], plan: FramePlan, decoder: DecoderName
 ) -> str:
     """24 hex digits: `identity`, and which frames of which media, read as what and by what."""
-    shown = [
-        [one.digest, medium_kind(shown_path(one)), one.start, one.end, one.fps] for one in media
-    ]
+    shown = [medium_identity(one) for one in media]
     return _digest([identity, shown, asdict(plan), decoder])
 
 

@@ -116,8 +116,8 @@ def test_a_copy_with_its_videos_still_packed_is_the_same_samples(copy, name, var
                 file.write(path, path.relative_to(root))
                 path.unlink()
     after = samples_of(name, variant, DatasetCopy(root, copy(name).cache))
-    assert [(s.id, s.subtitles, s.answer) for s in after] == [
-        (s.id, s.subtitles, s.answer) for s in before
+    assert [(s.id, s.subtitles, s.answer, [m.digest for m in s.media]) for s in after] == [
+        (s.id, s.subtitles, s.answer, [m.digest for m in s.media]) for s in before
     ]
     assert not [m for s in after for m in s.media if m.digest.startswith(ABSENT)]
 

@@ -12,6 +12,7 @@ from merit_opt.data.tables import Row
 
 MICRO = (Aggregate("accuracy", "mean"),)
 
+DIRECTLY = "Answer with the option's letter from the given choices directly."
 JUDGED = "its answer is open, and only a judge could tell whether one is right"
 NO_GOLD = "its right answer is not exactly one of its options"
 HIDDEN = "its right answer is kept back by its authors"

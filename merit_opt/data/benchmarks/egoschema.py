@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     MICRO,
     NO_GOLD,
     Benchmark,
@@ -68,7 +69,7 @@ EGOSCHEMA = Benchmark(
     prompts={
         "lmms": choosing(
             "egoschema/lmms/1",
-            "\nAnswer with the option's letter from the given choices directly.",
+            f"\n{DIRECTLY}",
         )
     },
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     HIDDEN,
     MICRO,
     NO_GOLD,
@@ -19,7 +20,6 @@ from merit_opt.data.tables import Row
 
 FIELDS = ("question_category", "duration_group", "topic_category", "type")
 RELATION = ("E3E", "O3O", "T3E", "T3O", "SSS", "SOS", "SAA", "TOS", "TAA")
-DIRECTLY = "\nAnswer with the option's letter from the given choices directly."
 
 
 def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
@@ -77,7 +77,7 @@ LONGVIDEOBENCH = Benchmark(
     aggregates={"plain": MICRO, "subtitles": MICRO},
     licence="CC-BY-NC-SA-4.0; not commercial",
     prompts={
-        "lmms": choosing("longvideobench/lmms/1", f"{DIRECTLY}\n"),
-        "vlmevalkit": choosing("longvideobench/vlmevalkit/1", DIRECTLY),
+        "lmms": choosing("longvideobench/lmms/1", f"\n{DIRECTLY}\n"),
+        "vlmevalkit": choosing("longvideobench/vlmevalkit/1", f"\n{DIRECTLY}"),
     },
 )

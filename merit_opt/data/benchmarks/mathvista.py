@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     JUDGED,
     MICRO,
     NO_GOLD,
@@ -74,10 +75,7 @@ def _categories(row: Row) -> tuple[tuple[str, str], ...]:
 def _lmms(sample: Sample, cues: tuple[Cue, ...]) -> str:
     del cues
     if sample.options:
-        return (
-            f"{sample.question}\n{lettered(sample)}\n"
-            "Answer with the option's letter from the given choices directly."
-        )
+        return f"{sample.question}\n{lettered(sample)}\n{DIRECTLY}"
     return f"{sample.question}\nAnswer the question using a single {_kind(sample)}."
 
 

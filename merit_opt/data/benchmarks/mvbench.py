@@ -9,7 +9,8 @@ from merit_opt.data.sample import Cue, Media, Sample
 from merit_opt.data.suite import Aggregate
 from merit_opt.data.tables import Row
 
-CHARADES, CLEVRER, PERCEPTION = (
+STA, CHARADES, CLEVRER, PERCEPTION = (
+    "sta/sta_video",
     "star/Charades_v1_480",
     "clevrer/video_validation",
     "perception/videos",
@@ -17,7 +18,7 @@ CHARADES, CLEVRER, PERCEPTION = (
 FOLDERS = {
     "action_antonym": "ssv2_video",
     "action_count": PERCEPTION,
-    "action_localization": "sta/sta_video",
+    "action_localization": STA,
     "action_prediction": CHARADES,
     "action_sequence": CHARADES,
     "character_order": PERCEPTION,
@@ -53,7 +54,10 @@ SYSTEM = (
 
 
 def read(copy: DatasetCopy, _: str) -> Iterator[Sample | LeftOut]:
-    """One sample a row; the gold text's place among the options is the answer."""
+    """One sample a row; the gold text's place among the options is the answer.
+
+    Videos of Charades lie in two folders; one that is in both is one group.
+    """
     for task, folder in FOLDERS.items():
         for index, row in enumerate(copy.rows(f"json/{task}.json", f"{task}.json")):
             if task in CUT and not {"start", "end"} <= row.keys():
@@ -63,7 +67,8 @@ def read(copy: DatasetCopy, _: str) -> Iterator[Sample | LeftOut]:
             media = copy.media(
                 *names, start=row.get("start"), end=row.get("end"), fps=row.get("fps")
             )
-            yield sample_of(row, task, index, media, f"{folder}/{row['video']}")
+            source = CHARADES if folder == STA else folder
+            yield sample_of(row, task, index, media, f"{source}/{row['video']}")
 
 
 def sample_of(row: Row, task: str, index: int, media: Media, group_id: str) -> Sample | LeftOut:

@@ -29,7 +29,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 
 def _folders(copy: DatasetCopy) -> Mapping[str, str]:
     """Video -> where VidOR keeps it, where the authors' map is there."""
-    maps = sorted(copy.root.glob("**/map_vid_vidorID.json"))
+    maps = copy.optional("**/map_vid_vidorID.json")
     return read_json(maps[0]) if maps else {}
 
 

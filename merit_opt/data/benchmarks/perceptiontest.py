@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     MICRO,
     NO_GOLD,
     Benchmark,
@@ -51,7 +52,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 
 def _cuts(copy: DatasetCopy) -> Mapping[str, int] | None:
     """Video -> the first frame that is not shown, or -1; None where the table is not there."""
-    paths = sorted(copy.root.glob("**/cut_frame_mapping_valid.json"))
+    paths = copy.optional("**/cut_frame_mapping_valid.json")
     return read_json(paths[0]) if paths else None
 
 
@@ -100,7 +101,7 @@ PERCEPTIONTEST = Benchmark(
     prompts={
         "lmms": choosing(
             "perceptiontest/lmms/1",
-            "\nAnswer with the option's letter from the given choices directly.",
+            f"\n{DIRECTLY}",
         )
     },
 )

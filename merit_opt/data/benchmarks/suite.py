@@ -1,23 +1,23 @@
 """A benchmark's rows as a suite: the factory behind most options of `conf/suite/`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
 
+from merit_opt.data.asking import asking
 from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import Benchmark, LeftOut
 from merit_opt.data.benchmarks.fetch import fetched
 from merit_opt.data.dataset_copy import DatasetCopy
-from merit_opt.data.media.frames import FramePlan, Mode
-from merit_opt.data.prompts import COMMON, find_prompt
+from merit_opt.data.media.frames import Mode
+from merit_opt.data.progress import Progress
+from merit_opt.data.prompts import COMMON
 from merit_opt.data.sample import Number, Sample
 from merit_opt.data.select import Select, selected
-from merit_opt.data.suite import Asking, Decoding, Role, Roles, ScorerName, Suite
+from merit_opt.data.suite import Role, Roles, ScorerName, Suite
 from merit_opt.errors import UserError
-
-Progress = Callable[[str, int, int], None]
 
 
 def benchmark_suite(
@@ -52,14 +52,14 @@ def benchmark_suite(
         root: Where the copy lies, in the layout that the dataset ships; None only to download.
         download: Whether to fetch what is not there from the hub.
         revision: Commit to fetch; None for the one that the benchmark pins.
-        prompt: `letter`, or one of the benchmark's own.
-        scorer: How answers are read.
-        permutations: See `Asking`.
-        decoding: See `Decoding`; of answers that are generated.
-        max_new_tokens: See `Decoding`.
-        sampling: See `FramePlan`.
-        frames: See `FramePlan`.
-        fps: See `FramePlan`.
+        prompt: See `asking`; `letter`, or one of the benchmark's own.
+        scorer: See `asking`.
+        permutations: See `asking`.
+        decoding: See `asking`.
+        max_new_tokens: See `asking`.
+        sampling: See `asking`.
+        frames: See `asking`.
+        fps: See `asking`.
         roles: Role -> the values of the benchmark's own field that have it.
         max_unusable: See `Suite`.
         select: See `selected`.
@@ -82,12 +82,16 @@ def benchmark_suite(
         name=benchmark if variant == known.variants[0] else f"{benchmark}-{variant}",
         revision=revision or known.revision or "unpinned",
         samples=samples,
-        asking=Asking(
-            prompt=find_prompt(prompt, {**COMMON, **known.prompts_of(variant)}),
-            frames=FramePlan(sampling, frames, fps),
+        asking=asking(
+            {**COMMON, **known.prompts_of(variant)},
+            prompt=prompt,
             scorer=scorer,
             permutations=permutations,
-            decoding=Decoding(decoding, max_new_tokens) if scorer == "generate" else None,
+            decoding=decoding,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            frames=frames,
+            fps=fps,
         ),
         roles=Roles(known.role_field, by_value(roles)),
         aggregates=known.aggregates[variant],

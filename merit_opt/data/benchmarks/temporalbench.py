@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     NO_GOLD,
     Benchmark,
     LeftOut,
@@ -21,7 +22,6 @@ REPORTED = (
     Aggregate("Binary Accuracy", "mean"),
     Aggregate("Multiple Binary Accuracy", "all_right", by="video"),
 )
-DIRECTLY = "\nAnswer with the option's letter from the given choices directly."
 
 
 def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
@@ -67,7 +67,7 @@ TEMPORALBENCH = Benchmark(
     aggregates=dict.fromkeys(VARIANTS, REPORTED),
     licence="research only; gated",
     prompts={
-        "lmms": choosing("temporalbench/lmms/1", DIRECTLY),
-        "official": choosing("temporalbench/official/1", DIRECTLY),
+        "lmms": choosing("temporalbench/lmms/1", f"\n{DIRECTLY}"),
+        "official": choosing("temporalbench/official/1", f"\n{DIRECTLY}"),
     },
 )

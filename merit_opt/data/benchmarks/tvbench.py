@@ -23,12 +23,15 @@ NAMES = (
 
 
 def read(copy: DatasetCopy, _: str) -> Iterator[Sample | LeftOut]:
-    """One sample a row; the gold text's place among the options is the answer."""
+    """One sample a row; the gold text's place among the options is the answer.
+
+    Every task has a folder, so that one video lies in several; a name is a group.
+    """
     for task in NAMES:
         for index, row in enumerate(copy.rows(f"json/{task}.json", f"{task}.json")):
             name = f"video/{task}/{row['video']}"
             media = copy.media(name, start=row.get("start"), end=row.get("end"))
-            yield sample_of(row, task, index, media, f"{task}/{row['video']}")
+            yield sample_of(row, task, index, media, row["video"])
 
 
 def _lmms(sample: Sample, _: tuple[Cue, ...]) -> str:

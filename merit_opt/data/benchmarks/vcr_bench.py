@@ -49,9 +49,16 @@ def _sample(copy: DatasetCopy, row: Row) -> Sample | LeftOut:
 
 def _options(choices: Mapping[str, str] | str) -> tuple[str, ...]:
     """Those that are not empty; a table holds the mapping as text."""
-    given: Mapping[str, str] = ast.literal_eval(choices) if isinstance(choices, str) else choices
+    given = _mapping(choices) if isinstance(choices, str) else choices
     texts = (given.get(letter, "").strip() for letter in LETTERS)
     return tuple(text for text in texts if text)
+
+
+def _mapping(text: str) -> Mapping[str, str]:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"choices are no mapping: {text[:80]!r}") from error
 
 
 VCR_BENCH = Benchmark(

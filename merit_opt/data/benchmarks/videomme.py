@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from merit_opt.data.benchmarks.benchmark import (
+    DIRECTLY,
     MICRO,
     NO_GOLD,
     Benchmark,
@@ -45,7 +46,7 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
 def _lmms(sample: Sample, _: tuple[Cue, ...]) -> str:
     return (
         f"{SELECT} and the subtitles. {RESPOND}\n{sample.question}\n{lettered(sample)}\n"
-        "\nAnswer with the option's letter from the given choices directly."
+        f"\n{DIRECTLY}"
     )
 
 

@@ -8,19 +8,18 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from merit_opt.data.clips.render import render, write_mp4
 from merit_opt.data.clips.scene import Event, Events, clip_events
+from merit_opt.data.progress import Progress
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 
 REVISION = "2"
 MANIFEST = "clips.json"
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from merit_opt.data.clips.library import REVISION, Clip, Progress, clip_library
+from merit_opt.data.clips.library import REVISION, Clip, clip_library
 from merit_opt.data.clips.questions import OPTIONS, ROLES, Question, draw_questions
 from merit_opt.data.media.frames import ALL_FRAMES
+from merit_opt.data.progress import Progress
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Asking, Role, Roles, Suite

@@ -1,12 +1,10 @@
 """What a question is about: a video or a still image."""
 
-from pathlib import Path
-from typing import Literal
-
 from merit_opt.data.media.decoded import Video
 from merit_opt.data.media.frame_folder import read_frame_folder
 from merit_opt.data.media.frames import FramePlan
-from merit_opt.data.media.image import SUFFIXES, Image, picture_count, read_image
+from merit_opt.data.media.identity import medium_kind
+from merit_opt.data.media.image import Image, picture_count, read_image
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.succession import in_succession
 from merit_opt.data.media.unpacked import shown_path, unpacked
@@ -14,16 +12,6 @@ from merit_opt.data.media.video import DecoderName, read_video
 from merit_opt.data.sample import Media
 
 Medium = Video | Image
-MediumKind = Literal["animation", "image", "video"]
-ANIMATED = frozenset({".gif"})
-
-
-def medium_kind(path: Path) -> MediumKind:
-    """How a file is read, by its suffix: the same bytes under another may be another medium."""
-    suffix = path.suffix.lower()
-    if suffix in ANIMATED:
-        return "animation"
-    return "image" if suffix in SUFFIXES else "video"
 
 
 def read_medium(

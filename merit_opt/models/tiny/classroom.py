@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from merit_opt.data.clips.library import Clip, Progress, clip_library
+from merit_opt.data.clips.library import Clip, clip_library
 from merit_opt.data.clips.scene import Events
 from merit_opt.data.media.frames import ALL_FRAMES
 from merit_opt.data.media.video import read_video
+from merit_opt.data.progress import Progress
 
 CLIPS_AT_ONCE = 40
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from merit_opt.data.clips.library import Progress
+from merit_opt.data.progress import Progress
 from merit_opt.errors import UserError
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.models.tiny.classroom import Clips, see_clips

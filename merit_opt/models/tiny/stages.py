@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
-from merit_opt.data.clips.library import Progress
 from merit_opt.data.clips.scene import Events
+from merit_opt.data.progress import Progress
 from merit_opt.data.suite import Role
 from merit_opt.models.tiny.classroom import Clips
 from merit_opt.models.tiny.lessons import Lesson, Writer

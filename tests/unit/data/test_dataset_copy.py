@@ -1,4 +1,3 @@
-import hashlib
 import zipfile
 
 import pytest
@@ -9,6 +8,7 @@ from merit_opt.data import dataset_copy as copy_module
 from merit_opt.data.dataset_copy import ABSENT, VIDEO_SUFFIXES, DatasetCopy
 from merit_opt.data.sample import Cue
 from merit_opt.errors import UserError
+from merit_opt.files import sampled_digest
 
 
 @pytest.fixture
@@ -54,6 +54,12 @@ def test_the_first_pattern_that_has_files_is_the_layout(copy, root):
 def test_a_layout_that_is_not_there_is_a_sentence(copy, root):
     with pytest.raises(UserError, match=r"dataset holds none of x/\*\.json, \*\.csv: give suite"):
         copy.find("x/*.json", "*.csv")
+
+
+def test_a_layout_that_need_not_be_there_is_no_file(copy, root):
+    put(root / "a.json")
+    assert copy.optional("x/*.json", "*.csv") == ()
+    assert copy.optional("x/*.json", "*.json") == (root / "a.json",)
 
 
 def test_rows_of_all_tables_follow_one_another_and_json_goes_by_name(copy, root):
@@ -119,7 +125,7 @@ def test_a_link_out_of_the_folder_is_refused_by_every_reader(copy, root, outside
     target = outside / "secret.mp4" if link == "file" else outside
     (root / "link").symlink_to(target)
     name = "link" if link == "file" else "link/secret.mp4"
-    for read in (copy.media, copy.subtitles, copy.find):
+    for read in (copy.media, copy.subtitles, copy.find, copy.optional):
         with pytest.raises(
             UserError, match=r"link out of suite.root=.*put there what it leads to"
         ):
@@ -187,6 +193,30 @@ def test_digests_of_packed_media_are_of_their_content(copy, root):
     assert a == b != c
 
 
+def test_a_medium_is_the_same_before_and_after_its_zip_is_unpacked(copy, root, tmp_path):
+    path = pack(root / "videos.zip", **{"a.mp4": "one", "b.mp4": "two"})
+    before = [copy.media(name).digest for name in ("a.mp4", "b.mp4")]
+    with zipfile.ZipFile(path) as file:
+        file.extractall(root)
+    path.unlink()
+    unpacked = DatasetCopy(root, tmp_path)
+    assert [unpacked.media(name).digest for name in ("a.mp4", "b.mp4")] == before
+
+
+def test_of_two_members_of_one_name_the_digest_is_of_the_one_that_is_read(copy, root):
+    path = root / "videos.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.mp4", "first")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            file.writestr("a.mp4", "last")
+        file.writestr("first.mp4", "first")
+        file.writestr("last.mp4", "last")
+    media = copy.media("a.mp4")
+    assert media.digest == copy.media("last.mp4").digest != copy.media("first.mp4").digest
+    with zipfile.ZipFile(path) as file:
+        assert file.read("a.mp4") == b"last"
+
+
 @pytest.mark.parametrize("member", ["..__..__outside__secret.mp4", "__etc__passwd"])
 def test_a_member_whose_name_leads_out_is_never_found_outside(copy, root, outside, member):
     """It is read from the zip under its own name, and never unpacked to where it points."""
@@ -226,6 +256,21 @@ def test_subtitles_are_read_from_disk_or_zip_and_are_none_where_there_are_none(
     assert copy.subtitles("subtitle/c.srt") == ()
 
 
+@pytest.mark.parametrize("place", ["disk", "zip"])
+def test_subtitles_too_large_for_text_are_a_sentence_and_are_not_read(
+    copy, root, monkeypatch, place
+):
+    if place == "disk":
+        with (root / "a.srt").open("wb") as file:
+            file.truncate(65 * 1024**2)
+    else:
+        with zipfile.ZipFile(root / "s.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a.srt", bytes(65 * 1024**2))
+    monkeypatch.setattr(copy_module, "read_subtitles", read_as_text)
+    with pytest.raises(UserError, match=r"a\.srt of .* has 65 MiB, and subtitles have at most 64"):
+        copy.subtitles("a.srt")
+
+
 def test_subtitles_of_one_video_are_read_once(copy, root, monkeypatch):
     monkeypatch.setattr(copy_module, "read_subtitles", read_as_text)
     path = put(root / "a.srt", b"first")
@@ -249,7 +294,7 @@ def test_a_picture_of_a_table_is_one_file_however_often_it_is_met(tmp_path_facto
     copy = DatasetCopy(cache / "root", cache)
     one, other = copy.picture("images/1.PNG", content), copy.picture("2.png", content)
     assert one == other
-    assert one.digest == hashlib.sha256(content).hexdigest()[:24]
+    assert one.digest == sampled_digest(one.path)
     assert one.path.read_bytes() == content
     assert one.path.suffix == ".png"
     assert one.path.is_relative_to(cache)

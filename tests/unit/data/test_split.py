@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from merit_opt.data.dataset_copy import ABSENT
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.split import split_by_group
 from merit_opt.errors import UserError
@@ -19,6 +20,15 @@ ROLES = {"after": "TR", "shown": "TP"}
 def sample(number, group, category):
     media = Media(Path(f"{group}.mp4"), group)
     return Sample(f"s{number:04d}", (media,), "?", ("a", "b"), 0, (("kind", category),), group)
+
+
+def shared(rows):
+    """Samples of (group, digests of its media)."""
+    samples = [
+        replace(sample(i, group, "after"), media=tuple(Media(Path(d), d) for d in digests))
+        for i, (group, digests) in enumerate(rows)
+    ]
+    return made_up(samples, ROLES)
 
 
 def suite(rows):
@@ -63,6 +73,37 @@ def test_every_sample_is_on_one_side_and_no_group_on_both(whole, share, seed):
     assert groups(split.search).isdisjoint(groups(split.confirm))
     assert ids(split.search)
     assert ids(split.confirm)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.sets(st.sampled_from("uvwxyz"), min_size=1)),
+        max_size=8,
+    ),
+    seeds,
+)
+@settings(max_examples=50)
+def test_no_content_is_on_both_sides_under_whatever_groups(rows, seed):
+    """Two groups that share nothing are there to be divided."""
+    whole = shared([*rows, *[("g", {"1"}), ("h", {"2"})]])
+    split = split_by_group(whole, search_share=0.5, seed=seed)
+    search, confirm = (
+        {m.digest for s in part.samples for m in s.media} for part in (split.search, split.confirm)
+    )
+    assert search.isdisjoint(confirm)
+    assert groups(split.search).isdisjoint(groups(split.confirm))
+
+
+def test_groups_tied_through_a_third_are_one_and_too_few_to_divide():
+    whole = shared([("a", "u"), ("b", "uv"), ("c", "v")])
+    with pytest.raises(UserError, match="has 1 videos"):
+        split_by_group(whole, search_share=0.5, seed=0)
+
+
+def test_media_that_are_not_there_tie_no_groups():
+    whole = shared([("a", [f"{ABSENT}clip.mp4"]), ("b", [f"{ABSENT}clip.mp4"])])
+    split = split_by_group(whole, search_share=0.5, seed=0)
+    assert groups(split.search) != groups(split.confirm)
 
 
 @given(inner, seeds)

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from merit_opt.data.benchmarks.mvbench import CHARADES, STA
+from merit_opt.data.benchmarks.mvbench import read as read_mvbench
+from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.select import selected
 from merit_opt.data.split import split_by_group
+from tests.contracts.benchmarks.mvbench import lay
 from tests.suites import made_up
 
 REAL = Path(os.environ.get("MERIT_OPT_SHARED", "../shared")) / "bench_data"
@@ -48,6 +52,20 @@ def nextqa():
     with real("nextqa/val.csv").open(newline="") as file:
         rows = [(f"{r['video']}-{r['qid']}", r["video"], r["type"]) for r in csv.DictReader(file)]
     return suite(rows, WHYS)
+
+
+@pytest.fixture(scope="module")
+def mvbench(tmp_path_factory):
+    root = tmp_path_factory.mktemp("mvbench")
+    lay(real("mvbench"), root)
+    return made_up(
+        (s for s in read_mvbench(DatasetCopy(root, root), "all") if isinstance(s, Sample)), {}
+    )
+
+
+def charades(part):
+    paths = [s.media[0].path for s in part.samples]
+    return {p.name for p in paths if p.as_posix().split("/video/")[-1].startswith((STA, CHARADES))}
 
 
 def roles(part):
@@ -102,3 +120,11 @@ def test_the_questions_on_time_of_videomme_are_what_a_compact_set_has_at_most(vi
         "TR": 177,
         "TP": 55,
     }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_and_confirm_of_mvbench_share_no_charades_video(mvbench, seed):
+    """Twelve of its videos are in two folders."""
+    split = split_by_group(mvbench, search_share=0.4, seed=seed)
+    assert charades(split.search)
+    assert charades(split.search).isdisjoint(charades(split.confirm))

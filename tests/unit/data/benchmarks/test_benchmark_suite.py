@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +37,7 @@ SETTINGS = {
 
 def sample(name, kind, answer=0):
     options = () if isinstance(answer, Number) else ("a", "b")
-    media = (Media(__file__, "0"),)
+    media = (Media(Path(__file__), "0"),)
     return Sample(name, media, "what?", options, answer, (("kind", kind),), name)
 
 
@@ -93,6 +95,16 @@ def test_a_suite_says_what_it_is_and_at_which_revision(toy):
 )
 def test_every_setting_that_can_move_a_score_is_in_the_digest(toy, change):
     assert toy(**change).digest != toy().digest
+
+
+@pytest.mark.parametrize("member", [False, True])
+def test_what_a_medium_is_read_as_is_in_the_digest_and_where_it_lies_is_not(toy, member):
+    def digest(name):
+        media = Media(Path("a.zip"), "0", name) if member else Media(Path(name), "0")
+        return toy(rows=(replace(sample("1", "order"), media=(media,)),)).digest
+
+    assert digest("x.mp4") == digest("elsewhere/y.webm")
+    assert len({digest(f"x.{suffix}") for suffix in ("mp4", "png", "gif")}) == 3
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,18 @@ def test_clips_of_one_name_in_two_folders_are_two_groups(written, read):
     assert found["moving_count/0"].group_id == found["object_existence/0"].group_id
 
 
+def test_a_charades_clip_in_two_folders_of_mvbench_is_one_group(written, read):
+    written("mvbench")
+    found = by_id(read("mvbench"))
+    assert found["action_localization/0"].group_id == found["action_sequence/0"].group_id
+
+
+def test_a_clip_of_two_tasks_of_tvbench_is_one_group(written, read):
+    written("tvbench")
+    found = by_id(read("tvbench"))
+    assert found["action_localization/0"].group_id == found["action_sequence/0"].group_id
+
+
 def test_a_question_of_one_option_stays_and_is_flagged(written, read):
     written("mvbench")
     assert by_id(read("mvbench"))["counterfactual_inference/1"].flags == ("single option",)

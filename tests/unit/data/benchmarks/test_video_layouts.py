@@ -14,6 +14,7 @@ from merit_opt.data.benchmarks.benchmark import LeftOut
 from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.media.frames import FramePlan, choose_frames
 from merit_opt.data.sample import Cue
+from merit_opt.errors import UserError
 
 
 @pytest.fixture
@@ -127,6 +128,34 @@ def test_nextqa_is_read_from_the_hubs_table_and_flat_videos(root, read):
     (found,) = read("nextqa", "test")
     assert (found.id, found.answer, found.group_id) == ("52_1", 4, "52")
     assert found.media[0].path == root / "videos" / "52.mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "file"),
+    [
+        ("nextqa", "val", "dataset/nextqa/map_vid_vidorID.json"),
+        ("perceptiontest", "val", "cut_frame_mapping_valid.json"),
+    ],
+)
+def test_a_file_that_need_not_be_there_is_not_read_through_a_link_out(
+    written, read, tmp_path, name, variant, file
+):
+    path = written(name) / file
+    path.rename(tmp_path / "outside.json")
+    path.symlink_to(tmp_path / "outside.json")
+    with pytest.raises(UserError, match=r"link out of suite.root"):
+        read(name, variant)
+
+
+@pytest.mark.parametrize("cell", ["{'A': 'x", "f(", "(" * 10_000], ids=["torn", "code", "deep"])
+def test_options_of_vcr_bench_that_are_no_mapping_are_a_bad_value(root, read, cell):
+    row = {"id": "1", "multiple-choice": "True", "choices": cell, "answer": "A"}
+    with (root / "VCR-Bench.tsv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), delimiter="\t")
+        writer.writeheader()
+        writer.writerow(row)
+    with pytest.raises(ValueError, match="choices are no mapping"):
+        read("vcr_bench", "choices")
 
 
 def test_vcr_bench_is_the_same_questions_as_a_table(written, read):
