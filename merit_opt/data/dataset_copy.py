@@ -210,12 +210,12 @@ def _plain(name: str) -> str:
 
 
 def _content(path: Path) -> str:
-    """Of a file its sampled bytes, of a folder of frames the names and sizes of its files."""
+    """Of a file its sampled bytes, of a folder of frames the names and those of its files."""
     try:
         if path.is_file():
             return sampled_digest(path)
         files = sorted(p for p in path.iterdir() if p.is_file())
-        listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
+        listing = "\n".join(f"{p.name} {sampled_digest(p)}" for p in files)
         return hashlib.sha256(listing.encode()).hexdigest()[:24]
     except OSError:
         return f"{ABSENT}{path.name}"

@@ -3,6 +3,7 @@
 import importlib
 import os
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,6 @@ def test_real_annotations_have_the_published_counts_and_roles(name, variant, tmp
         field = BENCHMARKS[name].role_field
         values = {one.category(field) for one in found if isinstance(one, Sample)}
         assert {v for of_role in option(name)["roles"].values() for v in of_role} <= values
+    for field, expected in row(name).counts.get(variant, {}).items():
+        values = (one.category(field) for one in found if isinstance(one, Sample))
+        assert Counter(values) == expected

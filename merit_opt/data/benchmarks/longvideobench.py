@@ -1,6 +1,7 @@
 """LongVideoBench (arXiv 2407.15754): 1,337 questions of its validation set, many on subtitles."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from merit_opt.data.benchmarks.benchmark import (
@@ -63,6 +64,9 @@ def _options(row: Row) -> tuple[str, ...]:
     return tuple(str(option).strip() for option in given if option != "N/A")
 
 
+LMMS = choosing("longvideobench/lmms/1", f"\n{DIRECTLY}\n")
+VLMEVALKIT = choosing("longvideobench/vlmevalkit/1", f"\n{DIRECTLY}")
+
 LONGVIDEOBENCH = Benchmark(
     name="longvideobench",
     repo="longvideobench/LongVideoBench",
@@ -77,7 +81,13 @@ LONGVIDEOBENCH = Benchmark(
     aggregates={"plain": MICRO, "subtitles": MICRO},
     licence="CC-BY-NC-SA-4.0; not commercial",
     prompts={
-        "lmms": choosing("longvideobench/lmms/1", f"\n{DIRECTLY}\n"),
-        "vlmevalkit": choosing("longvideobench/vlmevalkit/1", f"\n{DIRECTLY}"),
+        "lmms": LMMS,
+        "vlmevalkit": VLMEVALKIT,
+        "subtitles/lmms": replace(
+            LMMS, name="longvideobench/lmms-interleaved/1", interleaved=True
+        ),
+        "subtitles/vlmevalkit": replace(
+            VLMEVALKIT, name="longvideobench/vlmevalkit-interleaved/1", interleaved=True
+        ),
     },
 )

@@ -16,7 +16,9 @@ from merit_opt.data.benchmarks.benchmark import (
 from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.sample import Sample
 from merit_opt.data.tables import Row, read_json, read_rows
+from merit_opt.errors import UserError
 
+CUTS = "**/cut_frame_mapping_valid.json"
 NO_RATE = "its video must be cut at a frame, and only mc_question_valid.json tells its frame rate"
 
 
@@ -25,7 +27,7 @@ class Shown:
     """How much of a video may be shown; in some, what comes later gives the answer away.
 
     Attributes:
-        kind: `cut`, `whole`, or `unknown` where there is no table of cuts.
+        kind: `cut` or `whole`.
         end: Seconds to the cut; None where it is not cut, or its frame rate is not known.
     """
 
@@ -50,16 +52,23 @@ def read(copy: DatasetCopy, variant: str) -> Iterator[Sample | LeftOut]:
                 yield _sample(copy, video, row["question_id"], row, shown)
 
 
-def _cuts(copy: DatasetCopy) -> Mapping[str, int] | None:
-    """Video -> the first frame that is not shown, or -1; None where the table is not there."""
-    paths = copy.optional("**/cut_frame_mapping_valid.json")
-    return read_json(paths[0]) if paths else None
+def _cuts(copy: DatasetCopy) -> Mapping[str, int]:
+    """Video -> the first frame that is not shown, or -1.
+
+    Raises:
+        UserError: The table is not there.
+    """
+    paths = copy.optional(CUTS)
+    if not paths:
+        raise UserError(
+            f"{copy.root} holds no {CUTS}, without which the ends of some videos show the answer: "
+            "get it from the authors of Perception Test"
+        )
+    return read_json(paths[0])
 
 
-def _shown(cuts: Mapping[str, int] | None, video: str, rate: float | None) -> Shown:
+def _shown(cuts: Mapping[str, int], video: str, rate: float | None) -> Shown:
     """The end lies half a frame before the first one that is not shown: rates are rounded."""
-    if cuts is None:
-        return Shown("unknown")
     if (frame := int(cuts.get(video, -1))) <= 0:
         return Shown("whole")
     return Shown("cut", None if rate is None else (frame - 0.5) / rate)

@@ -15,6 +15,7 @@ class Row:
         left_out: Variant -> id -> a part of why.
         real: Variant -> the folder of `bench_data` that holds real annotations, and how many rows
             they have; a path that the official layout has elsewhere is laid there by `lay`.
+        counts: Variant -> field -> value -> how many of the real rows have it, as published.
         lay: (folder of bench_data, empty folder) -> the official layout made of the first.
     """
 
@@ -22,4 +23,5 @@ class Row:
     samples: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     real: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     lay: Callable[[Path, Path], None] | None = None

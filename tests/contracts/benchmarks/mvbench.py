@@ -70,5 +70,6 @@ ROW = Row(
         }
     },
     real={"all": ("mvbench", 4000)},
+    counts={"all": {"task": dict.fromkeys(FOLDERS, 200)}},
     lay=lay,
 )

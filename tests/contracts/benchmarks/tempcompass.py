@@ -46,4 +46,15 @@ ROW = Row(
         "yes_no": ("tempcompass", 2453),
         "caption_matching": ("tempcompass", 1503),
     },
+    counts={
+        "multi-choice": {
+            "dim": {
+                "action": 338,
+                "direction": 335,
+                "speed": 317,
+                "order": 302,
+                "attribute_change": 288,
+            }
+        }
+    },
 )

@@ -49,4 +49,26 @@ def lay(shared: Path, root: Path) -> None:
 
 
 IDS = tuple(f"{video:03d}-{number}" for video in (1, 2) for number in (1, 2, 3))
-ROW = Row(write, {"plain": IDS, "subtitles": IDS}, real={"plain": ("videomme", 2700)}, lay=lay)
+COUNTS = {
+    "task_type": {
+        "Object Reasoning": 454,
+        "Object Recognition": 354,
+        "Information Synopsis": 323,
+        "Action Recognition": 313,
+        "Action Reasoning": 285,
+        "Counting Problem": 268,
+        "Attribute Perception": 222,
+        "Temporal Reasoning": 177,
+        "OCR Problems": 139,
+        "Spatial Reasoning": 56,
+        "Temporal Perception": 55,
+        "Spatial Perception": 54,
+    }
+}
+ROW = Row(
+    write,
+    {"plain": IDS, "subtitles": IDS},
+    real={"plain": ("videomme", 2700)},
+    counts={"plain": COUNTS},
+    lay=lay,
+)

@@ -303,3 +303,11 @@ def test_a_picture_of_a_table_is_one_file_however_often_it_is_met(tmp_path_facto
 def test_a_pictures_name_leads_nowhere(copy):
     media = copy.picture("../../../etc/x.png/../../y", b"pixels")
     assert media.path.parent == copy.cache / "pictures"
+
+
+def test_a_frame_of_the_same_size_makes_another_folder_of_frames(tmp_path):
+    for name, content in (("one", b"abc"), ("other", b"abd")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "00001.jpg").write_bytes(content)
+    copy = DatasetCopy(tmp_path, tmp_path / "cache")
+    assert copy.media("one").digest != copy.media("other").digest
