@@ -7,12 +7,14 @@ from difflib import get_close_matches
 
 from merit_opt.cli.check_pair import WARNING
 from merit_opt.cli.progress import Display
+from merit_opt.data.media.bounds import require_total
 from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
-from merit_opt.data.media.frames import FramePlan
+from merit_opt.data.media.frames import FramePlan, choose_frames
 from merit_opt.data.media.image import Image
 from merit_opt.data.media.medium import Medium
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.media.status import MediaError
+from merit_opt.data.media.timeline import even_times
 from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Suite
@@ -102,10 +104,10 @@ def media_lines(
             shown.stage(f"looking at {suite.name} media", done, len(media))
             try:
                 medium = pool.take(one)
+                shapes.append(_shape(medium, plan, one))
             except MediaError as error:
                 broken[one] = str(error)
                 continue
-            shapes.append(_shape(medium, plan, len(one)))
             if medium.status.kind != "ok":
                 yield f"{shown_path(one[0])}: {medium.status}"
     yield from _quarantine_lines(quarantine)
@@ -135,10 +137,20 @@ def _quarantine_lines(quarantine: Quarantine) -> Iterator[str]:
         yield f"to read them again, delete {quarantine.path}"
 
 
-def _shape(medium: Medium, plan: FramePlan, media: int) -> MediumShape:
+def _shape(medium: Medium, plan: FramePlan, media: tuple[Media, ...]) -> MediumShape:
+    """As it will be read; of several media, as if all lasted equally long.
+
+    Raises:
+        MediaError: It will be too large to be read.
+    """
     if isinstance(medium, Image):
         return ImageShape(*medium.pixels.shape[:2])
     height, width = medium.frames.shape[1:3]
     sampling = medium.sampling
-    count = sampling.total if plan.mode == "all" else plan.count * media
+    times = even_times(max(1, sampling.total // len(media)), sampling.fps)
+    count = len(choose_frames(times, plan, None, None)) * len(media)
+    try:
+        require_total(count, height, width)
+    except ValueError as error:
+        raise MediaError(shown_path(media[0]), str(error)) from error
     return VideoShape(count, height, width, sampling.fps)

@@ -11,6 +11,7 @@ import torch
 
 from merit_opt.data.media.decode_pool import MediaSettings
 from merit_opt.data.media.quarantine import Quarantine
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.media.video import DecoderName
 from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed, UserError
@@ -211,6 +212,16 @@ class Engine:
         key = self._key(recipe, suite)
         known = self._cache.get(key) or self._cache.get((*key, CURTAILED))
         return {} if known is None else known.by_id
+
+    def statuses(self, suite: Suite) -> Mapping[str, MediaStatus]:
+        """Sample id -> how reading its media went, of those that are not whole.
+
+        Raises:
+            UserError: Too many of the suite's samples cannot be asked.
+        """
+        found = self._prepare(suite).statuses
+        by_id = {s.id: found[s.media] for s in suite.samples if s.media in found}
+        return {i: status for i, status in by_id.items() if status.kind != "ok"}
 
     def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
         return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest)

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 import torch
 
+from merit_opt.data.media.bounds import CHANNELS
 from merit_opt.data.media.decoded import Video
 from merit_opt.data.media.frames import Sampling
 from merit_opt.data.media.image import Image
@@ -17,6 +18,9 @@ from merit_opt.errors import UserError
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.source import DTYPES, PairSource
+
+NOISE_BYTES = 1024**3
+SAME_COUNT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,12 @@ def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
     """What features, hidden states and attention will take.
 
     Visual tokens are counted by the processor itself, on noise of each shape: a processor that drops
-    patches which repeat finds none to drop, so that the sizes are the most there can be.
+    patches which repeat finds none to drop, so that the sizes are the most there can be. Of a video
+    too large for that, the tokens follow from those of its beginning.
 
     Raises:
-        UserError: The processor cannot be read, or refuses media of a shape.
+        UserError: The processor cannot be read, or refuses media of a shape; or what a long video
+            takes does not follow from its beginning.
         PairMismatch: The pair is none.
     """
     config: Any = source.vlm_config
@@ -113,6 +119,31 @@ def announced_dtype(source: PairSource) -> torch.dtype:
 
 
 def _tokens(source: PairSource, shape: MediumShape) -> int:
+    if isinstance(shape, VideoShape) and shape.frames > (most := _most_frames(shape)):
+        return _tokens_of_long(source, shape, most)
+    return _counted(source, shape)
+
+
+def _most_frames(shape: VideoShape) -> int:
+    """Frames that are counted on noise, divisible by 4 so that halves keep their pairs of frames."""
+    return max(4, NOISE_BYTES // (shape.height * shape.width * CHANNELS) // 4 * 4)
+
+
+def _tokens_of_long(source: PairSource, shape: VideoShape, most: int) -> int:
+    """In proportion to the frames; where more frames no longer change the count, that count."""
+    half, whole = (_counted(source, replace(shape, frames=n)) for n in (most // 2, most))
+    if whole == 2 * half:
+        return ceil(shape.frames * whole / most)
+    if abs(whole - half) <= SAME_COUNT * whole:
+        return whole
+    raise UserError(
+        f"how many visual tokens {shape.frames} frames of {shape.height} x {shape.width} take does "
+        f"not follow from the first {most}, {whole} tokens, and from half of them, {half}; ask for "
+        f"at most {most} frames (suite.frames)"
+    )
+
+
+def _counted(source: PairSource, shape: MediumShape) -> int:
     try:
         return visual_inputs(source.family, source.processor, _noise(shape)).length
     except MediaRefused as error:

@@ -34,16 +34,22 @@ def copied(small_suite, tmp_path):
 
 
 @pytest.fixture
-def evaluate(tiny_pair_live, tmp_path, monkeypatch):
-    """Scores of two recipes, by an engine whose decoder obeys the names of the files."""
+def engine_of(tiny_pair_live, tmp_path, monkeypatch):
+    """An engine whose decoder obeys the names of the files."""
     monkeypatch.setattr(prepare, "DecodePool", partial(DecodePool, reader=HALF_BAD))
+    settings = replace(SETTINGS, decode_seconds=3.0, decode_workers=2)
+    cache = tmp_path / "cache"
+    return lambda reporter: Engine(
+        tiny_pair_live, settings, cache=cache, starts={}, reporter=reporter
+    )
+
+
+@pytest.fixture
+def evaluate(engine_of):
+    """Scores of two recipes."""
 
     def run(suite, reporter):
-        settings = replace(SETTINGS, decode_seconds=3.0, decode_workers=2)
-        engine = Engine(
-            tiny_pair_live, settings, cache=tmp_path / "cache", starts={}, reporter=reporter
-        )
-        with engine:
+        with engine_of(reporter) as engine:
             return [engine.evaluate(recipe, suite) for recipe in (base(9), uniform(9, 0.5))]
 
     return run
@@ -80,6 +86,25 @@ def test_a_decoder_that_hangs_or_dies_costs_its_samples_alone(
     path.with_suffix(".act").unlink()
     (tmp_path / "cache" / "quarantine.json").unlink()
     assert [e.unscored for e in evaluate(copied, Told())] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "detail"),
+    [
+        ("crash", "failed", "its decoder died with signal 11"),
+        ("partial", "partial", "3 of 16 packets are damaged"),
+    ],
+)
+def test_samples_on_media_that_are_not_whole_are_known_with_what_is_amiss(
+    copied, engine_of, what, kind, detail
+):
+    concerned, _ = act(copied, what)
+    with engine_of(Told()) as engine:
+        engine.evaluate(base(9), copied)
+        found = engine.statuses(copied)
+    assert found.keys() == concerned
+    assert {status.kind for status in found.values()} == {kind}
+    assert all(detail in status.detail for status in found.values())
 
 
 def test_too_many_hanging_videos_refuse_the_suite_with_their_names(copied, evaluate):

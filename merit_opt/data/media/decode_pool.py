@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Condition
+from threading import TIMEOUT_MAX, Condition
 from typing import Self
 
 from merit_opt.data.media.decode_process import DecodeProcess, DecoderDied
@@ -21,11 +21,12 @@ from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.media.video import DECODERS, DecoderName
+from merit_opt.data.media.wire import Job
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 
 READER = "merit_opt.data.media.medium:read_medium"
-MEMORY_BYTES = 24 * 1024**3
+MEMORY_BYTES, WAITING_BYTES = 24 * 1024**3, 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class MediaSettings:
 
     Attributes:
         workers: Processes that decode, at least 1.
-        seconds: Until a medium's process is killed, above 0.
+        seconds: Until a medium's process is killed, above 0 and at most what a timer can wait.
         frames_in_flight: Decoded frames that may wait, at least 1; what is wanted next is decoded
             in any case.
         decoder: What reads videos.
@@ -49,16 +50,20 @@ class MediaSettings:
     decoder: DecoderName
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.frames_in_flight < 1 or not self.seconds > 0:
+        if self.workers < 1 or self.frames_in_flight < 1 or not self._is_time:
             raise UserError(
                 "engine.decode_workers and engine.frames_in_flight are 1 or more and "
-                f"engine.decode_seconds is above 0; got {self.workers}, "
-                f"{self.frames_in_flight}, {self.seconds}"
+                f"engine.decode_seconds is above 0 and at most {TIMEOUT_MAX:.0f}; got "
+                f"{self.workers}, {self.frames_in_flight}, {self.seconds}"
             )
         if self.decoder not in DECODERS:
             raise UserError(
                 f"engine.decoder is one of {', '.join(DECODERS)}, got {self.decoder!r}"
             )
+
+    @property
+    def _is_time(self) -> bool:
+        return 0 < self.seconds <= TIMEOUT_MAX
 
 
 class DecodePool:
@@ -100,6 +105,7 @@ class DecodePool:
         self._ahead: dict[tuple[Media, ...], Future[Medium | None]] = {}
         self._changed = Condition()
         self._held: dict[tuple[Media, ...], int] = {}
+        self._waiting: dict[tuple[Media, ...], int] = {}
         self._next = 0
         self._most_frames = 1
         self._is_closed = False
@@ -147,6 +153,7 @@ class DecodePool:
             begin, self._next = self._next, max(self._next, place)
             for media in self._order[begin : self._next]:
                 self._held.pop(media, None)
+                self._waiting.pop(media, None)
                 if (future := self._ahead.pop(media, None)) is not None:
                     future.cancel()
             self._changed.notify_all()
@@ -159,29 +166,33 @@ class DecodePool:
                 raise CancelledError
             self._held[media] = self._frames_expected(media)
         if not self._is_wanted(media):
-            self._hold(media, 0)
+            self._hold(media, 0, 0)
             return None
         process = self._free.get()
         try:
             found = self._read(process, media)
         except BaseException:
-            self._hold(media, 0)
+            self._hold(media, 0, 0)
             raise
         finally:
             self._free.put(process)
-        self._hold(media, 1 if isinstance(found, Image) else len(found.frames))
+        pixels = found.pixels[None] if isinstance(found, Image) else found.frames
+        self._hold(media, len(pixels), pixels.nbytes)
         return found
 
-    def _hold(self, media: tuple[Media, ...], frames: int) -> None:
+    def _hold(self, media: tuple[Media, ...], frames: int, size: int) -> None:
         with self._changed:
             self._most_frames = max(self._most_frames, frames)
             if media in self._held:
-                self._held[media] = frames
+                self._held[media], self._waiting[media] = frames, size
                 self._changed.notify_all()
 
     def _has_room(self, media: tuple[Media, ...]) -> bool:
-        waiting = sum(self._held.values()) + self._frames_expected(media)
-        return self._places[media] <= self._next or waiting <= self._settings.frames_in_flight
+        """Whether it is next, or may wait with what waits already; its bytes are not known yet."""
+        frames = sum(self._held.values()) + self._frames_expected(media)
+        fits = frames <= self._settings.frames_in_flight
+        is_light = sum(self._waiting.values()) < WAITING_BYTES
+        return self._places[media] <= self._next or (fits and is_light)
 
     def _frames_expected(self, media: tuple[Media, ...]) -> int:
         """As planned; where all are shown, as many as any medium had so far."""
@@ -190,23 +201,23 @@ class DecodePool:
         return self._plan.count * len(media)
 
     def _read(self, process: DecodeProcess, media: tuple[Media, ...]) -> Medium:
-        decoder, seconds = self._settings.decoder, self._settings.seconds
-        if (known := self._quarantine.find(media, decoder, seconds)) is not None:
+        job: Job = (media, self._plan, self._settings.decoder)
+        seconds = self._settings.seconds
+        if (known := self._quarantine.find(job, seconds)) is not None:
             raise MediaError(
                 shown_path(media[0]),
                 f"{known.reason} on {known.time}, so it is not tried again; to try it, delete "
                 f"{self._quarantine.path}",
             )
         try:
-            return self._asked(process, media)
+            return self._asked(process, job)
         except DecoderDied as error:
             limit = seconds if error.death == "late" else None
-            self._quarantine.add(media, decoder, error.reason, limit)
+            self._quarantine.add(job, error.reason, limit)
             raise MediaError(shown_path(media[0]), f"{error.reason}; replace the file") from None
 
-    def _asked(self, process: DecodeProcess, media: tuple[Media, ...]) -> Medium:
+    def _asked(self, process: DecodeProcess, job: Job) -> Medium:
         """What the process reads; one that crashes, which may have been chance, is asked again."""
-        job = (media, self._plan, self._settings.decoder)
         try:
             return process.read(job, self._settings.seconds)
         except DecoderDied as error:

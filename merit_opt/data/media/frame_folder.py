@@ -26,22 +26,43 @@ def read_frame_folder(
     of the first shown; the nearest that can be read stands for one that cannot.
 
     Raises:
-        MediaError: There is no picture, no rate is known, most pictures cannot be read, or they
-            are too large together.
+        MediaError: It cannot be listed, there is no picture, no rate is known, one leads out of the
+            folder, most pictures cannot be read, or they are too large together.
     """
     if fps is None or fps <= 0:
         raise MediaError(folder, "a folder of frames without a rate; its suite must give one")
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=_order)
+    files = _files(folder)
     if not files:
         raise MediaError(folder, "it holds no picture; unpack the frames into it")
     times = _times(files, fps)
     try:
         sampling = sampled(times, fps, plan, start, end)
+        _require_within(folder, [files[index] for index in sampling.indices])
         frames, bad = _pictures(folder, files, sampling.indices)
     except ValueError as error:
         raise MediaError(folder, str(error)) from error
     told = f"{bad} of {len(sampling.indices)} pictures cannot be read" if bad else ""
     return Video(frames, sampling, MediaStatus("partial" if bad else "ok", "Pillow", told))
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise MediaError(folder, f"{error.strerror or error}; see who may read it") from error
+    return sorted(found, key=_order)
+
+
+def _require_within(folder: Path, files: Sequence[Path]) -> None:
+    """No picture is a link out of the folder; in the hub's cache all lead to its `blobs`."""
+    home = folder.resolve()
+    blobs = (p.parent / "blobs" for p in home.parents if p.name == "snapshots")
+    within = (home, *blobs)
+    for path in files:
+        if not any(path.resolve().is_relative_to(allowed) for allowed in within):
+            raise MediaError(
+                folder, f"{path.name} is a link out of it; put there what the link leads to"
+            )
 
 
 def _order(path: Path) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from merit_opt.data.media.status import MediaError, MediaStatus, require_content
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # JPEG knows MPO
 WHITE = (255, 255, 255, 255)
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 PLAIN = frozenset(
@@ -75,7 +76,7 @@ def _opened(path: Path) -> Generator[Pillow.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(path) as file:
+            with Pillow.open(path, formats=FORMATS) as file:
                 yield file
     except (MediaError, MemoryError):
         raise

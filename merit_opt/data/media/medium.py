@@ -35,7 +35,7 @@ def read_medium(
     if len(found) == 1:
         return found[0]
     try:
-        return in_succession(found)
+        return in_succession(found, [max(0.0, one.start or 0.0) for one in media])
     except ValueError as error:
         raise MediaError(shown_path(media[0]), str(error)) from error
 

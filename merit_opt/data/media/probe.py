@@ -11,6 +11,12 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+CONTAINERS = (
+    "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,"
+    "ogg,rm,vc1"
+)  # which name no other file to be read
+PLAIN_FILES = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -57,10 +63,10 @@ def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     """The file and the stream of it that a player would show, to be decoded in one thread.
 
     Raises:
-        FFmpegError: It is no video.
+        FFmpegError: It is no video, or a list of other files.
         ValueError: It holds no moving picture.
     """
-    with av.open(str(path)) as container:
+    with av.open(str(path), options=PLAIN_FILES) as container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or _is_cover(stream):
             raise ValueError("it holds no video stream")

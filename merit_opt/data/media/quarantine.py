@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,12 +11,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from merit_opt.data.media.unpacked import shown_path
-from merit_opt.data.media.video import DecoderName
-from merit_opt.data.sample import Media
+from merit_opt.data.media.wire import Job
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 
-SCHEMA = 1
 LIBRARIES = ("av", "decord", "pillow", "torchcodec")
 
 
@@ -56,32 +54,28 @@ class Quarantine:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
-    def find(
-        self, media: Sequence[Media], decoder: DecoderName, seconds: float
-    ) -> Quarantined | None:
-        """The entry of these media under the installed readers, unless they now get more time."""
+    def find(self, job: Job, seconds: float) -> Quarantined | None:
+        """The entry of this job under the installed readers, unless it now gets more time."""
         entries = self.entries
-        found = entries.get(_key(media, decoder)) if entries else None
+        found = entries.get(_key(job)) if entries else None
         if found is None or (found.seconds is not None and found.seconds < seconds):
             return None
         return found
 
-    def add(
-        self, media: Sequence[Media], decoder: DecoderName, reason: str, seconds: float | None
-    ) -> None:
-        """Put them on the list; other processes may do the same at the same time.
+    def add(self, job: Job, reason: str, seconds: float | None) -> None:
+        """Put it on the list; other processes may do the same at the same time.
 
         Raises:
             UserError: The file cannot be written.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Quarantined(tuple(str(shown_path(m)) for m in media), reason, now, seconds)
+        entry = Quarantined(tuple(str(shown_path(m)) for m in job[0]), reason, now, seconds)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock")):
-                entries = {**self.entries, _key(media, decoder): entry}
+                entries = {**self.entries, _key(job): entry}
                 facts = {key: asdict(one) for key, one in entries.items()}
-                text = json.dumps({"schema": SCHEMA, "quarantined": facts}, indent=1)
+                text = json.dumps({"quarantined": facts}, indent=1)
                 write_text(self.path, text + "\n")
         except OSError as error:
             raise UserError(
@@ -97,9 +91,11 @@ def _entry(facts: dict[str, object]) -> Quarantined:
     return Quarantined(tuple(map(str, media)), str(facts["reason"]), str(facts["time"]), seconds)
 
 
-def _key(media: Sequence[Media], decoder: DecoderName) -> str:
-    """24 hex digits over the media's contents, and what would read them."""
-    value = [[one.digest for one in media], decoder, [_version(name) for name in LIBRARIES]]
+def _key(job: Job) -> str:
+    """24 hex digits over the media's contents, the frames wanted, and what would read them."""
+    media, plan, decoder = job
+    versions = [_version(name) for name in LIBRARIES]
+    value = [[one.digest for one in media], asdict(plan), decoder, versions]
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 
 

@@ -14,12 +14,16 @@ from merit_opt.data.media.status import worst
 IMAGE_SECONDS = 1.0
 
 
-def in_succession(media: Sequence[Video | Image]) -> Video:
+def in_succession(media: Sequence[Video | Image], starts: Sequence[float]) -> Video:
     """The frames of the first, then of the second, …, letterboxed to the first's size.
 
     Time goes on: the second begins where the first ends, one frame after its last (whether or not
     that last one is shown); an image stands for a second. The rate is the first's, and an index is
     the place that a frame has in time at that rate.
+
+    Args:
+        media: At least one.
+        starts: Seconds into each at which its window begins, at least 0.
 
     Raises:
         ValueError: There is none, or they are too large together.
@@ -30,9 +34,11 @@ def in_succession(media: Sequence[Video | Image]) -> Video:
     frames = np.concatenate([_sized(v.frames, height, width) for v in videos])
     fps, begin = videos[0].sampling.fps, 0.0
     times: list[float] = []
-    for video in videos:
-        times += [begin + t for t in video.sampling.times]
-        begin += video.sampling.seconds
+    for video, start in zip(videos, starts, strict=True):
+        shown = video.sampling
+        first = min(start, shown.times[0])
+        times += [begin + t - first for t in shown.times]
+        begin += max(shown.total / shown.fps, shown.times[-1] - first + 1.0 / shown.fps)
     indices = tuple(round(t * fps) for t in times)
     total = max(round(begin * fps), indices[-1] + 1)
     status = worst(v.status for v in videos)

@@ -1,6 +1,5 @@
 """A member of a zip file as a file of its own, for as long as it is read."""
 
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -12,8 +11,9 @@ from typing import IO
 
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
+from merit_opt.errors import UserError
 
-MEMBER_BYTES = 32 * 1024**3
+MEMBER_BYTES, PIECE_BYTES = 32 * 1024**3, 1024**2
 DAMAGED = (OSError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -28,6 +28,7 @@ def unpacked(media: Media) -> Generator[Path]:
 
     Raises:
         MediaError: The zip or the member cannot be read, or is too large.
+        UserError: The folder of temporary files cannot be written, or is full.
     """
     if media.member is None:
         yield media.path
@@ -41,8 +42,7 @@ def unpacked(media: Media) -> Generator[Path]:
                         f"unpacked it takes {size / 1024**3:.0f} GiB, more than "
                         f"{MEMBER_BYTES // 1024**3}",
                     )
-                shutil.copyfileobj(member, file, 1024**2)
-                file.flush()
+                _copy(member, file)
         except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
             raise MediaError(
                 shown_path(media), f"cannot be unpacked ({error}); download the zip again"
@@ -50,12 +50,34 @@ def unpacked(media: Media) -> Generator[Path]:
         yield path
 
 
+def _copy(member: IO[bytes], file: IO[bytes]) -> None:
+    while piece := memoryview(member.read(PIECE_BYTES)):
+        while piece:
+            try:
+                piece = piece[file.write(piece) :]
+            except OSError as error:
+                raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> UserError:
+    folder = tempfile.tempdir or "the folder of temporary files"
+    return UserError(
+        f"cannot unpack into {folder}: {error.strerror or error}; free some space there, or name "
+        "another folder in the environment variable TMPDIR"
+    )
+
+
 @contextmanager
 def _temporary() -> Generator[tuple[IO[bytes], Path]]:
-    """A file, and a name to open it by; on Linux it has no other, so that a kill leaves nothing."""
-    if sys.platform == "linux":
-        with tempfile.TemporaryFile() as file:
-            yield file, Path(f"/proc/self/fd/{file.fileno()}")
-    else:
-        with tempfile.NamedTemporaryFile() as file:
-            yield file, Path(file.name)
+    """An unbuffered file, and a name to open it by.
+
+    On Linux it has no other name, so that a kill leaves nothing.
+    """
+    is_linux = sys.platform == "linux"
+    make = tempfile.TemporaryFile if is_linux else tempfile.NamedTemporaryFile
+    try:
+        made = make(buffering=0)
+    except OSError as error:
+        raise _no_room(error) from error
+    with made as file:
+        yield file, Path(f"/proc/self/fd/{file.fileno()}" if is_linux else file.name)

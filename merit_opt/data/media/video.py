@@ -84,6 +84,8 @@ def _taken(
             return "decord", take_with_decord(path, line, places)
         except FAILURES as error:
             reason = f"decord: {error}"
+        except UserError as error:
+            reason = f"decord cannot be loaded: {error.__cause__}"
     return f"PyAV ({reason})", take_with_av(path, line, places)
 
 

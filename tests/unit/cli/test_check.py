@@ -231,12 +231,13 @@ def test_a_suite_of_one_role_is_well_where_a_recipe_shall_be_measured(merit_opt)
 
 
 def test_what_is_not_read_again_is_listed_with_what_to_delete(merit_opt):
+    from merit_opt.data.media.frames import ALL_FRAMES
     from merit_opt.data.media.quarantine import Quarantine
     from merit_opt.data.sample import Media
 
     path = Path("outputs/cache/quarantine.json")
     media = (Media(Path("videos/a.mp4"), "0"),)
-    Quarantine(path).add(media, "auto", "it was not decoded within 120 s", 120.0)
+    Quarantine(path).add((media, ALL_FRAMES, "auto"), "it was not decoded within 120 s", 120.0)
     done = merit_opt("check suite.clips=10")
     path.unlink()
     assert done.code == 0

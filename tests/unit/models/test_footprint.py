@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from transformers import AutoModelForImageTextToText
 
+from merit_opt.errors import UserError
+from merit_opt.models import footprint as module
 from merit_opt.models.footprint import VideoShape, footprint
 
 
@@ -32,6 +34,28 @@ def test_sizes_are_of_the_weights_as_stored_not_as_announced(tiny_source, tmp_pa
     videos = [VideoShape(16, 56, 56, 8.0)]
     found = footprint(replace(tiny_source, vlm=str(claimed), dtype=None), videos)
     assert found == footprint(replace(tiny_source, dtype="bfloat16"), videos)
+
+
+@pytest.mark.parametrize("frames", [16, 18, 64])
+def test_a_video_too_large_to_be_made_up_takes_what_it_would(tiny_source, monkeypatch, frames):
+    videos = [VideoShape(frames, 56, 56, 8.0)]
+    expected = footprint(tiny_source, videos)
+    monkeypatch.setattr(module, "NOISE_BYTES", 8 * 56 * 56 * 3)
+    assert footprint(tiny_source, videos) == expected
+
+
+@pytest.mark.parametrize(("rise", "expected"), [(0, 100), (4, 104), (50, None)])
+def test_tokens_of_a_long_video_follow_from_its_beginning_or_are_a_sentence(
+    tiny_source, monkeypatch, rise, expected
+):
+    monkeypatch.setattr(module, "NOISE_BYTES", 8 * 56 * 56 * 3)
+    monkeypatch.setattr(module, "_counted", lambda source, shape: 100 + rise * (shape.frames // 8))
+    videos = [VideoShape(100_000, 56, 56, 8.0)]
+    if expected is not None:
+        assert footprint(tiny_source, videos).visual_tokens == expected
+        return
+    with pytest.raises(UserError, match=r"100000 frames of 56 x 56 .* at most 8 frames"):
+        footprint(tiny_source, videos)
 
 
 def test_an_aligned_pair_is_not_described_a_second_time(tiny_source, monkeypatch):

@@ -74,6 +74,17 @@ def test_a_file_that_is_no_video_is_a_sentence(tmp_path, clips, request, decord,
     assert caught.value.reason in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "joined.mp4"])
+def test_a_list_of_other_files_is_no_video(tmp_path, name):
+    piece = encode(tmp_path / "piece.ts")
+    path = tmp_path / name
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.0,\n{piece}\n#EXT-X-ENDLIST\n"
+    joined = f"ffconcat version 1.0\nfile {piece.name}\n"
+    path.write_text(joined if name.startswith("joined") else playlist)
+    with pytest.raises(MediaError, match="not a readable video"):
+        read_video(path, ALL_FRAMES)
+
+
 def test_a_media_error_can_be_rebuilt_as_a_process_border_does(tmp_path):
     error = copy.copy(MediaError(tmp_path / "a.mp4", "gone"))
     assert (error.path, error.reason) == (tmp_path / "a.mp4", "gone")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from merit_opt.data.media import decode_pool
 from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
 from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.media.image import Image
@@ -199,6 +200,22 @@ def test_no_more_frames_wait_than_are_allowed(pool, media, tmp_path, plan):
                 break
         time.sleep(0.3)
         assert 2 <= len(log(tmp_path)) <= 4  # the first, two that fit, and the one taken next
+        for one in asked[1:]:
+            running.take(one)
+    assert len(log(tmp_path)) == 12
+
+
+def test_nothing_is_decoded_ahead_while_enough_bytes_wait(pool, media, tmp_path, monkeypatch):
+    monkeypatch.setattr(decode_pool, "WAITING_BYTES", 2 * 3 * 4 * 4 * 3)  # two media
+    asked = media(*range(12))
+    with pool(asked, frames_in_flight=1000, workers=1) as running:
+        running.take(asked[0])
+        for _ in range(300):
+            time.sleep(0.01)
+            if len(log(tmp_path)) >= 3:
+                break
+        time.sleep(0.3)
+        assert 2 <= len(log(tmp_path)) <= 4  # the first, two that wait, and the one taken next
         for one in asked[1:]:
             running.take(one)
     assert len(log(tmp_path)) == 12

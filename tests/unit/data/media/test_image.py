@@ -214,6 +214,16 @@ def test_whatever_byte_is_damaged_it_is_an_image_or_a_sentence(tmp_path, pixels,
     assert refused > 20
 
 
+def test_what_another_program_would_draw_is_no_image(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", pytest.fail)
+    path = tmp_path / "a.png"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with Pillow.open(path) as file:
+        assert file.format == "EPS"
+    with pytest.raises(MediaError, match="not a readable image; replace the file"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("most", [100, 60])
 def test_an_image_of_too_many_pixels_is_a_sentence(tmp_path, monkeypatch, most):
     path = written(tmp_path / "a.png", Pillow.new("RGB", (13, 13)))

@@ -13,6 +13,7 @@ from merit_opt.data.media.image import Image
 from merit_opt.data.media.medium import read_medium
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
+from merit_opt.errors import UserError
 from tests.videos import encode, numbers, picture
 
 FOUR = FramePlan("uniform", 4, 1.0)
@@ -170,3 +171,59 @@ def test_an_image_after_a_video_stands_for_a_second(tmp_path):
     assert found.sampling.times[-1] == pytest.approx(2.0)
     assert found.sampling.total == 90
     assert found.status.reader.endswith("; Pillow")
+
+
+def test_windows_follow_one_another_without_a_gap(tmp_path):
+    video = encode(tmp_path / "a.mp4", frames=150, fps=30)
+    windows = medium(video, start=0.0, end=0.5) + medium(video, start=4.0, end=4.5)
+    for asked in (windows, windows[::-1]):
+        found = read_medium(asked, ALL_FRAMES)
+        assert found.sampling.times == pytest.approx([i / 30 for i in range(32)])
+        assert (found.sampling.total, found.sampling.indices) == (32, tuple(range(32)))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no file that is full")
+def test_a_full_folder_of_temporary_files_is_not_the_fault_of_the_medium(tmp_path, monkeypatch):
+    archive = zipped(tmp_path, a=encode(tmp_path / "a.mp4"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full = Path("/dev/full")
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda buffering: full.open("wb", buffering))
+    with pytest.raises(UserError, match=rf"into {tmp_path}: No space left .*TMPDIR"):
+        read_medium((Media(archive, "0", "videos/a.mp4"),), FOUR)
+
+
+def test_a_folder_of_temporary_files_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    archive = zipped(tmp_path, a=encode(tmp_path / "a.mp4"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(UserError, match=rf"into {tmp_path / 'absent'}: No such file .*TMPDIR"):
+        read_medium((Media(archive, "0", "videos/a.mp4"),), FOUR)
+
+
+def test_a_folder_of_frames_that_may_not_be_listed_is_a_sentence(tmp_path, monkeypatch):
+    folder = folder_of(tmp_path / "a", ["1.png"])
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(MediaError, match="Permission denied; see who may read it"):
+        read_medium(medium(folder, fps=1.0), FOUR)
+
+
+def test_a_picture_that_leads_out_of_its_folder_is_refused(tmp_path):
+    folder = folder_of(tmp_path / "a", ["1.png", "2.png"])
+    (folder / "3.png").symlink_to(folder / "1.png")
+    assert numbers(read_medium(medium(folder, fps=1.0), ALL_FRAMES).frames) == [0, 1, 0]
+    (folder / "4.png").symlink_to(folder_of(tmp_path / "b", ["1.png"]) / "1.png")
+    with pytest.raises(MediaError, match=r"4\.png is a link out of it"):
+        read_medium(medium(folder, fps=1.0), ALL_FRAMES)
+
+
+def test_pictures_in_the_cache_of_the_hub_lead_to_its_blobs(tmp_path):
+    (tmp_path / "snapshots").mkdir()
+    blobs = folder_of(tmp_path / "blobs", ["0.png", "1.png"])
+    folder = tmp_path / "snapshots" / "f00d" / "a"
+    folder.mkdir(parents=True)
+    for name in ("0.png", "1.png"):
+        (folder / name).symlink_to(blobs / name)
+    assert numbers(read_medium(medium(folder, fps=1.0), ALL_FRAMES).frames) == [0, 1]

@@ -140,6 +140,20 @@ def test_a_decoder_that_is_not_installed_is_a_sentence(written, monkeypatch):
         read_video(written("h264.mp4"), SOME, decoder="torchcodec")
 
 
+@pytest.mark.parametrize("kind", ["ImportError", "OSError"])
+def test_a_decord_that_cannot_be_loaded_leaves_its_videos_to_pyav(
+    written, monkeypatch, tmp_path, kind
+):
+    (tmp_path / "decord.py").write_text(f"raise {kind}('libdecord.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "decord", raising=False)
+    status = read_video(written("h264.mp4"), SOME).status
+    told = "libdecord.so: no such file"
+    assert status == MediaStatus("ok", f"PyAV (decord cannot be loaded: {told})")
+    with pytest.raises(UserError, match=rf"engine\.decoder=decord cannot be used \({told}\)"):
+        read_video(written("h264.mp4"), SOME, decoder="decord")
+
+
 def test_torchcodec_reads_what_its_decoder_gives(written, monkeypatch):
     class Decoder:
         def __init__(self, path, **options):
