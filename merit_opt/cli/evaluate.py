@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -25,6 +24,7 @@ from merit_opt.cli.parts import (
 from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import difference_text
 from merit_opt.data.leakage import SharedMedium, leakage
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Evaluation
@@ -37,7 +37,8 @@ from merit_opt.models.source import PairSource
 from merit_opt.recipe.constructors import base as base_recipe
 
 SCHEMA = 1
-FILES = ("result.json", "samples.parquet", "base_samples.parquet")
+RESULT = "result.json"
+FILES = (RESULT, "samples.parquet", "base_samples.parquet")
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
@@ -50,13 +51,14 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     source = built["pair"].build()
     recipe = find_recipe(cfg.recipe, source, built["storage"])
     searched = searched_media(cfg.recipe, built["storage"])
-    objective = built["objective"].build()
+    objective, settings = built["objective"].build(), built["engine"].build()
     with display(console) as shown:
         suite = built_suite(built["suite"], outputs, shown.stage)
         require_measurable(objective, suite)
-        with _engine(cfg, source, built["engine"].build(), outputs, shown) as engine:
+        with _engine(cfg, source, settings, outputs, shown) as engine:
             base = engine.evaluate(base_recipe(len(recipe.layers)), suite)
             merged = engine.evaluate(recipe, suite)
+            statuses = engine.statuses(suite)
         found = outcome(base, merged, suite, objective, cfg.seed)
     known = leakage(searched, suite)
     result = {
@@ -66,15 +68,19 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         "recipe": recipe.digest,
         **to_dict(found, base, merged, suite),
         "searched_media": [asdict(medium) for medium in known],
+        "media": Counter(status.kind for status in statuses.values()),
+        "engine": settings.identity(resolve_device(cfg.device).partition(":")[0]),
     }
     folder = (
         outputs.root
         / "evaluations"
         / f"{choices['pair']}-{source.digest}-{choices['suite']}-{suite.digest}-{recipe.digest}"
     )
-    _write(folder, result, base, merged, suite)
+    for name, evaluation in zip(FILES[1:], (merged, base), strict=True):
+        write_samples(folder / name, sample_rows(evaluation, suite, statuses))
+    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     console.print(_table(cfg.recipe, suite, found))
-    for line in (*_found_lines(cfg.recipe, found), *_sample_lines(merged, suite, known)):
+    for line in (*_found_lines(cfg.recipe, found), *_sample_lines(merged, suite, known, statuses)):
         console.print(line, soft_wrap=True, highlight=False)
     console.print(f"files: {folder}/ ({', '.join(FILES)})", highlight=False, soft_wrap=True)
 
@@ -89,15 +95,6 @@ def _engine(
         starts={},
         reporter=shown,
     )
-
-
-def _write(
-    folder: Path, result: Mapping[str, Any], base: Evaluation, merged: Evaluation, suite: Suite
-) -> None:
-    result_file, samples, base_samples = (folder / name for name in FILES)
-    write_samples(samples, sample_rows(merged, suite))
-    write_samples(base_samples, sample_rows(base, suite))
-    write_text(result_file, json.dumps(result, indent=1) + "\n")
 
 
 def _table(name: str, suite: Suite, found: Outcome) -> Table:
@@ -133,7 +130,10 @@ def _found_lines(name: str, found: Outcome) -> Iterator[str]:
 
 
 def _sample_lines(
-    merged: Evaluation, suite: Suite, known: tuple[SharedMedium, ...]
+    merged: Evaluation,
+    suite: Suite,
+    known: tuple[SharedMedium, ...],
+    statuses: Mapping[str, MediaStatus],
 ) -> Iterator[str]:
     if (biased := most_biased(merged, suite)) is not None:
         label, share = biased
@@ -145,6 +145,9 @@ def _sample_lines(
         yield f"{len(suite.left_out)} rows of the suite are no questions here (merit-opt check)"
     for status, n in Counter(s.status for s in merged.scores if s.value is None).items():
         yield f"{n} samples could not be scored ({status})"
+    kinds = Counter(status.kind for status in statuses.values())
+    if damaged := [f"{kinds[kind]} {kind}" for kind in ("truncated", "partial") if kinds[kind]]:
+        yield f"media of samples used as far as they can be read: {', '.join(damaged)}"
     if known:
         samples = {i for medium in known for i in medium.samples}
         yield (

@@ -214,14 +214,13 @@ class Engine:
         return {} if known is None else known.by_id
 
     def statuses(self, suite: Suite) -> Mapping[str, MediaStatus]:
-        """Sample id -> how reading its media went, of those that are not whole.
+        """Sample id -> how reading its media went.
 
         Raises:
             UserError: Too many of the suite's samples cannot be asked.
         """
         found = self._prepare(suite).statuses
-        by_id = {s.id: found[s.media] for s in suite.samples if s.media in found}
-        return {i: status for i, status in by_id.items() if status.kind != "ok"}
+        return {s.id: found[s.media] for s in suite.samples if s.media in found}
 
     def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
         return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest)

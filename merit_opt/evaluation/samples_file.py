@@ -1,11 +1,13 @@
 """An evaluation sample by sample, as one Parquet table."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.sample import Number, Sample
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
@@ -30,18 +32,34 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
         ("why", pa.string()),
         ("text", pa.string()),
+        ("media", pa.string()),
+        ("media_detail", pa.string()),
+        ("reader", pa.string()),
         ("recipe", pa.string()),
         ("suite", pa.string()),
     ]
 )
 
 
-def sample_rows(evaluation: Evaluation, suite: Suite) -> list[dict[str, Any]]:
-    """A row a sample in the suite's order, by the names of `SCHEMA`; what is unknown is None."""
+def sample_rows(
+    evaluation: Evaluation, suite: Suite, statuses: Mapping[str, MediaStatus]
+) -> list[dict[str, Any]]:
+    """A row a sample in the suite's order, by the names of `SCHEMA`; what is unknown is None.
+
+    Args:
+        evaluation: Of the suite.
+        suite: What was asked.
+        statuses: Sample id -> how reading its media went.
+    """
     scores = evaluation.by_id
     digests = {"recipe": evaluation.recipe, "suite": evaluation.suite}
     return [
-        {**_asked(sample, suite), **_answered(scores[sample.id]), **digests}
+        {
+            **_asked(sample, suite),
+            **_answered(scores[sample.id]),
+            **_read(statuses.get(sample.id)),
+            **digests,
+        }
         for sample in suite.samples
     ]
 
@@ -69,6 +87,16 @@ def _answered(score: Score) -> dict[str, Any]:
         "status": score.status,
         "why": score.why or None,
         "text": score.text if score.text or score.status in ("ambiguous", "none") else None,
+    }
+
+
+def _read(status: MediaStatus | None) -> dict[str, Any]:
+    if status is None:
+        return dict.fromkeys(("media", "media_detail", "reader"))
+    return {
+        "media": status.kind,
+        "media_detail": status.detail or None,
+        "reader": status.reader or None,
     }
 
 

@@ -16,6 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from merit_opt.data.leakage import shown_media
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.split import Split
 from merit_opt.errors import UserError
 from merit_opt.evaluation.curtail import Curtailment, MissHistory
@@ -149,6 +150,7 @@ def _run(
                 "study.hours, or wait for its other workers"
             )
         confirmation = _confirm(plan, study, winner, measure, reporter)
+        statuses = measure.statuses(plan.split.confirm)
     result = StudyResult(
         study=plan.name,
         fingerprint=plan.record.fingerprint,
@@ -159,7 +161,7 @@ def _run(
         best=winner,
         confirmation=confirmation,
     )
-    _keep(plan, result)
+    _keep(plan, result, statuses)
     tracked.finish(_outcome(plan, to_dict(result)))
     return to_dict(result)
 
@@ -285,12 +287,12 @@ def _counts(study: Study) -> dict[str, int]:
     return {key: states[state] for key, state in keys.items()}
 
 
-def _keep(plan: StudyPlan, result: StudyResult) -> None:
+def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
     write_recipe(plan.folder / BEST, result.best.recipe)
     found, suite = result.confirmation, plan.split.confirm
     for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
-        write_samples(plan.folder / name, sample_rows(evaluation, suite))
+        write_samples(plan.folder / name, sample_rows(evaluation, suite, statuses))
     _write_json(plan.folder / RESULT, to_dict(result))
 
 

@@ -101,8 +101,8 @@ def choose_frames(
 
     Returns:
         Ascending indices in [0, len(times)), each nearest to a wanted time; of two as near the
-        later. One frame of `uniform` is the middle one. A window between two frames, or beyond the
-        video's end, shows the frame that stands there.
+        later. One frame of `uniform` is the middle one. A window between two frames, or after the
+        last, shows the frame that stands there.
 
     Raises:
         ValueError: There is no frame, or the window ends before it starts.

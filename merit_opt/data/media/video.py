@@ -33,6 +33,8 @@ READERS: Mapping[DecoderName, Reader] = {
 }
 SHOWN: Mapping[DecoderName, str] = {"pyav": "PyAV"}
 FAILURES = (FFmpegError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
+# Seconds that a window may reach beyond the end: annotators round.
+SLACK = 1.0
 MOST_LOST = 0.5
 
 
@@ -59,12 +61,15 @@ def read_video(
     require_content(path)
     try:
         line = read_timeline(path)
+        over = _beyond(line, start, end)
         height, width = line.probe.height, line.probe.width
         require_size(height, width)
         sampling = sampled(line.times, line.fps, plan, start, end)
         require_total(len(sampling.indices), height, width)
         reader, taken = _taken(path, line, sampling.indices, decoder)
-        return Video(taken.frames, _where(taken, line, sampling), _status(taken, line, reader))
+        return Video(
+            taken.frames, _where(taken, line, sampling), _status(taken, line, reader, over)
+        )
     except (MemoryError, UserError):
         raise
     except Exception as error:  # what a decoder raises on a damaged file is anyone's guess
@@ -94,13 +99,29 @@ def _where(taken: Taken, line: Timeline, sampling: Sampling) -> Sampling:
     return replace(sampling, indices=taken.places, times=times)
 
 
-def _status(taken: Taken, line: Timeline, reader: str) -> MediaStatus:
+def _beyond(line: Timeline, start: float | None, end: float | None) -> str:
+    """What of the window lies beyond the video's end, in words; empty where nothing does.
+
+    Raises:
+        ValueError: All of it: the file is another cut than the one that the window is of.
+    """
+    length = line.times[-1] + 1.0 / line.fps if line.times else 0.0
+    if start is not None and start > length:
+        raise ValueError(
+            f"it lasts {length:.1f} s and is asked about from {start:g} s on: another cut of it"
+        )
+    if end is not None and end > length + SLACK:
+        return f"it lasts {length:.1f} s and is asked about until {end:g} s"
+    return ""
+
+
+def _status(taken: Taken, line: Timeline, reader: str, over: str) -> MediaStatus:
     if taken.bad > MOST_LOST * taken.tried:
         raise ValueError(f"{taken.bad} of {taken.tried} packets cannot be decoded")
     bad = max(taken.bad, line.lost)
     told = f"{bad} of {len(line.times)} packets are damaged" if bad else ""
-    kind = "partial" if bad else "truncated" if line.missing else "ok"
-    return MediaStatus(kind, reader, "; ".join(filter(None, (told, line.missing))))
+    kind = "partial" if bad else "truncated" if line.missing or over else "ok"
+    return MediaStatus(kind, reader, "; ".join(filter(None, (told, line.missing, over))))
 
 
 def why_not_decord(line: Timeline) -> str:

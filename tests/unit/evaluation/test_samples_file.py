@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.sample import YES_NO, Media, Number, Sample
 from merit_opt.errors import UserError
 from merit_opt.evaluation.evaluation import Evaluation, Score
@@ -45,8 +46,11 @@ SCORES = (
 FOUND = Evaluation(SUITE.digest, "recipe", tuple(s.id for s in SUITE.samples), SCORES)
 
 
+STATUSES = {"s0": MediaStatus("truncated", "PyAV (10 bits)", "it ends at 3 s")}
+
+
 def test_a_row_says_all_that_is_known_of_a_sample():
-    rows = sample_rows(FOUND, SUITE)
+    rows = sample_rows(FOUND, SUITE, STATUSES)
     assert rows[0] == {
         "sample": "s0",
         "role": "TR",
@@ -63,6 +67,9 @@ def test_a_row_says_all_that_is_known_of_a_sample():
         "status": "ok",
         "why": None,
         "text": None,
+        "media": "truncated",
+        "media_detail": "it ends at 3 s",
+        "reader": "PyAV (10 bits)",
         "recipe": "recipe",
         "suite": SUITE.digest,
     }
@@ -81,16 +88,16 @@ def test_a_row_says_all_that_is_known_of_a_sample():
 
 def test_what_was_written_is_what_one_reads(tmp_path):
     path = tmp_path / "new" / "samples.parquet"
-    write_samples(path, sample_rows(FOUND, SUITE))
+    write_samples(path, sample_rows(FOUND, SUITE, STATUSES))
     table = pq.read_table(path)
     assert table.schema.equals(SCHEMA)
-    assert table.to_pylist() == sample_rows(FOUND, SUITE)
+    assert table.to_pylist() == sample_rows(FOUND, SUITE, STATUSES)
     assert [p.name for p in path.parent.iterdir()] == ["samples.parquet"]
 
 
 def test_rows_follow_the_suite_whatever_the_order_of_the_evaluation():
     backwards = replace(FOUND, ids=FOUND.ids[::-1], scores=SCORES[::-1])
-    assert sample_rows(backwards, SUITE) == sample_rows(FOUND, SUITE)
+    assert sample_rows(backwards, SUITE) == sample_rows(FOUND, SUITE, STATUSES)
 
 
 def test_no_rows_are_a_table_too(tmp_path):
@@ -101,5 +108,5 @@ def test_no_rows_are_a_table_too(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named_and_left_as_it_was(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"cannot write .*/file/samples\.parquet"):
-        write_samples(tmp_path / "file" / "samples.parquet", sample_rows(FOUND, SUITE))
+        write_samples(tmp_path / "file" / "samples.parquet", sample_rows(FOUND, SUITE, STATUSES))
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

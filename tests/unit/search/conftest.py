@@ -103,6 +103,9 @@ class FakeEngine:
     def prepare(self, suite: Suite) -> None:
         pass
 
+    def statuses(self, suite: Suite) -> dict[str, object]:
+        return {}
+
     def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
         self.asked.append((recipe, suite))
         self.before(recipe, len(self.asked))

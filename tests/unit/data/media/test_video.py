@@ -57,7 +57,7 @@ def test_frames_of_an_uneven_video_are_chosen_by_their_real_times(written, name)
     plan=st.builds(
         FramePlan, st.sampled_from(["uniform", "midpoints"]), st.integers(1, 20), st.just(1.0)
     ),
-    window=st.tuples(st.none() | st.floats(0, 3), st.none() | st.floats(3, 9)),
+    window=st.tuples(st.none() | st.floats(0, 1.5), st.none() | st.floats(3, 9)),
 )
 def test_both_readers_give_the_same_pixels(written, name, plan, window):
     needs_decord()
@@ -204,3 +204,14 @@ def test_the_worst_of_several_statuses_names_every_reader_and_detail():
     )
     assert worst([one, other, other]) == MediaStatus("partial", "PyAV; decord", "2 packets; cut")
     assert str(one) == "partial: 2 packets"
+
+
+def test_a_window_beyond_the_end_is_of_another_cut(written):
+    path = written("h264.mp4")
+    length = read_video(path, ALL_FRAMES).sampling.seconds
+    with pytest.raises(MediaError, match=r"is asked about from \d+ s on: another cut of it"):
+        read_video(path, SOME, start=round(length) + 100, end=round(length) + 110)
+    reaching = read_video(path, SOME, start=0.0, end=length + 30)
+    assert reaching.status.kind == "truncated"
+    assert "is asked about until" in reaching.status.detail
+    assert read_video(path, SOME, start=0.0, end=length + 0.5).status.kind == "ok"
