@@ -18,14 +18,16 @@ NUMBER_WORDS = (
 )  # fmt: skip
 
 _THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_END = re.compile(r".*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
+_THOUGHT_END = re.compile(r"\A.*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|thought)>.*", re.DOTALL | re.IGNORECASE)
 _FRAMED = re.compile(
     r"<answer>(.*?)(?:</answer>|$)|\\boxed\{\s*(?:\\(?:text|mathrm|mathbf)\{)?([^{}]*)\}",
     re.DOTALL | re.IGNORECASE,
 )
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
-_MARKUP = re.compile(r"[*_`$]+")
+_RAISED = re.compile("[⁰¹²³⁴-⁹⁺⁻]+")
+# Between two digits it is no markup: 2*5, 2**5.
+_MARKUP = re.compile(r"(?<![\d*_`$])[*_`$]+|[*_`$]++(?!\d)")
 _OPENING, _CLOSING = "\"'([{ \t\n", "\"')]}.,;:!? \t\n"
 _ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2044: "/"} | dict.fromkeys(
     (0x2010, 0x2011, 0x2013, 0x2014, 0x2212), "-"
@@ -34,8 +36,8 @@ _ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2044: "/"} | dic
 # A capital that begins a phrase, as in `A man` or `I think`, is a word and no letter.
 _WORD = r"(?!\s+(?!(?:because|since|as|and|or|is|based|but|not)\b)[a-z])"
 _LETTER = rf"(?:(?i:option|choice|letter)\s+)?[(\[\"']?(?<![\w'])([B-HJ-Z]|[AI]{_WORD})(?![\w'])[)\]\"']?"
-_JOINED = rf"{_LETTER}(?:\s*(?:,\s*(?:or|and)?|/|&|or|and)\s*{_LETTER})*"
-_IS = r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be)\s*:?|\s*[:=])\s*"
+_JOINED = rf"{_LETTER}(?:\s*(?:,(?:\s*(?:or|and))?|/|&|or|and)\s*{_LETTER})*"
+_IS = r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be)(?:\s*:)?|\s*[:=])\s*"
 _PREFIX = rf"(?i:\banswer{_IS}|\b(?:correct|right|best|final|likely)\s+(?:option|choice|one|letter){_IS})"
 _DECLARED = (
     re.compile(rf"{_PREFIX}({_JOINED})"),
@@ -61,10 +63,11 @@ _YES_NO = (
 )
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
+_POWER = r"\s*(?:[x×·*]\s*10\s*)?\^"
 _FIGURE = re.compile(
-    rf"(?P<sign>(?<![\w.)])[-+]\s?)?(?<![\w.^])(?:(?:(?P<whole>\d+)\s+)?"
+    rf"(?P<sign>(?<![\w.)])[-+]\s?)?(?<![\w.^])(?<!\^[-+{{(\s])(?<!\^[{{(][-+])(?>(?:(?P<whole>\d+)\s+)?"
     rf"(?P<over>\d+)\s*/\s*(?P<under>\d+)(?![\d/])|(?P<plain>{_DIGITS}))"
-    r"(?!(?:st|nd|rd|th)\b)(?P<percent>\s*(?:%|percent\b))?"
+    rf"(?!{_POWER}|(?:st|nd|rd|th)\b)(?P<percent>\s*(?:%|percent\b))?"
 )
 _EQUALS = re.compile(
     rf"(?i:\banswer{_IS}|=|≈)\s*(?i:(?:about|around|roughly|approximately|exactly)\s+)?[€£]?\s*"
@@ -109,8 +112,9 @@ def _finals(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Full-width forms, quotes, dashes and fractions as ASCII has them."""
-    return unicodedata.normalize("NFKC", _VULGAR.sub(r" \g<0>", text)).translate(_ASCII)
+    """Full-width forms, quotes, dashes, fractions and powers as ASCII has them."""
+    spaced = _RAISED.sub(r"^\g<0>", _VULGAR.sub(r" \g<0>", text))
+    return unicodedata.normalize("NFKC", spaced).translate(_ASCII)
 
 
 def _letters(said: str, options: tuple[str, ...]) -> frozenset[str]:

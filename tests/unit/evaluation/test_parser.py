@@ -159,6 +159,21 @@ FIGURES = {
     "3,5": AMBIGUOUS,
     "There are 3 cats and 4 dogs": AMBIGUOUS,
     "H2O": NONE,
+    "2^5": NONE,
+    "25^2": NONE,
+    "2.5 ^ 2": NONE,
+    "2^-5": NONE,
+    r"$2^{10}$": NONE,
+    "1/2^3": NONE,
+    "5²": NONE,
+    "10⁻³": NONE,
+    "2**5": AMBIGUOUS,
+    "2*5": AMBIGUOUS,
+    "3 × 10^5": NONE,
+    "2^5 = 32": "32",
+    "The answer is 5²": NONE,
+    "12 m²": "12",
+    "the 12th": NONE,
     "3rd": NONE,
     "many": NONE,
     "": NONE,
@@ -198,6 +213,32 @@ def test_a_letter_that_is_another_option_s_text_is_ambiguous():
 
 def test_a_single_option_s_text_counts():
     assert outcome(sample(("Red.",), 0), "red") == "A"
+
+
+LOOPS = {
+    "A, ": "A",
+    "A, B or ": AMBIGUOUS,
+    "A or ": NONE,
+    "A\n": "A",
+    "A & ": NONE,
+    "I ": NONE,
+    "option ": NONE,
+    "the answer is ": NONE,
+    "the answer is\n": NONE,
+    "the correct option ": NONE,
+    "(": NONE,
+    "\n": NONE,
+    ". ": NONE,
+    "<think>": NONE,
+    "</think>": NONE,
+    "<answer>": NONE,
+    r"\boxed{": NONE,
+}
+
+
+@pytest.mark.parametrize("unit", LOOPS)
+def test_a_model_caught_in_a_loop_is_read_to_its_end(unit):
+    assert outcome(sample(), unit * (2000 // len(unit))) == LOOPS[unit]
 
 
 @given(st.text(max_size=60))
