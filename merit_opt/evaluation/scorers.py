@@ -11,7 +11,7 @@ from merit_opt.data.suite import ScorerName
 from merit_opt.evaluation.evaluation import Score
 from merit_opt.evaluation.parser import named_figures, named_labels
 
-SCORERS = "letter_logprob/2 option_loglik/1 generate/1"
+SCORERS = "letter_logprob/3 option_loglik/2 generate/2"
 Rows = Sequence[Sequence[float]]
 
 
