@@ -6,7 +6,7 @@ that is said, and no word is searched for a letter in it.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from merit_opt.data.sample import LETTERS, YES_NO, Number, Sample
@@ -52,6 +52,7 @@ _LEADING = re.compile(rf"\W*((?>{_JOINED}))(?:[.:,]|(?<=[)\]])|\s+-|\s*\n)\s*(.*
 _LEADING_SMALL = re.compile(r"\W*([a-z])[.)]\s+(.*)")
 _LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Z])[.):]\s+\S")
 _TRAILING = re.compile(rf"[,:;.-]\s*(?:(?i:so|thus|therefore|hence)\s+)?({_LETTER})\W*\Z")
+_NUMBERED = re.compile(r"(\boption\s+|\A\W*(?=\d+(?:[.:)]|\W*\Z)))(\d+)\b", re.IGNORECASE)
 _STANDING = re.compile(_LETTER)
 
 _YES_NO_BOTH = re.compile(r"\byes\s*(?:or|and|/|,)\s*no\b|\bno\s*(?:or|and|/|,)\s*yes\b")
@@ -90,13 +91,27 @@ class Figure:
         return f"{self.value:.15g}{'%' if self.is_percent else ''}"
 
 
-def named_labels(sample: Sample, text: str) -> frozenset[str]:
+def named_labels(sample: Sample, text: str, called: Sequence[str]) -> frozenset[str]:
     """The labels of the options that the text gives as its answer.
 
     They may be letters beyond the sample's own, which no option has.
+
+    Args:
+        sample: What was asked.
+        text: What was said.
+        called: What the options were called: `sample.labels`, or numbers.
     """
     find = _yes_no if sample.is_yes_no else _letters
-    return frozenset(label for said in _finals(text) for label in find(said, sample.options))
+    finals = (_relabelled(said, called, sample.labels) for said in _finals(text))
+    return frozenset(label for said in finals for label in find(said, sample.options))
+
+
+def _relabelled(said: str, called: Sequence[str], labels: Sequence[str]) -> str:
+    """Numbers that stand as names of options, as the letters that these are here."""
+    letters = {
+        number: letter for number, letter in zip(called, labels, strict=True) if number != letter
+    }
+    return _NUMBERED.sub(lambda m: m[1] + letters.get(m[2], m[2]), said) if letters else said
 
 
 def named_figures(text: str) -> frozenset[Figure]:

@@ -62,8 +62,8 @@ class Questioner:
                 f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "
                 "fewer frames or smaller ones"
             )
-        labels = self._tokens(sample.labels) if asking.scorer == "letter_logprob" else ()
-        return Question(sample.id, encoded, labels, answer, part)
+        called = asking.prompt.labels(sample) if asking.scorer == "letter_logprob" else ()
+        return Question(sample.id, encoded, self._tokens(called), answer, part)
 
     def _answer(self, asked: Asked) -> tuple[int, ...]:
         if asked.answer is None:

@@ -51,7 +51,10 @@ class Speaking:
                 text = self._spoken(question, inputs)
             self.meter.tokens += len(question.prompt.input_ids)
             with self.meter.stage("score"):
-                scores[question.id] = score_text(samples[question.id], text)
+                sample = samples[question.id]
+                scores[question.id] = score_text(
+                    sample, text, self.suite.asking.prompt.labels(sample)
+                )
         return scores
 
     def _spoken(self, question: Question, inputs: VisualInputs) -> str:

@@ -170,6 +170,20 @@ def test_options_that_the_text_does_not_show_are_asked_in_one_order(engine, few,
     assert often.cost.tokens == once.cost.tokens
 
 
+def test_the_labels_that_compete_are_those_the_text_uses(engine, few):
+    def words(sample, _):
+        return " ".join([sample.question, *turned(sample), *sample.options])
+
+    def turned(sample):
+        return tuple(reversed(sample.labels))
+
+    suite = asking(few, prompt=Prompt("letters/1", words))
+    called = asking(few, prompt=Prompt("turned/1", words, labels=turned))
+    one, other = (engine().evaluate(base(9), s).by_id for s in (suite, called))
+    for i, score in one.items():
+        assert other[i].probabilities == pytest.approx(score.probabilities[::-1])
+
+
 def test_all_orders_do_not_depend_on_the_order_that_the_suite_has(engine, few):
     turned = replace(few, samples=tuple(rotations(s, 2)[1] for s in few.samples))
     one, other = (
