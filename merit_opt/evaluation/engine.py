@@ -1,7 +1,7 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,7 +280,7 @@ class Engine:
     @contextmanager
     def _asking(
         self, recipe: Recipe, suite: Suite, packs: Sequence[Pack], meter: Meter
-    ) -> Iterator[Callable[[Pack], dict[str, Score]]]:
+    ) -> Generator[Callable[[Pack], dict[str, Score]]]:
         """From a pack to the scores of its samples, the model being what `recipe` says."""
         samples = {s.id: s for s in suite.samples}
         scorer = PACKED.get(suite.asking.scorer)

@@ -64,10 +64,11 @@ _YES_NO = (
 )
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
+_NO_POWER = r"(?<![\w.^])(?<!\^[-+{(\s])(?<!\^[{(][-+])"
 _POWER = r"\s*(?:[x\u00d7\u00b7*]\s*10\s*)?\^"
 _FIGURE = re.compile(
-    rf"(?P<sign>(?<![\w.)])[-+]\s?)?(?<![\w.^])(?<!\^[-+{{(\s])(?<!\^[{{(][-+])(?>(?:(?P<whole>\d+)\s+)?"
-    rf"(?P<over>\d+)\s*/\s*(?P<under>\d+)(?![\d/])|(?P<plain>{_DIGITS}))"
+    rf"(?P<sign>(?<![\w.)])[-+]\s?)?{_NO_POWER}"
+    rf"(?>(?:(?P<whole>\d+)\s+)?(?P<over>\d+)\s*/\s*(?P<under>\d+)(?![\d/])|(?P<plain>{_DIGITS}))"
     rf"(?!{_POWER}|(?:st|nd|rd|th)\b)(?P<percent>\s*(?:%|percent\b))?"
 )
 _EQUALS = re.compile(

@@ -1,6 +1,6 @@
 """A model's answer in its own words, through the stock path."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -55,7 +55,7 @@ def spoken(
 
 
 @contextmanager
-def _finite(model: Any) -> Iterator[None]:
+def _finite(model: Any) -> Generator[None]:
     """No word is chosen by numbers that are not finite: inside, they raise `FloatingPointError`."""
 
     def check(_head: Any, _inputs: Any, logits: Tensor) -> None:
