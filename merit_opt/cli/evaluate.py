@@ -99,7 +99,9 @@ def _engine(
 
 def _table(name: str, suite: Suite, found: Outcome) -> Table:
     counts = ", ".join(f"{n} {role}" for role, n in found.n.items() if role != ALL)
-    table = Table(title=f"{suite.name}: accuracy ({counts} questions)")
+    compared = found.difference[ALL].n
+    of_them = f", {compared} of them scored on both sides" if compared < found.n[ALL] else ""
+    table = Table(title=f"{suite.name}: accuracy ({counts} questions{of_them})")
     for column in ("", "base (the VLM as it is)", name, "difference"):
         table.add_column(column, justify="right" if column else "left")
     for row, one, other in rows_told(found):

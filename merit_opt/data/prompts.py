@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from operator import attrgetter
 from types import MappingProxyType
 
 from merit_opt.data.sample import LETTERS, Cue, Sample
@@ -23,6 +24,7 @@ class Prompt:
         answer_prefix: What the model's answer begins with, before what it may choose.
         interleaved: Whether subtitles stand between the frames, where a model is shown a video as
             its frames and its chat template keeps their order; `words` is then given none.
+        labels: What the text calls a sample's options, where that is not `Sample.labels`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Prompt:
     system: str = ""
     answer_prefix: str = ""
     interleaved: bool = False
+    labels: Callable[[Sample], tuple[str, ...]] = attrgetter("labels")
 
 
 def lettered(sample: Sample, form: str = "{letter}. {option}") -> str:

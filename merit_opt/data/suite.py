@@ -56,7 +56,7 @@ class Asking:
         frames: Which frames of a video it is shown.
         scorer: How an answer becomes a score.
         permutations: Orders of the options that each question is asked in, at least 1; the scores
-            are their mean.
+            are their mean. One where the prompt's text is the same in all of them.
         decoding: Of answers in the model's own words; only of the scorer `generate`.
 
     Raises:

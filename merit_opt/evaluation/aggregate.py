@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from merit_opt.data.sample import Sample
@@ -27,9 +27,11 @@ class Aggregated:
     unscored: int
 
 
-def aggregated(evaluation: Evaluation, suite: Suite) -> tuple[Aggregated, ...]:
-    """Every aggregate of the suite, in its order."""
-    values = {i: score.value for i, score in evaluation.by_id.items()}
+def aggregated(
+    evaluation: Evaluation, suite: Suite, among: Collection[str]
+) -> tuple[Aggregated, ...]:
+    """Every aggregate of the suite, in its order; samples not `among` these ids are unscored."""
+    values = {i: s.value if i in among else None for i, s in evaluation.by_id.items()}
     return tuple(_aggregated(aggregate, values, suite.samples) for aggregate in suite.aggregates)
 
 

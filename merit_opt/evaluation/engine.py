@@ -1,8 +1,8 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -230,7 +230,7 @@ class Engine:
         known = self._cache.get(self._key(recipe, suite))
         if known is None or not known.left_out:
             return known
-        return known if known.left_out == self._prepare(suite).excluded else None
+        return known if known.left_out.keys() == self._prepare(suite).excluded.keys() else None
 
     def _keep(
         self,
@@ -277,32 +277,37 @@ class Engine:
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
         rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
-        ask = self._asking(recipe, suite, prepared, meter)
+        packs = _ordered(prepared.packs, curtailment)
         try:
             with meter.stage("switch"):
                 self._switch(recipe)
                 _wait(self._pair.device)
-            for pack in _ordered(prepared.packs, curtailment):
-                scores |= ask(pack)
-                meter.questions = len(scores)
-                with meter.stage("score"):
-                    if curtailment is not None and curtailment.is_hopeless(scores):
-                        break
+            with self._asking(recipe, suite, packs, meter) as ask:
+                for pack in packs:
+                    scores |= ask(pack)
+                    meter.questions = len(scores)
+                    with meter.stage("score"):
+                        if curtailment is not None and curtailment.is_hopeless(scores):
+                            break
         except torch.OutOfMemoryError as error:
             tried = ", with half the questions of a medium too" if meter.halved else ""
             raise TrialFailed(f"out of memory{tried}: {error}") from error
         asked = len(suite.samples) - len(prepared.excluded)
         return scores, meter.total(asked=asked, matrix_rate=rate)
 
+    @contextmanager
     def _asking(
-        self, recipe: Recipe, suite: Suite, prepared: Prepared, meter: Meter
-    ) -> Callable[[Pack], dict[str, Score]]:
+        self, recipe: Recipe, suite: Suite, packs: Sequence[Pack], meter: Meter
+    ) -> Generator[Callable[[Pack], dict[str, Score]]]:
         """From a pack to the scores of its samples, the model being what `recipe` says."""
         samples = {s.id: s for s in suite.samples}
         scorer = PACKED.get(suite.asking.scorer)
         if scorer is None:
-            return Speaking(self._pair, suite, meter)
-        levels = self._levels_of(suite, prepared.packs)
+            media = [samples[pack.questions[0].id].media for pack in packs]
+            with self._preparer.reading(media, suite.asking.frames) as pool:
+                yield Speaking(self._pair, suite, meter, pool.take)
+            return
+        levels = self._levels_of(suite, packs)
 
         def ask(pack: Pack) -> dict[str, Score]:
             answers = self._answers(pack, recipe, levels, meter)
@@ -312,7 +317,7 @@ class Engine:
                     rows.setdefault(question.id, []).append(answers[question])
                 return {i: scorer.score(samples[i], own) for i, own in rows.items()}
 
-        return ask
+        yield ask
 
     def _answers(
         self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter

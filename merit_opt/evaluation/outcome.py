@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Outcome:
     """Accuracies and differences, over the samples that were scored on both sides.
 
     Attributes:
-        n: Samples by role, and `all`.
+        n: Samples by role, and `all`, scored or not; `difference` has how many are compared.
         base: Accuracy of the VLM by role, and `all`.
         merged: Accuracy of the recipe, likewise.
         objective: The recipe's; None where the suite lacks a role that it compares.
@@ -65,7 +65,8 @@ def outcome(
     means, means_merged = paired_means(base, merged, suite, "accuracy")
     comparison = compare_evaluations(base, merged, suite, seed)
     counts = Counter[str](suite.role(s) for s in suite.samples)
-    whole, whole_merged = _means(base, merged)
+    shared = base.measured("accuracy").keys() & merged.measured("accuracy").keys()
+    whole, whole_merged = (_mean(side, shared) for side in (base, merged))
     return Outcome(
         n={**counts, ALL: len(suite.samples)},
         base={**means, ALL: whole},
@@ -76,15 +77,15 @@ def outcome(
             ALL: comparison.accuracy,
         },
         comparison=comparison,
-        aggregates=tuple(zip(aggregated(base, suite), aggregated(merged, suite), strict=True)),
+        aggregates=tuple(
+            zip(aggregated(base, suite, shared), aggregated(merged, suite, shared), strict=True)
+        ),
     )
 
 
-def _means(base: Evaluation, merged: Evaluation) -> tuple[float, float]:
-    sides = base.measured("accuracy"), merged.measured("accuracy")
-    shared = sides[0].keys() & sides[1].keys()
-    one, other = (math.fsum(side[i] for i in shared) / len(shared) for side in sides)
-    return one, other
+def _mean(evaluation: Evaluation, among: Collection[str]) -> float:
+    accuracies = evaluation.measured("accuracy")
+    return math.fsum(accuracies[i] for i in among) / len(among)
 
 
 def _value(

@@ -6,7 +6,7 @@ that is said, and no word is searched for a letter in it.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from merit_opt.data.sample import LETTERS, YES_NO, Number, Sample
@@ -18,14 +18,16 @@ NUMBER_WORDS = (
 )  # fmt: skip
 
 _THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_END = re.compile(r".*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
+_THOUGHT_END = re.compile(r"\A.*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|thought)>.*", re.DOTALL | re.IGNORECASE)
 _FRAMED = re.compile(
     r"<answer>(.*?)(?:</answer>|$)|\\boxed\{\s*(?:\\(?:text|mathrm|mathbf)\{)?([^{}]*)\}",
     re.DOTALL | re.IGNORECASE,
 )
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
-_MARKUP = re.compile(r"[*_`$]+")
+_RAISED = re.compile("[⁰¹²³⁴-⁹⁺⁻]+")
+# Between two digits it is no markup: 2*5, 2**5.
+_MARKUP = re.compile(r"(?<![\d*_`$])[*_`$]+|[*_`$]++(?!\d)")
 _OPENING, _CLOSING = "\"'([{ \t\n", "\"')]}.,;:!? \t\n"
 _ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2044: "/"} | dict.fromkeys(
     (0x2010, 0x2011, 0x2013, 0x2014, 0x2212), "-"
@@ -34,8 +36,8 @@ _ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2044: "/"} | dic
 # A capital that begins a phrase, as in `A man` or `I think`, is a word and no letter.
 _WORD = r"(?!\s+(?!(?:because|since|as|and|or|is|based|but|not)\b)[a-z])"
 _LETTER = rf"(?:(?i:option|choice|letter)\s+)?[(\[\"']?(?<![\w'])([B-HJ-Z]|[AI]{_WORD})(?![\w'])[)\]\"']?"
-_JOINED = rf"{_LETTER}(?:\s*(?:,\s*(?:or|and)?|/|&|or|and)\s*{_LETTER})*"
-_IS = r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be)\s*:?|\s*[:=])\s*"
+_JOINED = rf"{_LETTER}(?:\s*(?:,(?:\s*(?:or|and))?|/|&|or|and)\s*{_LETTER})*"
+_IS = r"(?:\s+(?:is|would\s+be|should\s+be|must\s+be)(?:\s*:)?|\s*[:=])\s*"
 _PREFIX = rf"(?i:\banswer{_IS}|\b(?:correct|right|best|final|likely)\s+(?:option|choice|one|letter){_IS})"
 _DECLARED = (
     re.compile(rf"{_PREFIX}({_JOINED})"),
@@ -50,6 +52,7 @@ _LEADING = re.compile(rf"\W*((?>{_JOINED}))(?:[.:,]|(?<=[)\]])|\s+-|\s*\n)\s*(.*
 _LEADING_SMALL = re.compile(r"\W*([a-z])[.)]\s+(.*)")
 _LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Z])[.):]\s+\S")
 _TRAILING = re.compile(rf"[,:;.-]\s*(?:(?i:so|thus|therefore|hence)\s+)?({_LETTER})\W*\Z")
+_NUMBERED = re.compile(r"(\boption\s+|\A\W*(?=\d+(?:[.:)]|\W*\Z)))(\d+)\b", re.IGNORECASE)
 _STANDING = re.compile(_LETTER)
 
 _YES_NO_BOTH = re.compile(r"\byes\s*(?:or|and|/|,)\s*no\b|\bno\s*(?:or|and|/|,)\s*yes\b")
@@ -61,10 +64,12 @@ _YES_NO = (
 )
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
+_NO_POWER = r"(?<![\w.^])(?<!\^[-+{(\s])(?<!\^[{(][-+])"
+_POWER = r"\s*(?:[x\u00d7\u00b7*]\s*10\s*)?\^"
 _FIGURE = re.compile(
-    rf"(?P<sign>(?<![\w.)])[-+]\s?)?(?<![\w.^])(?:(?:(?P<whole>\d+)\s+)?"
-    rf"(?P<over>\d+)\s*/\s*(?P<under>\d+)(?![\d/])|(?P<plain>{_DIGITS}))"
-    r"(?!(?:st|nd|rd|th)\b)(?P<percent>\s*(?:%|percent\b))?"
+    rf"(?P<sign>(?<![\w.)])[-+]\s?)?{_NO_POWER}"
+    rf"(?>(?:(?P<whole>\d+)\s+)?(?P<over>\d+)\s*/\s*(?P<under>\d+)(?![\d/])|(?P<plain>{_DIGITS}))"
+    rf"(?!{_POWER}|(?:st|nd|rd|th)\b)(?P<percent>\s*(?:%|percent\b))?"
 )
 _EQUALS = re.compile(
     rf"(?i:\banswer{_IS}|=|≈)\s*(?i:(?:about|around|roughly|approximately|exactly)\s+)?[€£]?\s*"
@@ -87,13 +92,27 @@ class Figure:
         return f"{self.value:.15g}{'%' if self.is_percent else ''}"
 
 
-def named_labels(sample: Sample, text: str) -> frozenset[str]:
+def named_labels(sample: Sample, text: str, called: Sequence[str]) -> frozenset[str]:
     """The labels of the options that the text gives as its answer.
 
     They may be letters beyond the sample's own, which no option has.
+
+    Args:
+        sample: What was asked.
+        text: What was said.
+        called: What the options were called: `sample.labels`, or numbers.
     """
     find = _yes_no if sample.is_yes_no else _letters
-    return frozenset(label for said in _finals(text) for label in find(said, sample.options))
+    finals = (_relabelled(said, called, sample.labels) for said in _finals(text))
+    return frozenset(label for said in finals for label in find(said, sample.options))
+
+
+def _relabelled(said: str, called: Sequence[str], labels: Sequence[str]) -> str:
+    """Numbers that stand as names of options, as the letters that these are here."""
+    letters = {
+        number: letter for number, letter in zip(called, labels, strict=True) if number != letter
+    }
+    return _NUMBERED.sub(lambda m: m[1] + letters.get(m[2], m[2]), said) if letters else said
 
 
 def named_figures(text: str) -> frozenset[Figure]:
@@ -109,8 +128,9 @@ def _finals(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Full-width forms, quotes, dashes and fractions as ASCII has them."""
-    return unicodedata.normalize("NFKC", _VULGAR.sub(r" \g<0>", text)).translate(_ASCII)
+    """Full-width forms, quotes, dashes, fractions and powers as ASCII has them."""
+    spaced = _RAISED.sub(r"^\g<0>", _VULGAR.sub(r" \g<0>", text))
+    return unicodedata.normalize("NFKC", spaced).translate(_ASCII)
 
 
 def _letters(said: str, options: tuple[str, ...]) -> frozenset[str]:

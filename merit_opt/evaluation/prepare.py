@@ -130,6 +130,10 @@ class Preparer:
         missing = [media for media in groups if is_missing(media)]
         return DecodePool(missing, plan, self._media, self._quarantine, is_wanted=is_missing)
 
+    def reading(self, media: Sequence[tuple[Media, ...]], plan: FramePlan) -> DecodePool:
+        """Gives these media, in this order, whatever is in the store."""
+        return DecodePool(media, plan, self._media, self._quarantine)
+
     def _key(self, media: tuple[Media, ...], plan: FramePlan) -> str:
         return feature_key(self._identity, media, plan, self._media.decoder)
 
@@ -142,8 +146,8 @@ class Preparer:
                 self._known[key] = self._store.get(
                     key, lambda: self._encode(media, pool.take(media))
                 )
-            except MediaError as error:
-                self._known[key] = error
+            except MediaError as error:  # whose traceback holds what was decoded
+                self._known[key] = MediaError(error.path, error.reason)
         return self._known[key]
 
     def _encode(self, media: tuple[Media, ...], medium: Medium) -> VisualFeatures:

@@ -4,7 +4,7 @@ from merit_opt.data.prompts import between_frames, said
 from merit_opt.data.sample import Sample
 from merit_opt.data.subtitles import cues_at
 from merit_opt.data.suite import Asking
-from merit_opt.evaluation.scorers import PACKED, Asked
+from merit_opt.evaluation.scorers import PACKED, Asked, Scorer
 from merit_opt.models.attention import smallest_window
 from merit_opt.models.families.family import VisualFeatures
 from merit_opt.models.labels import label_tokens
@@ -37,7 +37,7 @@ class Questioner:
         if scorer is None:
             asked = [Asked(sample)]
         elif sample.options:
-            asked = scorer.asked(sample, asking.permutations)
+            asked = _asked(scorer, sample, asking)
         else:
             raise CannotAsk("its answer is a number, which only suite.scorer=generate reads")
         return [self._encoded(one, part, asking, features) for part, one in enumerate(asked)]
@@ -62,8 +62,8 @@ class Questioner:
                 f"its prompt has {length} tokens and this model reads {self._most_tokens}; ask for "
                 "fewer frames or smaller ones"
             )
-        labels = self._tokens(sample.labels) if asking.scorer == "letter_logprob" else ()
-        return Question(sample.id, encoded, labels, answer, part)
+        called = asking.prompt.labels(sample) if asking.scorer == "letter_logprob" else ()
+        return Question(sample.id, encoded, self._tokens(called), answer, part)
 
     def _answer(self, asked: Asked) -> tuple[int, ...]:
         if asked.answer is None:
@@ -85,3 +85,10 @@ class Questioner:
         decoder = self._pair.model.get_decoder()
         positions: int = decoder.config.max_position_embeddings
         return min(positions, smallest_window(decoder) or positions)
+
+
+def _asked(scorer: Scorer, sample: Sample, asking: Asking) -> list[Asked]:
+    """In one order alone where no order is seen: where the medium shows the options, not the text."""
+    asked = scorer.asked(sample, asking.permutations)
+    is_seen = len({said(asking.prompt, one.sample, ()) for one in asked}) > 1
+    return asked if is_seen else scorer.asked(sample, 1)

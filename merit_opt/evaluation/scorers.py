@@ -11,7 +11,7 @@ from merit_opt.data.suite import ScorerName
 from merit_opt.evaluation.evaluation import Score
 from merit_opt.evaluation.parser import named_figures, named_labels
 
-SCORERS = "letter_logprob/2 option_loglik/1 generate/1"
+SCORERS = "letter_logprob/3 option_loglik/2 generate/2"
 Rows = Sequence[Sequence[float]]
 
 
@@ -132,13 +132,19 @@ def _normalised(likelihoods: Sequence[float]) -> list[float]:
     return [likelihood - total for likelihood in likelihoods]
 
 
-def score_text(sample: Sample, text: str) -> Score:
-    """What the model said, if it names one answer; else unscored, never wrong."""
+def score_text(sample: Sample, text: str, called: Sequence[str]) -> Score:
+    """What the model said, if it names one answer; else unscored, never wrong.
+
+    Args:
+        sample: What was asked.
+        text: What was said.
+        called: What the options were called, in their order.
+    """
     if isinstance(sample.answer, Number):
         named = {str(f): f.is_right(sample.answer) for f in named_figures(text)}
     else:
         right = sample.labels[sample.answer]
-        named = {label: label == right for label in named_labels(sample, text)}
+        named = {label: label == right for label in named_labels(sample, text, called)}
     match list(named.items()):
         case [(answer, is_right)] if not sample.labels or answer in sample.labels:
             return Score(value=float(is_right), answer=answer, text=text)

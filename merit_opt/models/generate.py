@@ -1,5 +1,7 @@
 """A model's answer in its own words, through the stock path."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -38,15 +40,33 @@ def spoken(
         medium: What the processor makes of the medium that it is about.
         decoding: How tokens are chosen, and how many at most.
         seed: Of the choice, where the model's own settings draw; no other generator is moved.
+
+    Raises:
+        FloatingPointError: The model's numbers are not finite.
     """
     model = pair.model
     values = {name: _on(model, value) for name, value in stock_inputs(prompt, medium).items()}
     cuda = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda), _finite(model):
         torch.manual_seed(seed)
         tokens = model.generate(**values, generation_config=_settings(model, decoding))
     answer = tokens[0, len(prompt.input_ids) :]
     return pair.processor.tokenizer.decode(answer, skip_special_tokens=True)
+
+
+@contextmanager
+def _finite(model: Any) -> Generator[None]:
+    """No word is chosen by numbers that are not finite: inside, they raise `FloatingPointError`."""
+
+    def check(_head: Any, _inputs: Any, logits: Tensor) -> None:
+        if not torch.isfinite(logits[:, -1]).all():
+            raise FloatingPointError("logits are not finite")
+
+    hook = model.get_output_embeddings().register_forward_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def stock_inputs(prompt: EncodedPrompt, medium: VisualInputs) -> dict[str, Any]:

@@ -154,6 +154,7 @@ def test_a_broken_video_within_the_share_is_left_out_for_every_recipe_alike(meri
     done = merit_opt("evaluate recipe=uniform:0.5 suite.clips=10 suite.max_unusable=0.2")
     assert done.code == 0
     assert "samples could not be scored" in done.out
+    assert "45 of them scored on both sides" in " ".join(done.out.split())
     (path,) = Path("outputs/evaluations").glob("*/result.json")
     found = json.loads(path.read_text())
     assert set(found["unscored"]) == {i for i in found["unscored"] if i.startswith("00004")}

@@ -9,7 +9,8 @@ import pytest
 
 from merit_opt.data.media.decode_pool import DecodePool
 from merit_opt.data.sample import Media
-from merit_opt.errors import UserError
+from merit_opt.data.suite import Decoding
+from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation import prepare
 from merit_opt.evaluation.engine import Engine
 from merit_opt.recipe.constructors import base, uniform
@@ -55,6 +56,13 @@ def evaluate(engine_of):
     return run
 
 
+@pytest.fixture
+def spoken(copied):
+    """The same, to be answered in words."""
+    asking = replace(copied.asking, scorer="generate", decoding=Decoding("greedy", 1))
+    return replace(copied, asking=asking)
+
+
 def act(suite, what):
     """Have the decoder do this to the suite's second clip; the ids of its samples."""
     media = tuple(dict.fromkeys(s.media[0] for s in suite.samples))[1]
@@ -73,7 +81,9 @@ def test_a_decoder_that_hangs_or_dies_costs_its_samples_alone(
     copied, evaluate, tmp_path, what, reason
 ):
     lost, path = act(copied, what)
-    for again in (False, True):
+    for engine in range(3):  # the second knows what the first measured, the third has lost it
+        if engine == 2:
+            shutil.rmtree(tmp_path / "cache" / "evaluations")
         found = evaluate(copied, Told())
         for evaluation in found:
             assert evaluation.unscored.keys() == lost
@@ -81,8 +91,8 @@ def test_a_decoder_that_hangs_or_dies_costs_its_samples_alone(
             assert len(evaluation.measured("accuracy")) == 6
         calls = path.with_suffix(".calls").read_text().count("\n")
         assert calls == (2 if what == "crash" else 1)
-        assert again == ("not tried again" in found[0].unscored[min(lost)]) or not again
-        shutil.rmtree(tmp_path / "cache" / "evaluations")
+        assert (engine == 2) == ("not tried again" in found[0].unscored[min(lost)])
+        assert all((e.cost is None) == (engine == 1) for e in found)
     path.with_suffix(".act").unlink()
     (tmp_path / "cache" / "quarantine.json").unlink()
     assert [e.unscored for e in evaluate(copied, Told())] == [{}, {}]
@@ -107,6 +117,28 @@ def test_samples_on_media_that_are_not_whole_are_known_with_what_is_amiss(
     assert found.keys() == concerned
     assert {status.kind for status in found.values()} == {kind}
     assert all(detail in status.detail for status in found.values())
+
+
+def test_answers_in_words_miss_what_a_decoder_dies_of_for_every_recipe(spoken, evaluate):
+    lost, path = act(spoken, "crash")
+    assert [e.left_out.keys() for e in evaluate(spoken, Told())] == [lost, lost]
+    assert path.with_suffix(".calls").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"), [("hang", "not decoded within 3 s"), ("crash", "died with signal 11")]
+)
+def test_a_medium_that_fails_only_when_words_are_asked_fails_the_trial(
+    spoken, evaluate, tmp_path, what, reason
+):
+    evaluate(spoken, Told())
+    shutil.rmtree(tmp_path / "cache" / "evaluations")
+    _, path = act(spoken, what)
+    for known in (reason, f"{reason}.*so it is not tried again"):
+        with pytest.raises(
+            TrialFailed, match=f"^{path} could be read when .* cannot be now .*{known}"
+        ):
+            evaluate(spoken, Told())
 
 
 def test_too_many_hanging_videos_refuse_the_suite_with_their_names(copied, evaluate):

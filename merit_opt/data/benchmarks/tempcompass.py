@@ -15,7 +15,7 @@ from merit_opt.data.benchmarks.benchmark import (
 )
 from merit_opt.data.dataset_copy import DatasetCopy
 from merit_opt.data.prompts import Prompt
-from merit_opt.data.sample import LETTERS, YES_NO, Cue, Sample
+from merit_opt.data.sample import YES_NO, Cue, Sample
 from merit_opt.data.tables import Row, read_json, read_rows
 
 VARIANTS = ("multi-choice", "yes_no", "caption_matching")
@@ -90,13 +90,19 @@ def _asked(sample: Sample, _: tuple[Cue, ...]) -> str:
     if sample.is_yes_no:
         return f"{sample.question}\nPlease answer yes or no:"
     named = sample.category("named")
-    labels = "123456789" if named == "Option" else LETTERS
     form = f"{named} {{}}: {{}}" if named else "{}. {}"
-    options = (form.format(*pair) for pair in zip(labels, sample.options, strict=False))
+    options = (form.format(*pair) for pair in zip(_labels(sample), sample.options, strict=True))
     return "\n".join([sample.question, *options, "Please directly give the best option:"])
 
 
-_PROMPT = Prompt("tempcompass/official/1", _asked)
+def _labels(sample: Sample) -> tuple[str, ...]:
+    """Numbers where they are called options, letters where sentences or captions."""
+    if sample.category("named") != "Option":
+        return sample.labels
+    return tuple(str(number) for number in range(1, len(sample.options) + 1))
+
+
+_PROMPT = Prompt("tempcompass/official/1", _asked, labels=_labels)
 
 TEMPCOMPASS = Benchmark(
     name="tempcompass",

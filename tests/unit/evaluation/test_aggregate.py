@@ -41,6 +41,10 @@ def measured(samples, scores, *aggregates):
     return Evaluation(suite.digest, "recipe", ids, tuple(scores)), suite
 
 
+def numbers(evaluation, suite):
+    return aggregated(evaluation, suite, evaluation.by_id)
+
+
 def tasks(*names):
     return [sample(i, task=name) for i, name in enumerate(names)]
 
@@ -48,7 +52,7 @@ def tasks(*names):
 def test_a_mean_is_of_the_scored_samples_that_it_is_about():
     samples = tasks("one", "one", "two", "one")
     scores = [RIGHT, GONE, WRONG, WRONG]
-    found = aggregated(
+    found = numbers(
         *measured(
             samples,
             scores,
@@ -62,27 +66,25 @@ def test_a_mean_is_of_the_scored_samples_that_it_is_about():
 def test_a_mean_of_means_counts_each_group_once():
     samples = tasks("one", "one", "one", "two", "three")
     scores = [RIGHT, RIGHT, WRONG, WRONG, GONE]
-    (found,) = aggregated(*measured(samples, scores, Aggregate("tasks", "mean_of_means", "task")))
+    (found,) = numbers(*measured(samples, scores, Aggregate("tasks", "mean_of_means", "task")))
     assert found == Aggregated("tasks", pytest.approx(1 / 3), 2, 1)
 
 
 def test_a_group_is_right_when_all_of_it_is_and_unscored_when_some_of_it_is():
     samples = tasks("one", "one", "two", "two", "three", "three", "four", "four")
     scores = [RIGHT, RIGHT, RIGHT, WRONG, RIGHT, GONE, WRONG, GONE]
-    (found,) = aggregated(*measured(samples, scores, Aggregate("pairs", "all_right", "task")))
+    (found,) = numbers(*measured(samples, scores, Aggregate("pairs", "all_right", "task")))
     assert found == Aggregated("pairs", 0.5, 2, 2)
 
 
 def test_samples_without_the_category_are_in_no_group():
     samples = [*tasks("one"), sample(9)]
-    (found,) = aggregated(
-        *measured(samples, [RIGHT, WRONG], Aggregate("pairs", "all_right", "task"))
-    )
+    (found,) = numbers(*measured(samples, [RIGHT, WRONG], Aggregate("pairs", "all_right", "task")))
     assert found == Aggregated("pairs", 1.0, 1, 0)
 
 
 def test_nothing_scored_is_no_number():
-    found = aggregated(
+    found = numbers(
         *measured(
             tasks("one", "one"),
             [GONE, GONE],
@@ -108,7 +110,7 @@ def test_the_order_of_samples_moves_no_aggregate(rows, rng):
     shuffled = rng.sample(pairs, len(pairs))
     aggregates = [Aggregate(how, how, "task") for how in ("mean_of_means", "all_right")]
     one, other = (
-        aggregated(*measured([s for s, _ in some], [x for _, x in some], *aggregates))
+        numbers(*measured([s for s, _ in some], [x for _, x in some], *aggregates))
         for some in (pairs, shuffled)
     )
     for first, second in zip(one, other, strict=True):

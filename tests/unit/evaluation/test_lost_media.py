@@ -1,5 +1,7 @@
+import gc
 import re
 import shutil
+import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,9 @@ import pytest
 
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
+from merit_opt.evaluation import prepare
 from merit_opt.evaluation.evaluation import role_means
+from merit_opt.models.families.inputs import MediaRefused
 from merit_opt.recipe.constructors import attention, base, uniform
 
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
@@ -45,6 +49,21 @@ def truncate(suite, name):
     path = asked_about(suite, name)[0].media[0].path
     path.write_bytes(path.read_bytes()[:1000])
     return path
+
+
+def test_of_a_medium_that_the_processor_refuses_nothing_is_kept(engine, few, monkeypatch):
+    shown = []
+
+    def refuse(_family, _model, _processor, medium):
+        shown.append(weakref.ref(medium.frames))
+        raise MediaRefused("too short")
+
+    monkeypatch.setattr(prepare, "visual_features", refuse)
+    preparer = engine()._preparer
+    with pytest.raises(UserError, match="too short"):
+        preparer.prepare(few)
+    gc.collect()
+    assert [one() for one in shown] == [None] * 3
 
 
 def test_a_corrupt_video_is_left_out_for_every_recipe_alike(engine, copied, half):

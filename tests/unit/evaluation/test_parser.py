@@ -19,8 +19,8 @@ def sample(options=OPTIONS, answer=2):
     return Sample("s", media, "?", options, answer, (), "g", is_yes_no=options == YES_NO)
 
 
-def outcome(asked, text):
-    score = score_text(asked, text)
+def outcome(asked, text, called=()):
+    score = score_text(asked, text, called or asked.labels)
     assert score.text == text
     assert (score.value is None) == (score.why in (AMBIGUOUS, NONE)) == (score.answer == "")
     return score.answer or score.why
@@ -159,6 +159,21 @@ FIGURES = {
     "3,5": AMBIGUOUS,
     "There are 3 cats and 4 dogs": AMBIGUOUS,
     "H2O": NONE,
+    "2^5": NONE,
+    "25^2": NONE,
+    "2.5 ^ 2": NONE,
+    "2^-5": NONE,
+    r"$2^{10}$": NONE,
+    "1/2^3": NONE,
+    "5²": NONE,
+    "10⁻³": NONE,
+    "2**5": AMBIGUOUS,
+    "2*5": AMBIGUOUS,
+    "3 × 10^5": NONE,
+    "2^5 = 32": "32",
+    "The answer is 5²": NONE,
+    "12 m²": "12",
+    "the 12th": NONE,
     "3rd": NONE,
     "many": NONE,
     "": NONE,
@@ -185,7 +200,7 @@ def test_figures(text):
     [("2.9", 1.0), ("3.1 m", 1.0), ("3.2", 0.0), ("300%", 1.0), ("3%", 1.0), ("-3", 0.0)],
 )
 def test_a_number_is_right_within_its_tolerance(text, right):
-    assert score_text(sample((), Number(3.0, 0.1 + 1e-9)), text).value == right
+    assert score_text(sample((), Number(3.0, 0.1 + 1e-9)), text, ()).value == right
 
 
 def test_the_text_of_two_options_alike_is_no_answer():
@@ -198,6 +213,53 @@ def test_a_letter_that_is_another_option_s_text_is_ambiguous():
 
 def test_a_single_option_s_text_counts():
     assert outcome(sample(("Red.",), 0), "red") == "A"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Option 3", "C"),
+        ("option 3: Green.", "C"),
+        ("3", "C"),
+        ("(3)", "C"),
+        ("3. Green.", "C"),
+        ("The best option is Option 3.", "C"),
+        ("Green.", "C"),
+        ("Option 3: Red.", AMBIGUOUS),
+        ("Option 1 or Option 2", AMBIGUOUS),
+        ("Option 5", NONE),
+        ("3 men walk", NONE),
+    ],
+)
+def test_options_that_were_numbered_are_named_by_their_numbers(text, label):
+    assert outcome(sample(), text, "1234") == label
+    assert outcome(sample(), "3") == outcome(sample(), "Option 3") == NONE
+
+
+LOOPS = {
+    "A, ": "A",
+    "A, B or ": AMBIGUOUS,
+    "A or ": NONE,
+    "A\n": "A",
+    "A & ": NONE,
+    "I ": NONE,
+    "option ": NONE,
+    "the answer is ": NONE,
+    "the answer is\n": NONE,
+    "the correct option ": NONE,
+    "(": NONE,
+    "\n": NONE,
+    ". ": NONE,
+    "<think>": NONE,
+    "</think>": NONE,
+    "<answer>": NONE,
+    r"\boxed{": NONE,
+}
+
+
+@pytest.mark.parametrize("unit", LOOPS)
+def test_a_model_caught_in_a_loop_is_read_to_its_end(unit):
+    assert outcome(sample(), unit * (2000 // len(unit))) == LOOPS[unit]
 
 
 @given(st.text(max_size=60))
@@ -215,4 +277,4 @@ def test_small_words_around_a_declared_letter_change_nothing(letter, words):
 def test_a_whole_number_is_itself_however_it_is_written(number):
     asked = sample((), Number(float(number), 0.0))
     for text in (f"{number}", f"{number:,}", f"The answer is {number:,}.", f"{number}.0 apples"):
-        assert score_text(asked, text).value == 1.0
+        assert score_text(asked, text, ()).value == 1.0

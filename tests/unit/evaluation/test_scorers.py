@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merit_opt.data.prompts import Prompt
 from merit_opt.data.sample import YES_NO, Media, Number, Sample
 from merit_opt.data.suite import Decoding
 from merit_opt.errors import UserError
@@ -156,6 +157,31 @@ def test_orders_make_other_suites_and_still_count_samples(engine, few):
     assert asked.known_scores(RESTORED, twice).keys() == {s.id for s in few.samples}
     assert found.measured("log_probability") != once.measured("log_probability")
     assert engine("cache").evaluate(RESTORED, twice) == found
+
+
+@pytest.mark.parametrize("scorer", ["letter_logprob", "option_loglik"])
+def test_options_that_the_text_does_not_show_are_asked_in_one_order(engine, few, scorer):
+    unseen = Prompt("unseen/1", lambda sample, _: sample.question)
+    once, often = (
+        engine().evaluate(RESTORED, asking(few, prompt=unseen, scorer=scorer, permutations=n))
+        for n in (1, 4)
+    )
+    assert often.scores == once.scores
+    assert often.cost.tokens == once.cost.tokens
+
+
+def test_the_labels_that_compete_are_those_the_text_uses(engine, few):
+    def words(sample, _):
+        return " ".join([sample.question, *turned(sample), *sample.options])
+
+    def turned(sample):
+        return tuple(reversed(sample.labels))
+
+    suite = asking(few, prompt=Prompt("letters/1", words))
+    called = asking(few, prompt=Prompt("turned/1", words, labels=turned))
+    one, other = (engine().evaluate(base(9), s).by_id for s in (suite, called))
+    for i, score in one.items():
+        assert other[i].probabilities == pytest.approx(score.probabilities[::-1])
 
 
 def test_all_orders_do_not_depend_on_the_order_that_the_suite_has(engine, few):

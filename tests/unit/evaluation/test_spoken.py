@@ -5,7 +5,7 @@ import torch
 
 from merit_opt.data.media.medium import read_medium
 from merit_opt.data.suite import Decoding
-from merit_opt.errors import UserError
+from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation import spoken as spoken_module
 from merit_opt.evaluation.aggregate import parse_failure_rate
 from merit_opt.evaluation.curtail import in_full_because
@@ -71,20 +71,17 @@ def test_recipes_are_compared_on_the_samples_that_both_answered(engine, few, say
     assert yardstick.value(found) == yardstick.metrics(found)["objective"] == 0.0
 
 
-def test_a_video_gone_since_leaves_its_samples_out(engine, few, monkeypatch):
-    suite = spoken_suite(few)
+@pytest.mark.parametrize("how", ["greedy", "own"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_model_whose_numbers_are_not_finite_says_nothing(
+    engine, few, tiny_pair_live, monkeypatch, how, number
+):
+    suite = spoken_suite(few, how)
     asked = engine()
-    asked._prepare(suite)
-    gone = few.samples[0].media[0].path
-
-    def read(media, plan):
-        if media[0].path == gone:
-            raise spoken_module.MediaError(gone, "it is gone")
-        return read_medium(media, plan)
-
-    monkeypatch.setattr(spoken_module, "read_medium", read)
-    found = asked.evaluate(base(9), suite)
-    assert found.left_out.keys() == {s.id for s in few.samples if s.media[0].path == gone}
+    norm = tiny_pair_live.model.get_decoder().norm
+    monkeypatch.setattr(norm.weight, "data", torch.full_like(norm.weight, number))
+    with pytest.raises(TrialFailed, match=r"^sample 00000-\w+-2: logits are not finite"):
+        asked.evaluate(base(9), suite)
 
 
 @pytest.mark.parametrize("score", ["probability", "log_probability", "margin"])

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import zipfile
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from merit_opt.data.benchmarks import BENCHMARKS
 from merit_opt.data.benchmarks.benchmark import LeftOut
 from merit_opt.data.benchmarks.tempcompass import group_of
 from merit_opt.data.dataset_copy import DatasetCopy
+from merit_opt.data.prompts import said
 from merit_opt.data.sample import YES_NO
 from tests.contracts.benchmarks.tempcompass import QUESTIONS
 from tests.contracts.benchmarks.tomato import question
@@ -135,6 +137,21 @@ def test_the_table_of_the_hub_and_the_file_of_github_are_the_same_tempcompass(
         (root / f"{variant}.json").write_text(json.dumps(rows))
         (root / variant / "test-00000-of-00001.parquet").unlink()
         assert read("tempcompass", variant) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("Option", ("1", "2")), ("Sentence", ("A", "B")), ("Caption", ("A", "B"))]
+)
+def test_captions_of_tempcompass_are_scored_by_what_its_prompt_calls_them(
+    written, read, name, labels
+):
+    written("tempcompass")
+    sample = read("tempcompass", "caption_matching")[0]
+    sample = replace(sample, categories=(("dim", "action"), ("named", name)))
+    prompt = BENCHMARKS["tempcompass"].prompts["official"]
+    assert prompt.labels(sample) == labels
+    lines = said(prompt, sample, ()).splitlines()[1:3]
+    assert lines == [f"{name} {x}: {o}" for x, o in zip(labels, sample.options, strict=True)]
 
 
 def test_options_of_tempcompass_have_neither_letters_nor_names(written, read):
