@@ -59,7 +59,14 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
             base = engine.evaluate(base_recipe(len(recipe.layers)), suite)
             merged = engine.evaluate(recipe, suite)
             statuses = engine.statuses(suite)
-        found = outcome(base, merged, suite, objective, cfg.seed)
+    folder = (
+        outputs.root
+        / "evaluations"
+        / f"{choices['pair']}-{source.digest}-{choices['suite']}-{suite.digest}-{recipe.digest}"
+    )
+    for name, evaluation in zip(FILES[1:], (merged, base), strict=True):
+        write_samples(folder / name, sample_rows(evaluation, suite, statuses))
+    found = outcome(base, merged, suite, objective, cfg.seed)
     known = leakage(searched, suite)
     result = {
         "schema": SCHEMA,
@@ -71,13 +78,6 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         "media": Counter(status.kind for status in statuses.values()),
         "engine": settings.identity(resolve_device(cfg.device).partition(":")[0]),
     }
-    folder = (
-        outputs.root
-        / "evaluations"
-        / f"{choices['pair']}-{source.digest}-{choices['suite']}-{suite.digest}-{recipe.digest}"
-    )
-    for name, evaluation in zip(FILES[1:], (merged, base), strict=True):
-        write_samples(folder / name, sample_rows(evaluation, suite, statuses))
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     console.print(_table(cfg.recipe, suite, found))
     for line in (*_found_lines(cfg.recipe, found), *_sample_lines(merged, suite, known, statuses)):
@@ -124,11 +124,13 @@ def _found_lines(name: str, found: Outcome) -> Iterator[str]:
         f"right with the recipe alone: {exact.gained}, with the VLM alone: {exact.lost} "
         f"(McNemar's exact test: p = {exact.p:.2g})"
     )
-    if found.comparison.detectable is not None:
+    if (least := found.comparison.detectable) is not None and least <= 1.0:
         yield (
-            f"a difference of {found.comparison.detectable:.3f} is the smallest that such questions "
-            "would show four times in five"
+            f"a difference of {least:.3f} is the smallest that such questions would show four "
+            "times in five"
         )
+    elif least is not None:
+        yield "such questions are too few to show any difference four times in five"
 
 
 def _sample_lines(
@@ -138,10 +140,9 @@ def _sample_lines(
     statuses: Mapping[str, MediaStatus],
 ) -> Iterator[str]:
     if (biased := most_biased(merged, suite)) is not None:
-        label, share = biased
         yield (
-            f"furthest from even: {label} is the answer to {share.predicted:.0%} of the questions, "
-            f"and right for {share.right:.0%}"
+            f"furthest from even, of {biased.n} questions with as many options: {biased.label} is the "
+            f"answer to {biased.share.predicted:.0%}, and right for {biased.share.right:.0%}"
         )
     if suite.left_out:
         yield f"{len(suite.left_out)} rows of the suite are no questions here (merit-opt check)"

@@ -36,6 +36,7 @@ class Outcome:
         difference: Recipe minus VLM by role, and `all`.
         comparison: McNemar's test, other measures, and what difference could be found at all.
         aggregates: What the benchmark reports: of the VLM, of the recipe.
+        above_chance: Accuracy corrected for guessing, likewise; None where guessing is always right.
     """
 
     n: Mapping[str, int]
@@ -45,6 +46,7 @@ class Outcome:
     difference: Mapping[str, Difference]
     comparison: Comparison
     aggregates: tuple[tuple[Aggregated, Aggregated], ...]
+    above_chance: tuple[float | None, float | None]
 
 
 def outcome(
@@ -79,6 +81,10 @@ def outcome(
         comparison=comparison,
         aggregates=tuple(
             zip(aggregated(base, suite, shared), aggregated(merged, suite, shared), strict=True)
+        ),
+        above_chance=(
+            chance_corrected(base, suite.only(shared)),
+            chance_corrected(merged, suite.only(shared)),
         ),
     )
 
@@ -118,7 +124,7 @@ def to_dict(found: Outcome, base: Evaluation, merged: Evaluation, suite: Suite) 
             {"name": one.name, "base": asdict(one), "recipe": asdict(other)}
             for one, other in found.aggregates
         ],
-        "chance_corrected": {name: chance_corrected(e, suite) for name, e in sides.items()},
+        "chance_corrected": dict(zip(sides, found.above_chance, strict=True)),
         "unparsed": {name: parse_failure_rate(e) for name, e in sides.items()},
         "labels": {name: _labels(e, suite) for name, e in sides.items()},
         "unscored": merged.unscored,
@@ -154,10 +160,31 @@ def _labels(evaluation: Evaluation, suite: Suite) -> dict[str, dict[str, Any]]:
     }
 
 
-def most_biased(evaluation: Evaluation, suite: Suite) -> tuple[str, LabelShare] | None:
-    """The label whose share of the answers is furthest from its share of the right ones."""
-    shares = [pair for by in label_shares(evaluation, suite).values() for pair in by.items()]
-    return max(shares, key=lambda pair: abs(pair[1].bias), default=None)
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """The label whose share of the answers is furthest from its share of the right ones.
+
+    Attributes:
+        label: Of the options.
+        share: How often it is given, and right.
+        n: Samples in which it competed with the same others: the most there are of one kind.
+    """
+
+    label: str
+    share: LabelShare
+    n: int
+
+
+def most_biased(evaluation: Evaluation, suite: Suite) -> Bias | None:
+    """Among the labels of the most common number of options; None where there are none."""
+    scored = evaluation.measured("accuracy")
+    sizes = Counter(s.labels for s in suite.samples if s.labels and s.id in scored)
+    if not sizes:
+        return None
+    ((labels, n),) = sizes.most_common(1)
+    shares = label_shares(evaluation, suite)[labels]
+    label = max(shares, key=lambda one: abs(shares[one].bias))
+    return Bias(label, shares[label], n)
 
 
 def rows_told(found: Outcome) -> Iterator[tuple[str, float | None, float | None]]:
@@ -166,3 +193,4 @@ def rows_told(found: Outcome) -> Iterator[tuple[str, float | None, float | None]
         yield role, found.base[role], found.merged[role]
     for one, other in found.aggregates:
         yield one.name, one.value, other.value
+    yield "above chance", *found.above_chance

@@ -97,7 +97,7 @@ def test_what_was_written_is_what_one_reads(tmp_path):
 
 def test_rows_follow_the_suite_whatever_the_order_of_the_evaluation():
     backwards = replace(FOUND, ids=FOUND.ids[::-1], scores=SCORES[::-1])
-    assert sample_rows(backwards, SUITE) == sample_rows(FOUND, SUITE, STATUSES)
+    assert sample_rows(backwards, SUITE, STATUSES) == sample_rows(FOUND, SUITE, STATUSES)
 
 
 def test_no_rows_are_a_table_too(tmp_path):
