@@ -1,12 +1,13 @@
 """What several verbs make of their configuration."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from merit_opt.cli.build import Factory
-from merit_opt.data.leakage import ShownMedium
+from merit_opt.data.leakage import ShownMedium, media_of_rows
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import FEATURES, QUARANTINE
@@ -18,7 +19,7 @@ from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import named_recipe
-from merit_opt.search.references import PREFIX, study_recipe
+from merit_opt.search.references import PREFIX, SEARCHED, study_recipe
 
 SPLIT_KEYS = {"search_share": float, "split_seed": int}
 SUITE_INJECTED = {"cache", "progress"}
@@ -157,12 +158,17 @@ def disk_names(source: PairSource) -> tuple[list[NamedTensor], list[str]]:
 def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
     """Those that the search saw which found the recipe; none of a recipe of no study.
 
+    A recipe file that a study left has them beside it.
+
     Raises:
         UserError: No such study.
     """
-    if not name.startswith(PREFIX):
+    if name.startswith(PREFIX):
+        return study_recipe(storage.build(), name).searched
+    try:
+        return media_of_rows(json.loads(Path(name).with_name(SEARCHED).read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
         return ()
-    return study_recipe(storage.build(), name).searched
 
 
 def _found_on(source: PairSource, name: str, storage: Factory) -> Recipe:

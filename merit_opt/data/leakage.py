@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from merit_opt.data.dataset_copy import ABSENT
 from merit_opt.data.sample import Media, Sample
@@ -56,6 +56,18 @@ def shown_media(suite: Suite) -> tuple[ShownMedium, ...]:
     """Every medium of a suite, each window of it once."""
     pairs = ((sample, medium) for sample in suite.samples for medium in sample.media)
     return tuple(dict.fromkeys(_shown(sample, medium) for sample, medium in pairs))
+
+
+def media_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[ShownMedium, ...]:
+    """Media as `asdict` and JSON leave them.
+
+    Raises:
+        KeyError: A row lacks a field.
+        TypeError: The rows are none.
+    """
+    return tuple(
+        ShownMedium(tuple(row["names"]), row["digest"], row["start"], row["end"]) for row in rows
+    )
 
 
 def leakage(searched: Iterable[ShownMedium], suite: Suite) -> tuple[SharedMedium, ...]:

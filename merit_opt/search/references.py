@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from optuna.storages import RDBStorage
 from optuna.study import Study, get_all_study_names, load_study
 
-from merit_opt.data.leakage import ShownMedium
+from merit_opt.data.leakage import ShownMedium, media_of_rows
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.fingerprint import ATTR
@@ -15,6 +15,7 @@ from merit_opt.tracking.record import TrialRecord
 
 PREFIX = "study:"
 SHOWN = "searched media"
+SEARCHED = "searched_media.json"  # beside a recipe that a study leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,7 @@ def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
 
 
 def _found(study: Study, record: TrialRecord) -> FoundRecipe:
-    searched = tuple(
-        ShownMedium(tuple(row["names"]), row["digest"], row["start"], row["end"])
-        for row in study.user_attrs.get(SHOWN, [])
-    )
+    searched = media_of_rows(study.user_attrs.get(SHOWN, []))
     return FoundRecipe(record.recipe, study.user_attrs[ATTR]["pair"], searched)
 
 

@@ -35,7 +35,7 @@ from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
-from merit_opt.search.references import SHOWN
+from merit_opt.search.references import SEARCHED, SHOWN
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
@@ -290,6 +290,8 @@ def _counts(study: Study) -> dict[str, int]:
 def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
     write_recipe(plan.folder / BEST, result.best.recipe)
+    shown = [asdict(m) for m in shown_media(plan.split.search)]
+    _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
     found, suite = result.confirmation, plan.split.confirm
     for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
         write_samples(plan.folder / name, sample_rows(evaluation, suite, statuses))

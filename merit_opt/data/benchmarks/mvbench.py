@@ -1,6 +1,7 @@
 """MVBench (arXiv 2311.17005): 20 tasks of 200 questions on short clips."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from merit_opt.data.benchmarks.benchmark import NO_GOLD, Benchmark, LeftOut, answer_index, odd
 from merit_opt.data.dataset_copy import DatasetCopy
@@ -100,6 +101,10 @@ def bracketed(sample: Sample, _: tuple[Cue, ...]) -> str:
     return f"Question: {sample.question}\nOptions:\n{options}\nOnly give the best option."
 
 
+VLMEVALKIT = Prompt(
+    "mvbench/vlmevalkit/1", bracketed, system=SYSTEM, answer_prefix="Best option:("
+)
+
 MVBENCH = Benchmark(
     name="mvbench",
     repo="OpenGVLab/MVBench",
@@ -112,8 +117,7 @@ MVBENCH = Benchmark(
     licence="MIT for the annotations; the clips have those of their datasets",
     prompts={
         "lmms": Prompt("mvbench/lmms/1", _lmms),
-        "vlmevalkit": Prompt(
-            "mvbench/vlmevalkit/1", bracketed, system=SYSTEM, answer_prefix="Best option:("
-        ),
+        "vlmevalkit": VLMEVALKIT,
+        "official": replace(VLMEVALKIT, name="mvbench/official/1"),
     },
 )

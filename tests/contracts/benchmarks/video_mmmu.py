@@ -33,6 +33,18 @@ def write(root: Path) -> None:
 
 ROW = Row(
     write,
-    {"perception": LECTURES, "comprehension": LECTURES, "adaptation": LECTURES[:1]},
-    {"adaptation": {LECTURES[1]: "judge"}},
+    {
+        "perception": LECTURES,
+        "comprehension": LECTURES,
+        "adaptation": LECTURES[:1],
+        "all": (
+            *(f"Perception/{lecture}" for lecture in LECTURES),
+            *(f"Comprehension/{lecture}" for lecture in LECTURES),
+            f"Adaptation/{LECTURES[0]}",
+        ),
+    },
+    {
+        "adaptation": {LECTURES[1]: "judge"},
+        "all": {f"Adaptation/{LECTURES[1]}": "judge"},
+    },
 )

@@ -6,11 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from merit_opt.data.benchmarks import BENCHMARKS
-from merit_opt.data.clips.library import clip_library
+from merit_opt.data.clips.render import render, write_mp4
+from merit_opt.data.clips.scene import clip_events
 from merit_opt.data.media.image import SUFFIXES
 
 TEXT = {".json", ".jsonl", ".csv", ".tsv", ".parquet", ".srt", ".vtt"}
@@ -21,9 +23,11 @@ MORE_LETTERS = "this tokenizer has no single token for"
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    cache = tmp_path_factory.mktemp("clips")
-    (made,) = clip_library(cache=cache, clips=1, seed=3, progress=None)
-    return made.media.path
+    """Half a minute, longer than any window of the made-up rows."""
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    frames = render(clip_events(seed=3, clip=0), seed=3, clip=0)
+    write_mp4(path, np.concatenate([frames] * 15))
+    return path
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def folder_of(done) -> Path:
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_a_benchmark_is_checked_and_measured(merit_opt, copy, name, variant):
     given = f"suite={name} suite.variant={variant} suite.root={copy(name)} recipe=uniform:0.5"
-    given += " suite.max_unusable=0.5"
+    given += " suite.max_unusable=0.5 suite.frames=4"
     checked = merit_opt(f"check {given}")
     assert checked.code == 0, checked.err
     assert f"suite: {name}" in checked.out

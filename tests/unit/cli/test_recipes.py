@@ -75,8 +75,7 @@ def test_all_names_of_one_recipe_give_one_evaluation(merit_opt, study):
         f"outputs/studies/{NAME}/recipes/best.json",
     )
     found = [evaluated(merit_opt(f"evaluate recipe={n} suite.clips=4")) for n in names]
-    assert all(one.pop("searched_media") for one in found[:2])
-    assert found[2].pop("searched_media") == []
+    assert all(one["searched_media"] for one in found)
     assert found[0] == found[1] == found[2]
 
 
