@@ -161,14 +161,19 @@ def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
     A recipe file that a study left has them beside it.
 
     Raises:
-        UserError: No such study.
+        UserError: No such study, or what lies beside the file is damaged.
     """
     if name.startswith(PREFIX):
         return study_recipe(storage.build(), name).searched
-    try:
-        return media_of_rows(json.loads(Path(name).with_name(SEARCHED).read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
+    beside = Path(name).with_name(SEARCHED) if Path(name).is_file() else None
+    if beside is None or not beside.is_file():
         return ()
+    try:
+        return media_of_rows(json.loads(beside.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{beside} is damaged ({error}); give the study itself, study:NAME"
+        ) from None
 
 
 def _found_on(source: PairSource, name: str, storage: Factory) -> Recipe:

@@ -210,10 +210,13 @@ def _plain(name: str) -> str:
 
 
 def _content(path: Path) -> str:
-    """Of a file its sampled bytes, of a folder of frames the names and those of its files."""
+    """Of a file its sampled bytes, of a folder of frames the names and those of its files.
+
+    Files without content have none in common.
+    """
     try:
         if path.is_file():
-            return sampled_digest(path)
+            return sampled_digest(path) if path.stat().st_size else f"{ABSENT}{path.name}"
         files = sorted(p for p in path.iterdir() if p.is_file())
         listing = "\n".join(f"{p.name} {sampled_digest(p)}" for p in files)
         return hashlib.sha256(listing.encode()).hexdigest()[:24]

@@ -72,14 +72,14 @@ def _mean(numbers: Sequence[float]) -> float | None:
 
 
 def chance_corrected(evaluation: Evaluation, suite: Suite) -> float | None:
-    """``(accuracy - chance) / (1 - chance)`` over the scored samples, chance being their mean.
+    """``(accuracy - chance) / (1 - chance)`` over the suite's scored samples, chance their mean.
 
     1 is all right, 0 what guessing gives; None where nothing was scored, or guessing is always
     right.
     """
     values = evaluation.measured("accuracy")
-    chance = _mean([s.chance for s in suite.samples if s.id in values])
-    accuracy = _mean(list(values.values()))
+    scored = [s for s in suite.samples if s.id in values]
+    chance, accuracy = _mean([s.chance for s in scored]), _mean([values[s.id] for s in scored])
     if chance is None or accuracy is None or chance == 1.0:
         return None
     return (accuracy - chance) / (1.0 - chance)

@@ -61,8 +61,9 @@ def _cuts(copy: DatasetCopy) -> Mapping[str, int]:
     paths = copy.optional(CUTS)
     if not paths:
         raise UserError(
-            f"{copy.root} holds no {CUTS}, without which the ends of some videos show the answer: "
-            "get it from the authors of Perception Test"
+            f"{copy.root} holds no cut_frame_mapping_valid.json, without which the ends of some "
+            "videos show the answer: put it there, from the authors' repository "
+            "google-deepmind/perception_test"
         )
     return read_json(paths[0])
 

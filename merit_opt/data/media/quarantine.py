@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from merit_opt.data.media.identity import medium_identity
 from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.media.wire import Job
 from merit_opt.errors import UserError
@@ -95,7 +96,7 @@ def _key(job: Job) -> str:
     """24 hex digits over the media's contents, the frames wanted, and what would read them."""
     media, plan, decoder = job
     versions = [_version(name) for name in LIBRARIES]
-    value = [[one.digest for one in media], asdict(plan), decoder, versions]
+    value = [[medium_identity(one) for one in media], asdict(plan), decoder, versions]
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 
 

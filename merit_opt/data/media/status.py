@@ -15,7 +15,7 @@ class MediaStatus:
     """What came of a medium.
 
     Attributes:
-        kind: `ok`; `truncated`, it ends well before the end that it declares; `partial`, pieces of
+        kind: `ok`; `truncated`, it ends well before the end that it declares, or that is asked for; `partial`, pieces of
             it could not be decoded and their neighbours stand for them; `failed`, nothing is shown.
         reader: What read it, and why not the usual reader; empty where nothing did.
         detail: What is amiss, in words; empty where nothing is.

@@ -189,3 +189,21 @@ def test_a_folder_of_something_else_is_never_written_over(merit_opt):
     done = merit_opt("export recipe=base out=merged")
     assert (done.code, "merged is not empty" in done.err) == (2, True)
     assert {p: p.stat().st_mtime_ns for p in Path("merged").iterdir()} == before
+
+
+def test_a_recipe_that_is_no_file_takes_nothing_from_the_folder_it_is_named_in(
+    merit_opt, study, monkeypatch
+):
+    monkeypatch.chdir(f"outputs/studies/{NAME}/recipes")
+    assert (
+        evaluated(merit_opt("evaluate recipe=uniform:0.5 suite.clips=4"))["searched_media"] == []
+    )
+
+
+def test_damaged_searched_media_are_a_sentence(merit_opt, study):
+    folder = Path(f"outputs/studies/{NAME}/recipes")
+    (folder / "searched_media.json").write_text("[{")
+    done = merit_opt(f"evaluate recipe={folder}/best.json suite.clips=4")
+    assert done.code == 2
+    assert "searched_media.json is damaged" in done.err
+    assert "give the study itself" in done.err

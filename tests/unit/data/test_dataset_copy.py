@@ -311,3 +311,10 @@ def test_a_frame_of_the_same_size_makes_another_folder_of_frames(tmp_path):
         (tmp_path / name / "00001.jpg").write_bytes(content)
     copy = DatasetCopy(tmp_path, tmp_path / "cache")
     assert copy.media("one").digest != copy.media("other").digest
+
+
+def test_files_without_content_have_none_in_common(tmp_path):
+    for name in ("one.mp4", "other.mp4"):
+        (tmp_path / name).touch()
+    copy = DatasetCopy(tmp_path, tmp_path / "cache")
+    assert all(copy.media(name).digest.startswith(ABSENT) for name in ("one.mp4", "other.mp4"))

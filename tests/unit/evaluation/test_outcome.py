@@ -68,3 +68,9 @@ def test_bias_is_told_of_the_most_common_number_of_options():
 def test_numbers_alone_have_no_bias():
     suite = made_up(map(sample, range(2)), ROLES)
     assert most_biased(evaluation(suite, "--"), suite) is None
+
+
+def test_accuracy_above_chance_is_over_the_samples_that_both_sides_answered():
+    suite = made_up(map(sample, range(4)), ROLES)
+    result, *_ = found(suite, "ABBB", "AA--")
+    assert result.above_chance == ((0.5 - 0.25) / 0.75, 1.0)
