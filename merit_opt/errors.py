@@ -4,6 +4,7 @@ Every message says what was expected, what came, where, and what to do.
 """
 
 import re
+from collections.abc import Iterator
 
 _CREDENTIALS = re.compile(r"//[^\s'\"]+@")
 
@@ -11,6 +12,13 @@ _CREDENTIALS = re.compile(r"//[^\s'\"]+@")
 def without_credentials(text: str) -> str:
     """`text` with `USER:PASSWORD` of every address in it taken out."""
     return _CREDENTIALS.sub("//…@", text)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on to the first."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 class UserError(Exception):

@@ -14,6 +14,7 @@ from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.media.video import DecoderName
 from merit_opt.data.suite import Suite
+from merit_opt.data.versions import library_version
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost
@@ -24,7 +25,7 @@ from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
 from merit_opt.evaluation.scorers import PACKED, SCORERS
 from merit_opt.evaluation.spoken import Speaking
 from merit_opt.merging.tensors import MERGES
-from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore, library_version
+from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore
 from merit_opt.models.flops import forward_flops, matrix_rate
 from merit_opt.models.forward import read_answers
 from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from merit_opt.data.media.medium import Medium
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.unpacked import shown_path
-from merit_opt.data.sample import Media
+from merit_opt.data.sample import Media, Sample
 from merit_opt.data.suite import Decoding, Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Score
@@ -44,7 +44,7 @@ class Speaking:
         """
         samples = {s.id: s for s in self.suite.only(q.id for q in pack.questions).samples}
         with self.meter.stage("load"):
-            inputs = self._inputs(pack)
+            inputs = self._inputs(samples[pack.questions[0].id])
         scores: dict[str, Score] = {}
         for question in pack.questions:
             with self.meter.stage("forward"):
@@ -64,8 +64,7 @@ class Speaking:
         except FloatingPointError as error:
             raise TrialFailed(f"sample {question.id}: {error} where its answer is said") from error
 
-    def _inputs(self, pack: Pack) -> VisualInputs:
-        (sample,) = self.suite.only([pack.questions[0].id]).samples
+    def _inputs(self, sample: Sample) -> VisualInputs:
         try:
             medium = self.take(sample.media)
             return visual_inputs(self.pair.family, self.pair.processor, medium)

@@ -1,7 +1,6 @@
 """A checkpoint that a user named: a folder, or a repository of the hub."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from huggingface_hub.errors import (
 )
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, causes
 from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.stored import INDEX, is_complete, require_present
 
@@ -173,20 +172,20 @@ class Checkpoint:
             raise UserError(f"{self.key}: {self._why_absent(error)}") from error
 
     def _why_absent(self, error: Exception) -> str:
-        causes = list(_causes(error))
-        if any(isinstance(e, GatedRepoError) for e in causes):
+        found = list(causes(error))
+        if any(isinstance(e, GatedRepoError) for e in found):
             return (
                 f"{self.name} is gated: accept its terms on its page, then `hf auth login` or "
                 "set HF_TOKEN"
             )
-        if any(isinstance(e, RepositoryNotFoundError) for e in causes):
+        if any(isinstance(e, RepositoryNotFoundError) for e in found):
             return (
                 f"there is no folder {self.name} here, and no such repository on the hub (or it "
                 "is private: `hf auth login`)"
             )
-        if any(isinstance(e, RevisionNotFoundError) for e in causes):
+        if any(isinstance(e, RevisionNotFoundError) for e in found):
             return f"{self.name} has no revision {self.revision}"
-        if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in causes):
+        if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in found):
             return (
                 f"there is no folder {self.name} here, the hub cannot be reached, and its cache "
                 f"lacks {self}; give a folder, or run `{self._download}` where there is a network "
@@ -203,12 +202,6 @@ def is_repository(name: str) -> bool:
 def first_lines(error: BaseException) -> str:
     """The first two lines of an error, as one."""
     return " ".join(" ".join(str(error).splitlines()[:2]).split())
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _require_described(key: str, folder: Path) -> None:

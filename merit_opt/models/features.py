@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from merit_opt.data.media.identity import medium_identity
 from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.media.video import DecoderName
 from merit_opt.data.sample import Media
+from merit_opt.data.versions import library_version
 from merit_opt.errors import UserError
 from merit_opt.files import UMASK, WRITING, replacing
 from merit_opt.models.families.family import InPrompt, VisualFeatures
@@ -163,14 +163,6 @@ def feature_key(
     """24 hex digits: `identity`, and which frames of which media, read as what and by what."""
     shown = [medium_identity(one) for one in media]
     return _digest([identity, shown, asdict(plan), decoder])
-
-
-def library_version(library: str) -> str:
-    """The installed version, or `absent`."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def _digest(value: object) -> str:

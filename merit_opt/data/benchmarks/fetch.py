@@ -1,6 +1,5 @@
 """Where a benchmark's files are, fetched from the hub if wanted."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -14,7 +13,7 @@ from huggingface_hub.errors import (
 )
 
 from merit_opt.data.benchmarks.benchmark import Benchmark
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, causes
 
 
 def fetched(
@@ -67,29 +66,23 @@ def _downloaded(
 
 
 def _why_absent(repo: str, revision: str | None, error: Exception) -> str:
-    causes = list(_causes(error))
-    if any(isinstance(e, GatedRepoError) for e in causes):
+    found = list(causes(error))
+    if any(isinstance(e, GatedRepoError) for e in found):
         return (
             f"dataset {repo} is gated: accept its terms on its page, then `hf auth login` or set "
             "HF_TOKEN"
         )
-    if any(isinstance(e, RepositoryNotFoundError) for e in causes):
+    if any(isinstance(e, RepositoryNotFoundError) for e in found):
         return (
             f"there is no dataset {repo} on the hub (or it is private: `hf auth login`); give "
             "suite.root the folder of your copy"
         )
-    if any(isinstance(e, RevisionNotFoundError) for e in causes):
+    if any(isinstance(e, RevisionNotFoundError) for e in found):
         return f"dataset {repo} has no revision {revision}; give suite.revision one that it has"
-    if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in causes):
+    if any(isinstance(e, LocalEntryNotFoundError | HTTPError) for e in found):
         return (
             f"the hub cannot be reached, and its cache lacks dataset {repo}; give suite.root the "
             f"folder of your copy, or run `hf download {repo} --repo-type dataset` where there is "
             "a network and copy the cache"
         )
     return f"dataset {repo} cannot be downloaded: {' '.join(str(error).split())[:300]}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

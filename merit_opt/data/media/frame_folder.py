@@ -11,10 +11,9 @@ from merit_opt.data.media.decoded import Frames, Video
 from merit_opt.data.media.frames import FramePlan, sampled
 from merit_opt.data.media.image import SUFFIXES, read_image
 from merit_opt.data.media.letterbox import letterboxed
-from merit_opt.data.media.status import MediaError, MediaStatus
+from merit_opt.data.media.status import MOST_LOST, MediaError, MediaStatus
 
 NUMBER = re.compile(r"(\d+)(?!.*\d)")
-MOST_LOST = 0.5
 
 
 def read_frame_folder(

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,6 +12,7 @@ from filelock import FileLock
 from merit_opt.data.media.identity import medium_identity
 from merit_opt.data.media.unpacked import shown_path
 from merit_opt.data.media.wire import Job
+from merit_opt.data.versions import library_version
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 
@@ -95,13 +95,6 @@ def _entry(facts: dict[str, object]) -> Quarantined:
 def _key(job: Job) -> str:
     """24 hex digits over the media's contents, the frames wanted, and what would read them."""
     media, plan, decoder = job
-    versions = [_version(name) for name in LIBRARIES]
+    versions = [library_version(name) for name in LIBRARIES]
     value = [[medium_identity(one) for one in media], asdict(plan), decoder, versions]
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "absent"

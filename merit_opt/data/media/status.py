@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 StatusKind = Literal["ok", "truncated", "partial", "failed"]
+# Share of a medium's pieces beyond which it counts as failed.
+MOST_LOST = 0.5
 BY_GRAVITY: tuple[StatusKind, ...] = ("ok", "truncated", "partial", "failed")
 
 

@@ -17,7 +17,7 @@ from merit_opt.data.media.bounds import require_size, require_total
 from merit_opt.data.media.decoded import Taken, Video
 from merit_opt.data.media.decord_reader import take_with_decord
 from merit_opt.data.media.frames import FramePlan, Sampling, sampled
-from merit_opt.data.media.status import MediaError, MediaStatus, require_content
+from merit_opt.data.media.status import MOST_LOST, MediaError, MediaStatus, require_content
 from merit_opt.data.media.timeline import SEEKABLE, Timeline, read_timeline
 from merit_opt.data.media.torchcodec_reader import take_with_torchcodec
 from merit_opt.errors import UserError
@@ -35,7 +35,6 @@ SHOWN: Mapping[DecoderName, str] = {"pyav": "PyAV"}
 FAILURES = (FFmpegError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
 # Seconds that a window may reach beyond the end: annotators round.
 SLACK = 1.0
-MOST_LOST = 0.5
 
 
 def read_video(

@@ -6,12 +6,13 @@ from functools import partial
 import pytest
 import torch
 
+from merit_opt.data import versions
 from merit_opt.data.suite import Roles
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation import engine as engine_module
 from merit_opt.evaluation import prepare
 from merit_opt.evaluation.evaluation import role_means
-from merit_opt.models import features, live
+from merit_opt.models import live
 from merit_opt.models.alignment import decoder_layers
 from merit_opt.models.forward import embed, finish, read_answers
 from merit_opt.recipe.constructors import attention, backbone, base, uniform
@@ -337,7 +338,7 @@ def test_other_vision_weights_or_libraries_share_no_features(
     finally:
         weight.copy_(healthy)
     assert len(read) == 6
-    monkeypatch.setattr(features, "version", lambda _library: "0.0")
+    monkeypatch.setattr(versions, "version", lambda _library: "0.0")
     engine("cache").evaluate(base(9), few)
     assert len(read) == 9
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from merit_opt.data import versions
 from merit_opt.errors import UserError
 from merit_opt.evaluation import engine
 from merit_opt.evaluation.engine import EngineSettings
-from merit_opt.models import features
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(engine, constant, "another/1")
             digests.append(settings.digest("cpu"))
-    monkeypatch.setattr(features, "version", lambda _library: "0.0")
+    monkeypatch.setattr(versions, "version", lambda _library: "0.0")
     digests.append(settings.digest("cpu"))
     assert len(set(digests)) == len(digests)
     same: EngineSettings = replace(settings, backbone="host", levels_gib=3.0)

@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
+from merit_opt.data import versions
 from merit_opt.data.media.frames import FramePlan
 from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.sample import Media
@@ -242,7 +243,7 @@ def test_a_worker_does_not_wait_for_another_one_s_video(store):
 
 
 def other_version_of(library):
-    known = features.version
+    known = versions.version
     return lambda name: "0.0" if name == library else known(name)
 
 
@@ -273,7 +274,7 @@ def test_the_identity_changes_with_everything_that_shapes_features(
     found.append(feature_identity(bfloat16, 1))
     for library in ("torch", "torchvision", "transformers", "pillow", "av", "decord"):
         with monkeypatch.context() as patched:
-            patched.setattr(features, "version", other_version_of(library))
+            patched.setattr(versions, "version", other_version_of(library))
             found.append(feature_identity(pair, 1))
     assert len(set(found)) == len(found)
     assert feature_identity(pair, 1) == found[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from merit_opt.data.media import quarantine as module
+from merit_opt.data import versions
 from merit_opt.data.media.frames import ALL_FRAMES, FramePlan
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.sample import Media
@@ -43,7 +43,7 @@ def test_another_version_of_a_reader_tries_again(quarantine, monkeypatch):
     quarantine.add(job("0"), "died", None)
     for library in ("av", "decord"):
         with monkeypatch.context() as patched:
-            patched.setattr(module, "version", lambda name, new=library: name == new or "1")
+            patched.setattr(versions, "version", lambda name, new=library: name == new or "1")
             assert quarantine.find(job("0"), 1.0) is None
     assert quarantine.find(job("0"), 1.0) is not None
 
