@@ -89,7 +89,7 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
             seconds[step].append(getattr(evaluation.cost, step))
         return evaluation
 
-    sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space.distributions)
+    sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space)
     storage = open_storage(f"sqlite:///{folder}/merit.db")
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
     tracker = MlflowTracker(

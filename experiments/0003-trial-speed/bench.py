@@ -243,7 +243,7 @@ def measure_search(
 
     study = optuna.create_study(
         direction="maximize",
-        sampler=PerProposal(random(), seed=0, space=bench.space.distributions),
+        sampler=PerProposal(random(), seed=0, space=bench.space),
     )
     base = constructors.base(bench.pair.n_layers)
     enqueue_controls(study, [("base", base)], bench.space, lease="")

@@ -7,7 +7,7 @@ proposal therefore depends on nothing that a kill or a resume changes.
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from merit_opt.errors import UserError
+from merit_opt.search.spaces import SearchSpace
 
 CONTROL = "control"
 RETRY_OF = "retry_of"
@@ -25,14 +26,14 @@ PROPOSAL = "proposal"
 
 @dataclass(frozen=True, slots=True)
 class SeededSampler:
-    """A sampler to be made anew from a seed.
+    """A sampler to be made anew from a seed, for a space.
 
     Attributes:
         build: Makes it.
         learns: Whether its proposals depend on the values of earlier trials.
     """
 
-    build: Callable[[int], BaseSampler]
+    build: Callable[[int, SearchSpace], BaseSampler]
     learns: bool
 
 
@@ -45,7 +46,7 @@ def tpe(*, n_startup_trials: int) -> SeededSampler:
     if n_startup_trials < 0:
         raise UserError(f"sampler.n_startup_trials must be 0 or more, got {n_startup_trials}")
     return SeededSampler(
-        lambda seed: TPESampler(seed=seed, n_startup_trials=n_startup_trials), learns=True
+        lambda seed, _: TPESampler(seed=seed, n_startup_trials=n_startup_trials), learns=True
     )
 
 
@@ -62,7 +63,7 @@ def cmaes(*, sigma0: float | None) -> SeededSampler:
     if sigma0 is not None and not sigma0 > 0:
         raise UserError(f"sampler.sigma0 must be above 0 or null, got {sigma0}")
 
-    def build(seed: int) -> BaseSampler:
+    def build(seed: int, _: SearchSpace) -> BaseSampler:
         with warnings.catch_warnings():  # the margin is experimental, sigma0 goes in Optuna 6
             warnings.simplefilter("ignore")
             return _CmaEsByProposal(seed=seed, sigma0=sigma0, with_margin=True)
@@ -72,7 +73,7 @@ def cmaes(*, sigma0: float | None) -> SeededSampler:
 
 def random() -> SeededSampler:
     """Independent uniform draws."""
-    return SeededSampler(lambda seed: RandomSampler(seed=seed), learns=False)
+    return SeededSampler(lambda seed, _: RandomSampler(seed=seed), learns=False)
 
 
 def proposal_index(study: Study, trial: FrozenTrial) -> int:
@@ -92,25 +93,23 @@ class PerProposal(BaseSampler):
     samplers infer from finished trials; controls themselves take no part in sampling.
     """
 
-    def __init__(
-        self, sampler: SeededSampler, *, seed: int, space: Mapping[str, BaseDistribution]
-    ) -> None:
+    def __init__(self, sampler: SeededSampler, *, seed: int, space: SearchSpace) -> None:
         self._build = sampler.build
         self._seed = seed
-        self._space = dict(space)
+        self._space = space
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the sampler of this proposal."""
         index = proposal_index(study, trial)
-        self._inner = self._build(_derived_seed(self._seed, index))
+        self._inner = self._build(_derived_seed(self._seed, index), self._space)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The declared space, or nothing for a control."""
-        return {} if CONTROL in trial.user_attrs else dict(self._space)
+        return {} if CONTROL in trial.user_attrs else self._space.distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -15,8 +15,26 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 
 DRAWS = 200
+MILDER = (0.75, 0.5)  # of the greatest coefficient; ours
 
 Params = Mapping[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What a coordinate search turns on and off as one.
+
+    Attributes:
+        layers: The layers it is about, ascending.
+        off: Parameters that leave them as near to the VLM's as the space can.
+        on: Parameters that take as much of the backbone's as the space can.
+        milder: Parameters between the two, the strongest first; empty where the space has none.
+    """
+
+    layers: tuple[int, ...]
+    off: Params
+    on: Params
+    milder: tuple[Params, ...]
 
 
 class SearchSpace(Protocol):
@@ -30,6 +48,11 @@ class SearchSpace(Protocol):
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Every parameter a proposal suggests, in order."""
+        ...
+
+    @property
+    def switches(self) -> tuple[Switch, ...]:
+        """By depth; together they set every parameter once."""
         ...
 
     def suggest(self, trial: BaseTrial) -> Recipe:
@@ -80,6 +103,18 @@ class Layerwise:
             found[_mask(layer)] = IntDistribution(0, 1)
             found[_coefficient(layer)] = FloatDistribution(self.low, self.high)
         return found
+
+    @property
+    def switches(self) -> tuple[Switch, ...]:
+        """See `SearchSpace`."""
+        return tuple(self._switch(layer) for layer in range(self.n_layers))
+
+    def _switch(self, layer: int) -> Switch:
+        def at(mask: int, coefficient: float) -> Params:
+            return {_mask(layer): mask, _coefficient(layer): coefficient}
+
+        milder = [share * self.high for share in MILDER if self.low <= share * self.high]
+        return Switch((layer,), at(0, self.low), at(1, self.high), tuple(at(1, c) for c in milder))
 
     def suggest(self, trial: BaseTrial) -> Recipe:
         """See `SearchSpace`."""
@@ -133,6 +168,14 @@ class Merit:
     def distributions(self) -> dict[str, BaseDistribution]:
         """See `SearchSpace`."""
         return {_state(layer): IntDistribution(0, 1) for layer in range(self.n_layers)}
+
+    @property
+    def switches(self) -> tuple[Switch, ...]:
+        """See `SearchSpace`."""
+        return tuple(
+            Switch((layer,), {_state(layer): 0}, {_state(layer): 1}, ())
+            for layer in range(self.n_layers)
+        )
 
     def suggest(self, trial: BaseTrial) -> Recipe:
         """See `SearchSpace`."""

@@ -167,7 +167,7 @@ def _run(
 
 
 def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
-    sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space.distributions)
+    sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
     study = optuna.create_study(
         study_name=plan.name,
         storage=storage,

@@ -72,7 +72,7 @@ def measure(recipe: Recipe) -> Evaluation:
 
 def open_study(name: str, storage: BaseStorage, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = PerProposal(SAMPLERS[name], seed=seed, space=SPACE.distributions)
+    sampler = PerProposal(SAMPLERS[name], seed=seed, space=SPACE)
     return optuna.create_study(
         storage=storage, sampler=sampler, study_name="s", direction="maximize", load_if_exists=True
     )

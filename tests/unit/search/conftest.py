@@ -178,7 +178,7 @@ class World:
 
     def study(self, seed: int = 0) -> optuna.Study:
         """The study as a new process would open it."""
-        sampler = PerProposal(self.sampler, seed=seed, space=self.space.distributions)
+        sampler = PerProposal(self.sampler, seed=seed, space=self.space)
         return optuna.create_study(
             storage=self.storage,
             sampler=sampler,
