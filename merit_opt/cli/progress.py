@@ -73,5 +73,6 @@ def _scores(record: TrialRecord) -> str:
     if record.state == "FAIL":
         return "failed"
     if record.state == "PRUNED":
-        return f"cannot win (bound {record.metrics['bound']:+.3f})"
+        bound = record.metrics.get("bound")
+        return "stopped early" if bound is None else f"cannot win (bound {bound:+.3f})"
     return f"TR {record.metrics['TR']:.3f} TP {record.metrics['TP']:.3f}"

@@ -12,6 +12,7 @@ class StudySchema:
     """See conf/search.yaml."""
 
     name: str | None = MISSING
+    fork: str | None = MISSING
     trials: int = MISSING
     hours: float | None = MISSING
     uniform: list[float] = MISSING

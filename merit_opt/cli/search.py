@@ -23,14 +23,16 @@ from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import without_credentials
-from merit_opt.evaluation.curtail import in_full_because
 from merit_opt.evaluation.engine import Engine
-from merit_opt.evaluation.objective import require_measurable
+from merit_opt.evaluation.objective import Objective, require_measurable
 from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
+from merit_opt.search.abilities import require_able
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.pruners import Pruning
+from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.worker import Budget
@@ -49,11 +51,13 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     outputs.require_writable()
     require_seed("seed", cfg.seed)
     require_seed("suite.split_seed", cfg.suite.split_seed)
-    name = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
-    console.print(f"study {name}", highlight=False)
+    own = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
+    name = cfg.study.fork or own
+    forks = None if cfg.study.fork is None else own
+    console.print(f"study {name}{f', forked from {forks}' if forks else ''}", highlight=False)
     try:
         with display(console) as shown:
-            result = _run(_Request(cfg, choices, built, outputs, name), shown)
+            result = _run(_Request(cfg, choices, built, outputs, name, forks), shown)
     except KeyboardInterrupt:
         console.print(
             f"stopped; nothing measured is lost. To go on, give the same command again "
@@ -67,13 +71,18 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class _Request:
-    """What the user asked for: the configuration, its choices, and the factories it names."""
+    """What the user asked for: the configuration, its choices, and the factories it names.
+
+    Attributes:
+        forks: The study to begin from, if any.
+    """
 
     cfg: DictConfig
     choices: Mapping[str, str]
     built: Mapping[str, Factory]
     outputs: Outputs
     name: str
+    forks: str | None
 
 
 def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
@@ -114,21 +123,21 @@ def _plan(
         built["objective"].build(),
     )
     budget, sampler = _budget(cfg, alignment.parts), built["sampler"].build()
+    unheeded = require_able(sampler, request.choices["sampler"], space, objective)
+    if unheeded is not None:
+        shown.warn(unheeded)
     split = _split(request, shown)
     require_measurable(objective, split.search)
-    curtails = built["pruner"].build()(sampler)
-    if curtails and (why := in_full_because(objective, split.search)) is not None:
-        shown.warn(why)
-        curtails = False
+    pruning = _pruning(request, sampler, objective, split, shown)
     parts = {
         **identity,
         "search samples": split.search.digest,
         "confirm samples": split.confirm.digest,
         "space": repr(space),
-        "objective": repr(objective),
+        "objective": objective.identity,
         "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
-        "pruner": "curtail" if curtails else "none",
+        "pruner": "none" if pruning is None else pruning.name,
         "seed": str(cfg.seed),
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
@@ -140,11 +149,26 @@ def _plan(
         budget=budget,
         space=space,
         sampler=sampler,
-        curtails=curtails,
+        pruning=pruning,
         objective=objective,
         split=split,
         fingerprint=parts,
+        forks=request.forks,
     )
+
+
+def _pruning(
+    request: _Request,
+    sampler: SeededSampler,
+    objective: Objective,
+    split: Split,
+    shown: Display,
+) -> Pruning | None:
+    pruning = request.built["pruner"].build()(sampler)
+    if pruning is not None and (why := pruning.in_full_because(objective, split.search)):
+        shown.warn(why)
+        return None
+    return pruning
 
 
 def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:

@@ -1,10 +1,12 @@
 """The short table a verb ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from merit_opt.evaluation.stats import verdict
 
 
 def show_study(console: Console, result: Mapping[str, Any]) -> None:
@@ -21,22 +23,66 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     if (gap := confirm["random_layers"]) is not None:
         table.add_row("random layers, mean", "", "", "", _gap_text(gap))
     console.print(table)
-    for role, difference in confirm["difference"].items():
-        console.print(f"best - base, {role}: {difference_text(difference)}", soft_wrap=True)
-    layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
-    console.print(
-        f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
+    if result["front"] is not None:
+        console.print(_front(result))
+    if confirm["top"]:
+        console.print(_top(confirm["top"]))
+    for line in _lines(result):
+        console.print(line, soft_wrap=True)
+
+
+def _top(top: Sequence[Mapping[str, Any]]) -> Table:
+    """The search's best where its luck does not follow them."""
+    table = Table(title="the search's best: objective where they were chosen, and on confirm")
+    for column in ("trial", "in search", "on confirm", "TR - base, 95 % interval", "p (Holm)", ""):
+        table.add_column(column, justify="right" if column else "left")
+    for one in top:
+        table.add_row(
+            str(one["number"]),
+            f"{one['search_objective']:+.3f}",
+            f"{one['objective']:+.3f}",
+            _signed_gap_text(one["difference"]),
+            f"{one['p_holm']:.2g}",
+            one["verdict"],
+        )
+    return table
+
+
+def _front(result: Mapping[str, Any]) -> Table:
+    """The trials that no other beats in both gains, the picked one marked."""
+    pick, best = result["pick"], result["best"]
+    within = f", epsilon={pick['epsilon']:g}" if pick["how"] == "tp_loss" else ""
+    table = Table(
+        title=f"front of the search ({len(result['front'])}; pick={pick['how']}{within})"
     )
-    if stopped := result["trials"]["pruned"]:
-        console.print(f"{stopped} proposals were stopped early: they could no longer win")
+    for column in ("trial", "TR gain", "TP gain", "TR", "TP", "recipe", ""):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    for one in result["front"]:
+        gains = (f"{value:+.3f}" for value in one["values"])
+        mark = "picked" if one["number"] == best["number"] else ""
+        scores = (f"{one['TR']:.3f}", f"{one['TP']:.3f}")
+        table.add_row(str(one["number"]), *gains, *scores, one["digest"], mark)
+    return table
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    confirm, best, trials = result["confirm"], result["best"], result["trials"]
+    for role, difference in confirm["difference"].items():
+        yield f"best - base, {role}: {difference_text(difference)}"
+    layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
+    yield f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
+    yield from result["remarks"]
+    if stopped := trials["pruned"]:
+        yield f"{stopped} proposals were stopped early: they could no longer win, or a test said so"
+    if cached := trials["cached"]:
+        yield f"{cached} of {trials['complete']} trials were answered by the cache and cost nothing"
     if confirm["random_layers"] is None:
-        console.print(
+        yield (
             "no random-layer controls: the time was up, none were asked for, or the winner's "
-            "layers all have one coefficient",
-            soft_wrap=True,
+            "layers all have one coefficient"
         )
     for name, why in confirm["failed"].items():
-        console.print(f"{name} could not be measured: {why}")
+        yield f"{name} could not be measured: {why}"
 
 
 def size_text(size: float) -> str:
@@ -48,13 +94,15 @@ def size_text(size: float) -> str:
     return f"{size:.1f} GiB"
 
 
-def difference_text(difference: Mapping[str, float]) -> str:
+def difference_text(difference: Mapping[str, Any]) -> str:
     """A difference of accuracies with its interval, and whether it is significant."""
-    low, high = difference["low"], difference["high"]
-    verdict = "significant" if low > 0 or high < 0 else "not significant"
+    low, high, p = (difference[key] for key in ("low", "high", "p"))
+    corrected = difference.get("p_holm")
+    after = "" if corrected is None else f", {corrected:.2g} after Holm"
+    decisive = p if corrected is None else corrected
     return (
         f"{difference['estimate']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
-        f"p = {difference['p']:.2g} ({verdict})"
+        f"p = {p:.2g}{after} ({verdict(low, high, decisive)})"
     )
 
 
@@ -62,6 +110,10 @@ def _row(table: Table, name: str, scores: Mapping[str, Any], style: str = "") ->
     numbers = [f"{scores['TR']:.3f}", f"{scores['TP']:.3f}", f"{scores['objective']:+.3f}"]
     gap = _gap_text(scores["gap"]) if "gap" in scores else ""
     table.add_row(name, *numbers, gap, style=style)
+
+
+def _signed_gap_text(gap: Mapping[str, float]) -> str:
+    return f"{gap['estimate']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
 
 
 def _gap_text(gap: Mapping[str, float]) -> str:

@@ -9,10 +9,9 @@ from scipy import stats
 
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.evaluation import Evaluation, Measure
-from merit_opt.evaluation.stats import Difference, group_sums, paired_difference
+from merit_opt.evaluation.stats import ALPHA, Difference, group_sums, paired_difference
 
 CONTINUOUS: tuple[Measure, ...] = ("probability", "log_probability", "margin")
-ALPHA = 0.05
 POWER = 0.80
 
 

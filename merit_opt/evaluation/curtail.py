@@ -3,20 +3,42 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.evaluation import Measure, Score
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.yardstick import GREATEST, Yardstick
 
+Packs = Sequence[tuple[Sequence[str], int]]
+"""Sample ids and rows of what is asked together."""
 
-def in_full_because(objective: PenalisedGain, suite: Suite) -> str | None:
+
+class Stop(Protocol):
+    """When an evaluation is not worth finishing, and in which order to ask."""
+
+    def order(self, packs: Packs) -> list[int]:
+        """Indices of `packs`, the first to ask first."""
+        ...
+
+    def is_hopeless(self, scores: Mapping[str, Score]) -> bool:
+        """Whether to stop after `scores` (by sample id)."""
+        ...
+
+    def bound(self, scores: Mapping[str, Score]) -> float | None:
+        """What no completion of `scores` exceeds; None where that is not known."""
+        ...
+
+
+def in_full_because(objective: Objective, suite: Suite) -> str | None:
     """Why no trial may be stopped before its end; None where it may."""
     if math.isinf(GREATEST[objective.score]):
         return (
             f"objective.score={objective.score} has no greatest value, so that what is not yet "
             "asked could always make a trial win: every trial is measured in full"
         )
+    if (why := objective.unbounded_because) is not None:
+        return why
     if suite.asking.scorer == "generate":
         return (
             "suite.scorer=generate leaves other samples unscored for every recipe, so that no bound "
@@ -48,12 +70,12 @@ class Curtailment:
         """Whether no completion of `scores` beats the incumbent."""
         return self.yardstick.bound(scores) <= self.incumbent
 
-    def order(self, packs: Sequence[tuple[Sequence[str], int]]) -> list[int]:
-        """Indices of `packs`, those first that are expected to lower the bound most per row.
+    def bound(self, scores: Mapping[str, Score]) -> float:
+        """See `Yardstick.bound`."""
+        return self.yardstick.bound(scores)
 
-        Args:
-            packs: Sample ids and rows of each.
-        """
+    def order(self, packs: Packs) -> list[int]:
+        """Indices of `packs`, those first that are expected to lower the bound most per row."""
         weights = self.yardstick.weights
 
         def fall(index: int) -> float:

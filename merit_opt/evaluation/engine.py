@@ -18,7 +18,7 @@ from merit_opt.data.versions import library_version
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost
-from merit_opt.evaluation.curtail import Curtailment
+from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
@@ -192,21 +192,18 @@ class Engine:
         scores, cost = self._scores(recipe, suite, prepared, None)
         return self._keep(recipe, suite, prepared, scores, cost)
 
-    def evaluate_unless(
-        self, recipe: Recipe, suite: Suite, curtailment: Curtailment
-    ) -> Evaluation | Curtailed:
-        """As `evaluate`, but stopped as soon as `curtailment` says that it cannot win."""
+    def evaluate_unless(self, recipe: Recipe, suite: Suite, stop: Stop) -> Evaluation | Curtailed:
+        """As `evaluate`, but stopped as soon as `stop` says so."""
         known = self._known(recipe, suite)
         if known is not None:
             return known
         prepared = self._prepare(suite)
-        scores, cost = self._scores(recipe, suite, prepared, curtailment)
+        scores, cost = self._scores(recipe, suite, prepared, stop)
         if len(scores) + len(prepared.excluded) == len(suite.samples):
             return self._keep(recipe, suite, prepared, scores, cost)
         asked = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
         self._cache.put((*self._key(recipe, suite), CURTAILED), asked)
-        bound = curtailment.yardstick.bound(scores)
-        return Curtailed(suite.digest, recipe.digest, scores, bound, cost)
+        return Curtailed(suite.digest, recipe.digest, scores, stop.bound(scores), cost)
 
     def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
         """Sample id -> score of an earlier evaluation, complete or curtailed, if it is cached."""
@@ -271,14 +268,14 @@ class Engine:
         recipe: Recipe,
         suite: Suite,
         prepared: Prepared,
-        curtailment: Curtailment | None,
+        stop: Stop | None,
     ) -> tuple[dict[str, Score], Cost]:
         if self._switch is None:
             raise RuntimeError("an engine evaluates inside its with block only")
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
         rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
-        packs = _ordered(prepared.packs, curtailment)
+        packs = _ordered(prepared.packs, stop)
         try:
             with meter.stage("switch"):
                 self._switch(recipe)
@@ -288,7 +285,7 @@ class Engine:
                     scores |= ask(pack)
                     meter.questions = len(scores)
                     with meter.stage("score"):
-                        if curtailment is not None and curtailment.is_hopeless(scores):
+                        if stop is not None and stop.is_hopeless(scores):
                             break
         except torch.OutOfMemoryError as error:
             tried = ", with half the questions of a medium too" if meter.halved else ""
@@ -359,11 +356,11 @@ class Engine:
         return dict(zip(pack.questions, rows, strict=True))
 
 
-def _ordered(packs: Sequence[Pack], curtailment: Curtailment | None) -> Sequence[Pack]:
-    if curtailment is None:
+def _ordered(packs: Sequence[Pack], stop: Stop | None) -> Sequence[Pack]:
+    if stop is None:
         return packs
     sizes = [(list(dict.fromkeys(q.id for q in p.questions)), p.rows) for p in packs]
-    return [packs[i] for i in curtailment.order(sizes)]
+    return [packs[i] for i in stop.order(sizes)]
 
 
 def _wait(device: torch.device) -> None:

@@ -100,20 +100,21 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Curtailed:
-    """An evaluation that was stopped because it could no longer win; it has no value.
+    """An evaluation that was stopped because it cannot win, or most likely will not; no value.
 
     Attributes:
         suite: Digest of the suite measured.
         recipe: Digest of the recipe measured.
         scores: Sample id -> score, of the samples asked.
-        bound: What its value cannot exceed, whatever the remaining answers are.
+        bound: What its value cannot exceed, whatever the remaining answers are; None where a
+            test stopped it, which proves nothing.
         cost: Of what was asked.
     """
 
     suite: str
     recipe: str
     scores: Mapping[str, Score]
-    bound: float
+    bound: float | None
     cost: Cost
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from merit_opt.data.suite import Role, Suite
 from merit_opt.evaluation.evaluation import Evaluation
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.stats import LEVEL, RESAMPLES
 
 ROLES: tuple[Role, ...] = ("TR", "TP")
@@ -34,7 +34,7 @@ class Gap:
 
 
 def objective_gap(
-    objective: PenalisedGain,
+    objective: Objective,
     *,
     suite: Suite,
     base: Evaluation,
@@ -69,8 +69,7 @@ def objective_gap(
 
     estimate = float(gap(*sums))
     if len(sums[0]) < 2:
-        widest = 2.0 + objective.penalty
-        return Gap(estimate, -widest, widest)
+        return Gap(estimate, -objective.widest, objective.widest)
     with warnings.catch_warnings():  # scipy's own interval has none where a resample was left out
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
@@ -102,7 +101,7 @@ def _columns(evaluations: Sequence[Evaluation], suite: Suite, role: Role) -> Ite
         yield np.bincount(where, weights=weights, minlength=len(videos)).astype(np.float64)
 
 
-def _gap(objective: PenalisedGain, means: list[list[float]]) -> float:
+def _gap(objective: Objective, means: list[list[float]]) -> float:
     """Of one resample: each evaluation's means by role, the base's first."""
     base, *rest = (dict(zip(ROLES, row, strict=True)) for row in means)
     first, *others = (objective(one, base) for one in rest)

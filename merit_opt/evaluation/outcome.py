@@ -17,7 +17,7 @@ from merit_opt.evaluation.aggregate import (
 )
 from merit_opt.evaluation.comparison import Comparison, compare_evaluations
 from merit_opt.evaluation.evaluation import Evaluation, paired_means
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.stats import Difference, paired_difference
 
 ALL = "all"
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def outcome(
-    base: Evaluation, merged: Evaluation, suite: Suite, objective: PenalisedGain, seed: int
+    base: Evaluation, merged: Evaluation, suite: Suite, objective: Objective, seed: int
 ) -> Outcome:
     """Compare two evaluations of the suite.
 
@@ -95,7 +95,7 @@ def _mean(evaluation: Evaluation, among: Collection[str]) -> float:
 
 
 def _value(
-    objective: PenalisedGain, base: Mapping[Role, float], merged: Mapping[Role, float]
+    objective: Objective, base: Mapping[Role, float], merged: Mapping[Role, float]
 ) -> float | None:
     return objective(merged, base) if {"TR", "TP"} <= merged.keys() else None
 

@@ -1,6 +1,6 @@
 """Paired differences with intervals, clustered by group."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
+ALPHA = 0.05
 RESAMPLES = 9999
 WIDEST = (-1.0, 1.0)
 
@@ -33,8 +34,36 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the 95 % interval leaves out zero."""
-        return self.low > 0.0 or self.high < 0.0
+        """See `verdict`."""
+        return verdict(self.low, self.high, self.p) == SIGNIFICANT
+
+
+SIGNIFICANT, NOT_SIGNIFICANT = "significant", "not significant"
+
+
+def verdict(low: float, high: float, p: float | None = None) -> str:
+    """`significant` where the 95 % interval leaves out zero and p is below 0.05.
+
+    Args:
+        low: Lower end of the interval.
+        high: Upper end.
+        p: Corrected, where several recipes were tested; None where there is an interval alone.
+    """
+    is_apart = low > 0.0 or high < 0.0
+    return SIGNIFICANT if is_apart and (p is None or p < ALPHA) else NOT_SIGNIFICANT
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values of which the least of n counts n times, and so on.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6(2), 1979.
+    """
+    corrected, greatest = [1.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        greatest = max(greatest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = greatest
+    return corrected
 
 
 def paired_difference(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation, Measure, Score, paired_means, role_means
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective
 
 GREATEST: Mapping[Measure, float] = MappingProxyType(
     {"accuracy": 1.0, "probability": 1.0, "log_probability": 0.0, "margin": math.inf}
@@ -29,20 +29,41 @@ class Yardstick:
     """
 
     suite: Suite
-    objective: PenalisedGain
+    objective: Objective
     base: Evaluation
 
     def value(self, evaluation: Evaluation) -> float:
-        """The objective, in the measure the search optimises, over the samples both could answer.
+        """The one number, in the measure the search optimises, over the samples both could answer.
 
         Raises:
-            TrialFailed: Of a role fewer were answered than nine in ten of those that the base did.
+            TrialFailed: Of a role fewer were answered than nine in ten of those that the base did,
+                or it is no finite number.
         """
-        return self._value(evaluation, self.objective.score)
+        return _finite(self.objective(*self._means(evaluation, self.objective.score)))
 
-    def _value(self, evaluation: Evaluation, measure: Measure) -> float:
+    def values(self, evaluation: Evaluation) -> tuple[float, ...]:
+        """What the search maximises, each, in its measure.
+
+        Raises:
+            TrialFailed: As for `value`.
+        """
+        means = self._means(evaluation, self.objective.score)
+        return tuple(_finite(number) for number in self.objective.values(*means))
+
+    def constraints(self, evaluation: Evaluation) -> Mapping[str, float]:
+        """What must not be above zero, by name, in the measure the search optimises.
+
+        Raises:
+            TrialFailed: As for `value`.
+        """
+        means = self._means(evaluation, self.objective.score)
+        return {name: _finite(by) for name, by in self.objective.constraints(*means).items()}
+
+    def _means(
+        self, evaluation: Evaluation, measure: Measure
+    ) -> tuple[dict[Role, float], dict[Role, float]]:
         self._require_answered(evaluation, measure)
-        return self.objective(*paired_means(evaluation, self.base, self.suite, measure))
+        return paired_means(evaluation, self.base, self.suite, measure)
 
     def _require_answered(self, evaluation: Evaluation, measure: Measure) -> None:
         """A recipe that answers few questions must not win by them; the share is ours."""
@@ -60,10 +81,10 @@ class Yardstick:
 
         Samples without a score are given the greatest that one can have (probability 1). No
         completion has a greater value, rounding included, as long as the samples that cannot be
-        scored are the base's own (see `curtail.in_full_because`): the objective never falls when a mean
-        rises; a mean is a correctly rounded sum (`math.fsum`) over a count; and rounding, like
-        every operation in between, keeps order. When every sample has its score the bound is the
-        value, bit for bit.
+        scored are the base's own and the objective never falls when a mean rises (see
+        `curtail.in_full_because`): a mean is a correctly rounded sum (`math.fsum`) over a count;
+        and rounding, like every operation in between, keeps order. When every sample has its
+        score the bound is the value, bit for bit.
 
         Args:
             scores: Sample id -> score, of samples that the base could be scored on.
@@ -81,7 +102,7 @@ class Yardstick:
         accuracy = role_means(evaluation, self.suite, "accuracy")
         return {
             **accuracy,
-            "objective": self._value(evaluation, "accuracy"),
+            "objective": self.objective(*self._means(evaluation, "accuracy")),
             "unscored": float(len(evaluation.unscored)),
         }
 
@@ -113,3 +134,12 @@ class Yardstick:
             if sample.id in measured:
                 members.setdefault(self.suite.role(sample), []).append(sample.id)
         return members
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise TrialFailed(
+            f"its objective is {number}, no finite number: an option that the model holds for "
+            "impossible has no log-probability; objective.score=probability has no such answers"
+        )
+    return number

@@ -1,18 +1,19 @@
 """The final comparison, on samples that the search never saw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed
-from merit_opt.evaluation.evaluation import Evaluation, role_means
+from merit_opt.evaluation.evaluation import Evaluation, paired_means, role_means
 from merit_opt.evaluation.gap import Gap, objective_gap
-from merit_opt.evaluation.objective import PenalisedGain
-from merit_opt.evaluation.stats import Difference, paired_difference
+from merit_opt.evaluation.objective import Objective
+from merit_opt.evaluation.stats import Difference, holm, paired_difference
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.tracking.record import TrialRecord
 
 ComparedRole = Literal["TR", "TP"]
 ROLES: tuple[ComparedRole, ...] = ("TR", "TP")
@@ -40,18 +41,63 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
+class Tested:
+    """One of the search's best recipes on confirm, where its luck does not follow it.
+
+    Attributes:
+        number: Its trial.
+        recipe: What was measured.
+        search_objective: In accuracy, on the samples it was chosen by.
+        objective: In accuracy, on confirm.
+        TR: Mean accuracy on temporal reasoning, on confirm.
+        TP: Mean accuracy on temporal perception, on confirm.
+        difference: Its TR minus the base's.
+        p_holm: p of that difference, corrected for testing so many recipes.
+        gain: Its objective minus the base's, with an interval that is not corrected.
+    """
+
+    number: int
+    recipe: Recipe
+    search_objective: float
+    objective: float
+    TR: float
+    TP: float
+    difference: Difference
+    p_holm: float
+    gain: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Entrants:
+    """What is measured on confirm beside the base.
+
+    Attributes:
+        winner: The study's best recipe.
+        top: The search's best distinct recipes, the base left out, best first.
+        controls: Name and recipe of each control but the base.
+    """
+
+    winner: Recipe
+    top: Sequence[TrialRecord]
+    controls: Sequence[tuple[str, Recipe]]
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmation:
-    """The winner, the base and every control on confirm.
+    """The winner, the base, the search's best and every control on confirm.
 
     Attributes:
         n: Samples by role that winner and base were both scored on.
         base: The unmerged VLM.
         best: The winner.
         difference: Winner minus base by role, paired per sample, clustered by video.
+        top: The search's best recipes, best first, as far as they could be measured.
         controls: In the order they were run.
         random_layers: How far the winner's objective lies above the mean of its random-layer
             controls; None without them.
-        failed: Control -> why it could not be measured.
+        violated: By how much the winner misses each constraint, by name, in the measure that the
+            search optimises; 0 or less keeps to it.
+        failed: Control, or trial of the best -> why it could not be measured.
         evaluation: The winner's, sample by sample.
         base_evaluation: The unmerged VLM's.
     """
@@ -60,27 +106,33 @@ class Confirmation:
     base: Contender
     best: Contender
     difference: dict[ComparedRole, Difference]
+    top: tuple[Tested, ...]
     controls: tuple[Contender, ...]
     random_layers: Gap | None
+    violated: Mapping[str, float]
     failed: dict[str, str]
     evaluation: Evaluation
     base_evaluation: Evaluation
 
+    @property
+    def p_holm(self) -> float | None:
+        """Of the winner's TR difference, corrected; None where it is not among the tested."""
+        own = (t.p_holm for t in self.top if t.recipe == self.best.recipe)
+        return next(own, None)
+
 
 def confirm(
-    winner: Recipe,
-    controls: Sequence[tuple[str, Recipe]],
+    entrants: Entrants,
     *,
     suite: Suite,
-    objective: PenalisedGain,
+    objective: Objective,
     evaluate: Callable[[Recipe], Evaluation],
     seed: int,
 ) -> Confirmation:
-    """Measure winner, base and controls in full on `suite`.
+    """Measure winner, base, the search's best and controls in full on `suite`.
 
     Args:
-        winner: The study's best recipe.
-        controls: Name and recipe of each control but the base.
+        entrants: What is measured.
         suite: The confirm samples.
         objective: Applied to accuracies here, whatever the search optimised.
         evaluate: Measures one recipe on `suite`.
@@ -89,21 +141,19 @@ def confirm(
     Raises:
         TrialFailed: The base or the winner cannot be measured.
     """
+    winner = entrants.winner
     base = evaluate(constructors.base(len(winner.layers)))
     best = evaluate(winner)
-    measured, failed = _measured(controls, evaluate)
+    measured, failed = _measured(entrants.controls, evaluate)
+    found, lost = _measured([(f"trial {t.number}", t.recipe) for t in entrants.top], evaluate)
     base_means = role_means(base, suite, "accuracy")
     difference = compare(base, best, suite, seed)
-
-    def gap(*others: Evaluation) -> Gap:
-        return objective_gap(
-            objective, suite=suite, base=base, first=best, others=others, seed=seed
-        )
+    rivals = _Rivals(suite, objective, base, seed)
 
     def contender(name: str, recipe: Recipe, evaluation: Evaluation) -> Contender:
         means = role_means(evaluation, suite, "accuracy")
-        value = objective(means, base_means)
-        return Contender(name, recipe, means["TR"], means["TP"], value, gap(evaluation))
+        gap = rivals.gap(best, evaluation)
+        return Contender(name, recipe, means["TR"], means["TP"], objective(means, base_means), gap)
 
     drawn = [e for name, _, e in measured if name.startswith(RANDOM_LAYERS)]
     return Confirmation(
@@ -111,20 +161,68 @@ def confirm(
         base=contender("base", constructors.base(len(winner.layers)), base),
         best=contender("best", winner, best),
         difference=difference,
-        controls=tuple(contender(*found) for found in measured),
-        random_layers=gap(*drawn) if drawn else None,
-        failed=failed,
+        top=rivals.tested([t for t in entrants.top if f"trial {t.number}" not in lost], found),
+        controls=tuple(contender(*one) for one in measured),
+        random_layers=rivals.gap(best, *drawn) if drawn else None,
+        violated=objective.constraints(*paired_means(best, base, suite, objective.score)),
+        failed=failed | lost,
         evaluation=best,
         base_evaluation=base,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    """Comparisons on one suite against one base."""
+
+    suite: Suite
+    objective: Objective
+    base: Evaluation
+    seed: int
+
+    def gap(self, first: Evaluation, *others: Evaluation) -> Gap:
+        return objective_gap(
+            self.objective,
+            suite=self.suite,
+            base=self.base,
+            first=first,
+            others=others,
+            seed=self.seed,
+        )
+
+    def tested(
+        self, records: Sequence[TrialRecord], found: Sequence[tuple[str, Recipe, Evaluation]]
+    ) -> tuple[Tested, ...]:
+        """Against the base, with Holm's correction over all of them."""
+        evaluations = [evaluation for _, _, evaluation in found]
+        differences = [_difference(self.base, e, self.suite, "TR", self.seed) for e in evaluations]
+        corrected = holm([d.p for d in differences])
+        rows = zip(records, evaluations, differences, corrected, strict=True)
+        return tuple(self._tested(*row) for row in rows)
+
+    def _tested(
+        self, record: TrialRecord, evaluation: Evaluation, difference: Difference, p: float
+    ) -> Tested:
+        means = role_means(evaluation, self.suite, "accuracy")
+        return Tested(
+            number=record.number,
+            recipe=record.recipe,
+            search_objective=record.metrics["objective"],
+            objective=self.objective(means, role_means(self.base, self.suite, "accuracy")),
+            TR=means["TR"],
+            TP=means["TP"],
+            difference=difference,
+            p_holm=p,
+            gain=self.gap(evaluation, self.base),
+        )
+
+
 def _measured(
-    controls: Sequence[tuple[str, Recipe]], evaluate: Callable[[Recipe], Evaluation]
+    named: Sequence[tuple[str, Recipe]], evaluate: Callable[[Recipe], Evaluation]
 ) -> tuple[list[tuple[str, Recipe, Evaluation]], dict[str, str]]:
     measured: list[tuple[str, Recipe, Evaluation]] = []
     failed: dict[str, str] = {}
-    for name, recipe in controls:
+    for name, recipe in named:
         try:
             measured.append((name, recipe, evaluate(recipe)))
         except TrialFailed as failure:
@@ -136,18 +234,15 @@ def compare(
     base: Evaluation, other: Evaluation, suite: Suite, seed: int
 ) -> dict[ComparedRole, Difference]:
     """`other` minus `base` in accuracy, by role."""
-    first, second = base.measured("accuracy"), other.measured("accuracy")
-    groups = {s.id: s.group_id for s in suite.samples}
-    return {
-        role: paired_difference(
-            {i: first[i] for i in _ids(suite, role) if i in first},
-            {i: second[i] for i in _ids(suite, role) if i in second},
-            groups,
-            seed,
-        )
-        for role in ROLES
-    }
+    return {role: _difference(base, other, suite, role, seed) for role in ROLES}
 
 
-def _ids(suite: Suite, role: ComparedRole) -> list[str]:
-    return [s.id for s in suite.samples if suite.role(s) == role]
+def _difference(
+    base: Evaluation, other: Evaluation, suite: Suite, role: ComparedRole, seed: int
+) -> Difference:
+    groups = {s.id: s.group_id for s in suite.samples if suite.role(s) == role}
+    first, second = (
+        {i: v for i, v in side.measured("accuracy").items() if i in groups}
+        for side in (base, other)
+    )
+    return paired_difference(first, second, groups, seed)

@@ -36,6 +36,7 @@ def require_same(study: Study, parts: Mapping[str, str]) -> None:
             f"study {study.study_name} was started with other settings, so its trials do not "
             "compare with this run's:\n"
             + "\n".join(differences)
-            + "\nGive the old settings (config.yaml in the study's folder) to resume it, or another "
-            "study.name= to start anew."
+            + "\nGive the old settings (config.yaml in the study's folder) to resume it, another "
+            "study.name= to start anew, or study.fork=NEW to start a study NEW that first tries "
+            f"what {study.study_name} found."
         )

@@ -1,15 +1,32 @@
 """`result.json` of a search, schema 1. Scores are fractions in [0, 1]."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from merit_opt.evaluation.stats import Difference
+from merit_opt.evaluation.stats import Difference, verdict
 from merit_opt.recipe.recipe import PARTS, Recipe
-from merit_opt.search.confirm import Confirmation, Contender
+from merit_opt.search.confirm import Confirmation, Contender, Tested
+from merit_opt.search.front import Pick
 from merit_opt.tracking.record import TrialRecord
 
 SCHEMA = 1
+COSTS = ("questions", "questions_saved", "tokens", "flops")
+
+
+@dataclass(frozen=True, slots=True)
+class Winners:
+    """Who won the search, and how.
+
+    Attributes:
+        best: The winner's trial.
+        front: Of two gains, the trials that no other beats in both, by falling TR gain.
+        pick: How the winner was picked from the front; None where there is one value.
+    """
+
+    best: TrialRecord
+    front: Sequence[TrialRecord]
+    pick: Pick | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,63 +38,112 @@ class StudyResult:
         fingerprint: Digest of what must not change.
         seed: Of the study.
         seconds: Wall time of this run.
-        trials: Count by state.
+        told: Every trial that was measured, or failed at it.
+        trials: Count by state, and `cached`: those whose scores were known.
         base: The unmerged VLM's trial on the search samples.
-        best: The winner's trial on the search samples.
+        winners: Who won on the search samples.
         confirmation: The final comparison.
+        forked_from: The study whose proposals this one began with; None where it began anew.
     """
 
     study: str
     fingerprint: str
     seed: int
     seconds: float
+    told: Sequence[TrialRecord]
     trials: dict[str, int]
     base: TrialRecord
-    best: TrialRecord
+    winners: Winners
     confirmation: Confirmation
+    forked_from: str | None
 
 
 def to_dict(result: StudyResult) -> dict[str, Any]:
     """The JSON object that result.json holds."""
-    confirmation = result.confirmation
+    winners = result.winners
     return {
         "schema": SCHEMA,
         "study": result.study,
         "fingerprint": result.fingerprint,
+        "forked_from": result.forked_from,
         "seed": result.seed,
         "seconds": round(result.seconds, 1),
         "trials": result.trials,
+        "cost": _cost(result.told),
         "base": _roles(result.base),
-        "best": {
-            "number": result.best.number,
-            "digest": result.best.recipe.digest,
-            **_roles(result.best),
-            "objective": result.best.metrics["objective"],
-            "value": result.best.value,
-            **_layers(result.best.recipe),
-        },
-        "confirm": {
-            "n": confirmation.n,
-            "base": _accuracies(confirmation.base)
-            | {"objective": confirmation.base.objective, "gap": asdict(confirmation.base.gap)},
-            "best": _accuracies(confirmation.best) | {"objective": confirmation.best.objective},
-            "difference": {
-                role: _difference(found) for role, found in confirmation.difference.items()
-            },
-            "controls": [_control(c) for c in confirmation.controls],
-            "random_layers": confirmation.random_layers and asdict(confirmation.random_layers),
-            "failed": confirmation.failed,
-        },
+        "best": _trial(winners.best) | {"value": winners.best.value},
+        "front": None if winners.pick is None else [_trial(record) for record in winners.front],
+        "pick": winners.pick and asdict(winners.pick),
+        "confirm": _confirm(result.confirmation),
+        "remarks": list(_remarks(result)),
     }
+
+
+def _trial(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "digest": record.recipe.digest,
+        **_roles(record),
+        "objective": record.metrics["objective"],
+        "values": list(record.values),
+        **_layers(record.recipe),
+    }
+
+
+def _confirm(found: Confirmation) -> dict[str, Any]:
+    differences = {role: _difference(one) for role, one in found.difference.items()}
+    if found.p_holm is not None:
+        differences["TR"] = _difference(found.difference["TR"], found.p_holm)
+    return {
+        "n": found.n,
+        "base": _accuracies(found.base)
+        | {"objective": found.base.objective, "gap": asdict(found.base.gap)},
+        "best": _accuracies(found.best) | {"objective": found.best.objective},
+        "difference": differences,
+        "top": [_tested(one) for one in found.top],
+        "controls": [_control(c) for c in found.controls],
+        "random_layers": found.random_layers and asdict(found.random_layers),
+        "violated": dict(found.violated),
+        "failed": found.failed,
+    }
+
+
+def _cost(told: Sequence[TrialRecord]) -> dict[str, float]:
+    """Of the trials that had to be measured; those whose scores were known cost nothing."""
+    measured = [r for r in told if r.cost]
+    sums = {name: sum(r.cost.get(name, 0.0) for r in measured) for name in COSTS}
+    seconds = sum(r.seconds.get("evaluate", 0.0) for r in measured)
+    return {"trials": len(measured), "seconds": round(seconds, 1), **sums}
+
+
+def _remarks(result: StudyResult) -> Iterator[str]:
+    """What a reader must know before the numbers, in sentences."""
+    proposals = [r for r in result.told if r.role == "trial" and r.state != "FAIL"]
+    complete = [r for r in proposals if r.state == "COMPLETE"]
+    if not proposals:
+        yield (
+            "only controls were measured, nothing was searched: give study.trials more than "
+            f"{len(result.told)}"
+        )
+    elif complete and not any(r.feasible for r in complete):
+        yield (
+            f"none of the {len(complete)} proposals keeps to the constraint; the best of those that "
+            "do, the VLM as it is among them, is what is left"
+        )
+    for name, by in result.confirmation.violated.items():
+        if by > 0.0:
+            yield (
+                f"on confirm the best recipe misses the constraint: its {name} lies {by:.3f} above "
+                "what objective.epsilon allows"
+            )
 
 
 def note(result: Mapping[str, Any]) -> str:
     """The outcome in Markdown, the best score on its first line."""
     best, found = result["best"], result["confirm"]
-    layers = ", ".join(f"{i}: {c:.2f}" for i, c in best["layers"].items())
     differences = (
-        f"- {role} {d['estimate']:+.3f}, 95 % interval {d['low']:+.3f} to {d['high']:+.3f} "
-        f"({found['n'][role]} questions on videos the search never saw)\n"
+        f"- {role} {d['estimate']:+.3f}, 95 % interval {d['low']:+.3f} to {d['high']:+.3f}, "
+        f"{d['verdict']} ({found['n'][role]} questions on videos the search never saw)\n"
         for role, d in found["difference"].items()
     )
     return (
@@ -85,8 +151,32 @@ def note(result: Mapping[str, Any]) -> str:
         f"TP {found['best']['TP']:.3f} against {found['base']['TP']:.3f}, on confirm\n\n"
         f"{''.join(differences)}"
         f"- trial {best['number']}, recipe {best['digest']}, "
-        f"attention coefficients {layers or 'none'}\n"
+        f"attention coefficients {_layers_text(best) or 'none'}\n"
+        f"{''.join(_top_lines(found['top']))}"
+        f"{''.join(_front_lines(result))}"
+        f"- trials: {', '.join(f'{n} {state}' for state, n in result['trials'].items())}\n"
+        f"{''.join(f'- {remark}' + chr(10) for remark in result['remarks'])}"
     )
+
+
+def _top_lines(top: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for one in top:
+        yield (
+            f"- of the search's best, trial {one['number']}: objective "
+            f"{one['search_objective']:+.3f} in the search, {one['objective']:+.3f} on confirm; TR "
+            f"{one['difference']['estimate']:+.3f}, {one['verdict']} "
+            f"(p = {one['p_holm']:.2g} after Holm)\n"
+        )
+
+
+def _front_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    for one in result["front"] or ():
+        gains = ", ".join(f"{value:+.3f}" for value in one["values"])
+        yield f"- on the front: trial {one['number']}, gains {gains}, recipe {one['digest']}\n"
+
+
+def _layers_text(best: Mapping[str, Any]) -> str:
+    return ", ".join(f"{i}: {c:.2f}" for i, c in best["layers"].items())
 
 
 def _roles(record: TrialRecord) -> dict[str, float]:
@@ -107,12 +197,34 @@ def _control(contender: Contender) -> dict[str, Any]:
     }
 
 
-def _difference(found: Difference) -> dict[str, float]:
+def _difference(found: Difference, p_holm: float | None = None) -> dict[str, Any]:
+    """The verdict is by the corrected p where there is one."""
+    decisive = found.p if p_holm is None else p_holm
+    corrected = {} if p_holm is None else {"p_holm": p_holm}
     return {
         "estimate": found.estimate,
         "low": found.low,
         "high": found.high,
         "p": found.p,
+        **corrected,
+        "verdict": verdict(found.low, found.high, decisive),
+    }
+
+
+def _tested(one: Tested) -> dict[str, Any]:
+    difference = _difference(one.difference, one.p_holm)
+    return {
+        "number": one.number,
+        "digest": one.recipe.digest,
+        "search_objective": one.search_objective,
+        "objective": one.objective,
+        "gain": asdict(one.gain),
+        "TR": one.TR,
+        "TP": one.TP,
+        "difference": {key: difference[key] for key in ("estimate", "low", "high")},
+        "p": one.difference.p,
+        "p_holm": one.p_holm,
+        "verdict": difference["verdict"],
     }
 
 

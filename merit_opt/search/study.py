@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 
 from merit_opt.data.leakage import shown_media
 from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.split import Split
 from merit_opt.errors import UserError
-from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.prepare import EngineReporter
 from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.evaluation.yardstick import Yardstick
@@ -31,23 +31,28 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
-from merit_opt.search.confirm import Confirmation, confirm
-from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.confirm import Confirmation, Entrants, confirm
+from merit_opt.search.controls import RANDOM_LAYERS, enqueue_controls, fixed_controls
+from merit_opt.search.fork import queue_fork, require_forkable
+from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
+from merit_opt.search.pruners import Pruning, Stops
 from merit_opt.search.references import SEARCHED, SHOWN
-from merit_opt.search.result import StudyResult, note, to_dict
+from merit_opt.search.result import StudyResult, Winners, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.storage import failures_told
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import Bench, best, record_of
+from merit_opt.search.trial import PICK, Bench, best, best_of, front_of, record_of
 from merit_opt.search.worker import Budget, finished, work
 from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
 
 UID = "uid"
+FORK = "fork of"
 RESULT = "result.json"
 BEST = "recipes/best.json"
+TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 
 
@@ -61,10 +66,11 @@ class StudyPlan:
         budget: How much it may do.
         space: Where recipes come from.
         sampler: Who proposes.
-        curtails: Whether proposals that can no longer win are stopped.
+        pruning: How proposals are stopped; None measures them in full.
         objective: What is maximised.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
+        forks: The study whose proposals it begins with; None where it begins anew.
     """
 
     record: StudyRecord
@@ -72,10 +78,11 @@ class StudyPlan:
     budget: Budget
     space: SearchSpace
     sampler: SeededSampler
-    curtails: bool
-    objective: PenalisedGain
+    pruning: Pruning | None
+    objective: Objective
     split: Split
     fingerprint: Mapping[str, str]
+    forks: str | None = None
 
     @property
     def name(self) -> str:
@@ -128,6 +135,7 @@ def _run(
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
+    old = None if plan.forks is None else require_forkable(storage, plan.forks, plan.name)
     with turn(plan.leases):
         study = _open(plan, storage)
     tracked = Tracked(tracker, reporter.warn)
@@ -142,7 +150,7 @@ def _run(
     with interrupts_allowed():
         measuring = engine()
     with measuring as measure:
-        _search(plan, study, tracked, measure, reporter)
+        _search(plan, study, tracked, measure, reporter, old)
         winner, base = best(study), _base(study)
         if winner is None or base is None:
             raise UserError(
@@ -156,10 +164,12 @@ def _run(
         fingerprint=plan.record.fingerprint,
         seed=plan.budget.seed,
         seconds=time.monotonic() - started,
+        told=list(_told(study).values()),
         trials=_counts(study),
         base=base,
-        best=winner,
+        winners=Winners(winner, front_of(study), Pick.of(plan.objective)),
         confirmation=confirmation,
+        forked_from=study.user_attrs.get(FORK),
     )
     _keep(plan, result, statuses)
     tracked.finish(_outcome(plan, to_dict(result)))
@@ -168,14 +178,19 @@ def _run(
 
 def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
     sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
+    pick = Pick.of(plan.objective)
     study = optuna.create_study(
         study_name=plan.name,
         storage=storage,
         sampler=sampler,
-        direction="maximize",
+        directions=[StudyDirection.MAXIMIZE] * (1 if pick is None else 2),
         load_if_exists=True,
     )
     fingerprint.require_same(study, plan.fingerprint)
+    if pick is not None and study.user_attrs.get(PICK) != [pick.how, pick.epsilon]:
+        study.set_user_attr(PICK, [pick.how, pick.epsilon])
+    if plan.forks is not None and FORK not in study.user_attrs:
+        study.set_user_attr(FORK, plan.forks)
     if SHOWN not in study.user_attrs:
         study.set_user_attr(SHOWN, [asdict(m) for m in shown_media(plan.split.search)])
     if UID not in study.user_attrs:
@@ -198,62 +213,93 @@ def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     """The result on disk, if it is of this very study and its trials are as many as asked."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
-        is_same = known["fingerprint"] == plan.record.fingerprint
+        pick = Pick.of(plan.objective)
+        is_same = known["fingerprint"] == plan.record.fingerprint and known["pick"] == (
+            pick and asdict(pick)
+        )
         if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
             return known
     return None
 
 
 def _search(
-    plan: StudyPlan, study: Study, tracked: Tracked, engine: Engine, reporter: Reporter
+    plan: StudyPlan,
+    study: Study,
+    tracked: Tracked,
+    engine: Engine,
+    reporter: Reporter,
+    old: Study | None,
 ) -> None:
     suite = plan.split.search
-
-    def measure(recipe: Recipe, curtailment: Curtailment | None) -> Evaluation | Curtailed:
-        with interrupts_allowed():
-            if curtailment is None:
-                return engine.evaluate(recipe, suite)
-            return engine.evaluate_unless(recipe, suite, curtailment)
-
     unmerged = constructors.base(plan.space.n_layers)
     with interrupts_allowed():
         engine.prepare(plan.split.confirm)  # too many media that fail are told before the search
         base = engine.evaluate(unmerged, suite)
     yardstick = Yardstick(suite, plan.objective, base)
-    history = _history(study, yardstick, engine) if plan.curtails else None
-    bench = Bench(plan.space, measure, yardstick, history)
+    yardstick.values(base)  # a base without a finite objective is told before the search
+    owed = {base.recipe: base.cost}  # its trial finds the scores known, and pays for them
+
+    def measure(recipe: Recipe, stop: Stop | None) -> Evaluation | Curtailed:
+        with interrupts_allowed():
+            if stop is not None:
+                found = engine.evaluate_unless(recipe, suite, stop)
+            else:
+                found = engine.evaluate(recipe, suite)
+        if isinstance(found, Evaluation) and found.cost is None:
+            return replace(found, cost=owed.pop(found.recipe, None))
+        return found
+
+    bench = Bench(plan.space, measure, yardstick, _stops(plan, study, yardstick, engine))
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record)
         reporter.trial(record, leader, done, plan.budget.trials)
 
     with Lease(plan.leases) as lease:
+        if old is not None:
+            _queue_fork(plan, study, old, lease)
         work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
-def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
-    """What earlier sessions of the study learned about its samples."""
-    history = MissHistory(yardstick)
+def _queue_fork(plan: StudyPlan, study: Study, old: Study, lease: Lease) -> None:
+    """The other study's proposals wait behind the controls, which keep their place in the budget."""
+    budget, space = plan.budget, plan.space
+    controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
+    room = budget.trials - len(controls) - budget.random_layers
+    with turn(lease.folder):
+        enqueue_controls(study, controls[: budget.trials], space, lease.id)
+        queue_fork(study, old, space, room=room, lease=lease.id)
+
+
+def _stops(plan: StudyPlan, study: Study, yardstick: Yardstick, engine: Engine) -> Stops | None:
+    """How to stop proposals, with what earlier sessions of the study learned."""
+    if plan.pruning is None:
+        return None
+    stops = plan.pruning.make(yardstick)
     for record in _told(study).values():
-        history.add(engine.known_scores(record.recipe, yardstick.suite))
-    return history
+        scores = engine.known_scores(record.recipe, yardstick.suite)
+        stops.learn(record.recipe.digest, scores, is_complete=record.state == "COMPLETE")
+    return stops
 
 
 def _confirm(
     plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
 ) -> Confirmation:
     controls = list(_compared(_told(study), winner))
-    total = len(controls) + 2
-    done = iter(range(total))
+    top = [r for r in best_of(study, TOP + 1) if r.recipe.merged_layers][:TOP]
+    recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
+    total = len({recipe.digest for recipe in recipes}) + 1
+    known: dict[str, Evaluation] = {}
 
     def evaluate(recipe: Recipe) -> Evaluation:
-        reporter.stage("confirming winner, base and controls", next(done), total)
-        with interrupts_allowed():
-            return engine.evaluate(recipe, plan.split.confirm)
+        if recipe.digest not in known:
+            reporter.stage("confirming winner, base, best and controls", len(known), total)
+            with interrupts_allowed():
+                known[recipe.digest] = engine.evaluate(recipe, plan.split.confirm)
+        return known[recipe.digest]
 
     found = confirm(
-        winner.recipe,
-        controls,
+        Entrants(winner.recipe, top, controls),
         suite=plan.split.confirm,
         objective=plan.objective,
         evaluate=evaluate,
@@ -284,12 +330,13 @@ def _compared(
 def _counts(study: Study) -> dict[str, int]:
     states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
     keys = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-    return {key: states[state] for key, state in keys.items()}
+    cached = sum(record.cached for record in _told(study).values())
+    return {key: states[state] for key, state in keys.items()} | {"cached": cached}
 
 
 def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
-    write_recipe(plan.folder / BEST, result.best.recipe)
+    write_recipe(plan.folder / BEST, result.winners.best.recipe)
     shown = [asdict(m) for m in shown_media(plan.split.search)]
     _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
     found, suite = result.confirmation, plan.split.confirm

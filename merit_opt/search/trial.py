@@ -11,16 +11,19 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from merit_opt.errors import TrialFailed
-from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
+from merit_opt.search.front import Pick, leader, leaders, pareto_front
+from merit_opt.search.pruners import Stops
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.tracking.record import State, TrialRecord
 
 RECORD = "record"
+PICK = "pick"  # the study's attribute: how a winner is picked from its front
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 STATES: Mapping[TrialState, State] = MappingProxyType(
     {
@@ -31,8 +34,8 @@ STATES: Mapping[TrialState, State] = MappingProxyType(
 )
 
 
-Measure = Callable[[Recipe, Curtailment | None], Evaluation | Curtailed]
-"""Scores a recipe on the search samples; stops early where the curtailment says so."""
+Measure = Callable[[Recipe, Stop | None], Evaluation | Curtailed]
+"""Scores a recipe on the search samples; ends early where the stop says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,14 @@ class Bench:
         space: Where recipes come from.
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
-        history: Of earlier evaluations, where proposals that cannot win are stopped; None
-            measures all of them in full. Controls always are.
+        stops: Decides which proposals are stopped; None measures all of them in full. Controls
+            always are.
     """
 
     space: SearchSpace
     measure: Measure
     yardstick: Yardstick
-    history: MissHistory | None
+    stops: Stops | None
 
 
 def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
@@ -63,7 +66,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
     try:
-        outcome = _judged(bench, bench.measure(recipe, _curtailment(study, trial, bench)))
+        outcome = _judged(bench, recipe, bench.measure(recipe, _stop(study, trial, bench)))
     except TrialFailed as failure:
         outcome = _Outcome(TrialState.FAIL, why=str(failure))
     measured = time.perf_counter()
@@ -80,9 +83,13 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
             "seconds": seconds,
             "cost": outcome.cost,
             "why": outcome.why,
+            "value": outcome.value,
+            "cached": outcome.cached,
         },
     )
-    told = study.tell(trial, outcome.value, state=outcome.state)
+    for name, by in outcome.constraints.items():
+        trial.set_constraint(name, by)
+    told = study.tell(trial, outcome.values, state=outcome.state)
     record = record_of(told)
     if record is None:
         raise RuntimeError(f"trial {trial.number} was told but kept no record")
@@ -91,40 +98,50 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a trial is told with; only a complete one has a value."""
+    """What a trial is told with; only a complete one has values."""
 
     state: TrialState
+    values: tuple[float, ...] | None = None
     value: float | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict[str, float])
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    cached: bool = False
     why: str = ""
 
 
-def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
+def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Outcome:
     cost = {} if found.cost is None else found.cost.numbers
-    if bench.history is not None:
-        bench.history.add(found.scores if isinstance(found, Curtailed) else found.by_id)
-    if isinstance(found, Curtailed):
-        return _Outcome(TrialState.PRUNED, metrics={"bound": found.bound}, cost=cost)
+    is_complete = isinstance(found, Evaluation)
+    if bench.stops is not None:
+        scores = found.by_id if is_complete else found.scores
+        bench.stops.learn(recipe.digest, scores, is_complete=is_complete)
+    if not is_complete:
+        bound = {} if found.bound is None else {"bound": found.bound}
+        asked = {"questions": float(len(found.scores))}
+        return _Outcome(TrialState.PRUNED, metrics=bound | asked, cost=cost)
     return _Outcome(
         TrialState.COMPLETE,
+        values=bench.yardstick.values(found),
         value=bench.yardstick.value(found),
+        constraints=bench.yardstick.constraints(found),
         metrics=bench.yardstick.metrics(found),
         cost=cost,
+        cached=found.cost is None,
     )
 
 
-def _curtailment(study: Study, trial: Trial, bench: Bench) -> Curtailment | None:
+def _stop(study: Study, trial: Trial, bench: Bench) -> Stop | None:
     """When to stop a proposal; an equal value wins for the trial with the smaller number."""
-    if bench.history is None or is_control(trial):
+    if bench.stops is None or is_control(trial):
         return None
-    leader = best(study)
-    if leader is None or leader.value is None:
+    first = best(study)
+    if first is None or first.value is None:
         return None
-    to_beat = leader.value
-    if trial.number < leader.number:
+    to_beat = first.value
+    if trial.number < first.number:
         to_beat = math.nextafter(to_beat, -math.inf)
-    return Curtailment(bench.yardstick, to_beat, bench.history.misses)
+    return bench.stops.stop(first.recipe.digest, to_beat)
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
@@ -140,24 +157,52 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         role="control" if is_control(trial) else "trial",
         name=control_recipe(trial.user_attrs[CONTROL])[0] if is_control(trial) else "",
         recipe=from_json(kept["recipe"]),
-        value=trial.value if trial.state == TrialState.COMPLETE else None,
+        value=_value(trial, kept),
         metrics=kept["metrics"],
         seconds=kept["seconds"],
         cost=kept.get("cost", {}),
         why=kept["why"],
         finished=trial.datetime_complete,
+        values=tuple(trial.values) if trial.state == TrialState.COMPLETE else (),
+        feasible=all(by <= 0.0 for by in trial.constraints.values()),
+        cached=kept.get("cached", False),
     )
 
 
-def best(study: Study) -> TrialRecord | None:
-    """The trial of greatest value among the base and all inside the search space.
+def _value(trial: FrozenTrial, kept: Mapping[str, Any]) -> float | None:
+    """Of two gains what was kept beside them."""
+    if trial.state != TrialState.COMPLETE:
+        return None
+    return trial.value if len(trial.values) == 1 else kept["value"]
 
-    The earliest of equals. Random-layer controls are drawn after the winner is known and cannot
+
+def best(study: Study) -> TrialRecord | None:
+    """The winner among the base and all inside the search space.
+
+    Of one value the greatest that keeps to the constraints, of two the one picked from the front;
+    the earliest of equals. Random-layer controls are drawn after the winner is known and cannot
     become it.
     """
+    return leader(_candidates(study), _pick(study))
+
+
+def best_of(study: Study, n: int) -> list[TrialRecord]:
+    """The winner, who would win without it, and so on: at most `n`, of distinct recipes."""
+    return leaders(_candidates(study), _pick(study), n)
+
+
+def front_of(study: Study) -> list[TrialRecord]:
+    """The trials that no other beats in both gains, by falling TR gain; empty with one value."""
+    return [] if len(study.directions) == 1 else pareto_front(_candidates(study))
+
+
+def _candidates(study: Study) -> list[TrialRecord]:
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    records = [r for t in trials if (r := record_of(t)) is not None and _may_win(t, r)]
-    return max(records, key=lambda r: (r.value, -r.number), default=None)
+    return [r for t in trials if (r := record_of(t)) is not None and _may_win(t, r)]
+
+
+def _pick(study: Study) -> Pick | None:
+    return None if len(study.directions) == 1 else Pick(*study.user_attrs[PICK])
 
 
 def _may_win(trial: FrozenTrial, record: TrialRecord) -> bool:

@@ -28,14 +28,17 @@ class TrialRecord:
         role: `trial` for the sampler's proposals, `control` for the rest.
         name: The control's name, such as `uniform:0.5`; empty for a proposal.
         recipe: What was measured.
-        value: What the search optimises; None unless COMPLETE.
+        value: What the search optimises, of two gains their sum; None unless COMPLETE.
         metrics: Accuracies in [0, 1] and their differences from the base, by short name
-            (`TR`, `TP`, `objective`); of a pruned trial only `bound`, which its value cannot
-            exceed; empty when the trial failed.
+            (`TR`, `TP`, `objective`); of a pruned trial only `questions`, how many it was asked,
+            and `bound`, which its value cannot exceed, where there is one; empty when it failed.
         seconds: Wall time by step (`suggest`, `evaluate`, and `total` of both).
         cost: What measuring took, by short name; empty when the scores were known or it failed.
         why: Why it failed; empty otherwise.
         finished: When it was told; None means now.
+        values: What Optuna was told: `value`, or both gains; empty unless COMPLETE.
+        feasible: Whether it keeps to the objective's constraints.
+        cached: Whether its scores were known, so that it cost nothing.
     """
 
     number: int
@@ -49,6 +52,9 @@ class TrialRecord:
     cost: Mapping[str, float]
     why: str = ""
     finished: datetime | None = None
+    values: tuple[float, ...] = ()
+    feasible: bool = True
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,14 @@ def _summary(recipe: Recipe) -> dict[str, str]:
 def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     """What a trial can be found by."""
     why = {"why": trial.why[:LONGEST_REASON]} if trial.why else {}
+    flags = {"cached": trial.cached, "infeasible": not trial.feasible}
     return {
         "study": study.name,
         "optuna_trial": str(trial.number),
         "recipe_digest": trial.recipe.digest,
         "state": trial.state,
         "role": trial.role,
+        **{name: "true" for name, holds in flags.items() if holds},
         **why,
     }
 
@@ -73,6 +75,8 @@ def metrics(trial: TrialRecord) -> dict[str, float]:
         return finite(seconds)
     told = trial.value if trial.state == "COMPLETE" else None
     value = {} if told is None else {"value": told}
+    if len(trial.values) > 1:
+        value |= {f"value_{i}": each for i, each in enumerate(trial.values, start=1)}
     cost = {f"cost/{name}": number for name, number in trial.cost.items()}
     return finite({**value, **trial.metrics, **seconds, **cost})
 
@@ -114,7 +118,8 @@ def points(
     """What a told trial adds to its study's curves, as (name, step, value).
 
     Steps are trial numbers. `best_value` never falls: a trial told after later ones moves it
-    only by being better, and then at the last step. Controls have a curve of their own.
+    only by being better, and then at the last step. Controls have a curve of their own, and so
+    have trials that miss a constraint.
 
     Args:
         trial: The trial; one that did not complete adds nothing.
@@ -125,6 +130,8 @@ def points(
         return ()
     if trial.role == "control":
         return (("control_value", trial.number, value),)
+    if not trial.feasible:
+        return (("infeasible_value", trial.number, value),)
     own = ("value", trial.number, value)
     last, best = max(known, default=-1), max(known.values(), default=-math.inf)
     if trial.number < last and value <= best:
@@ -135,7 +142,8 @@ def points(
 def is_best(trial: TrialRecord, before: Iterable[tuple[int, float]]) -> bool:
     """Whether a proposal beats all those in `before`, given as for `points`."""
     value, known = _drawable(trial), dict(before)
-    if value is None or trial.role == "control" or trial.number in known:
+    may_lead = trial.role == "trial" and trial.feasible
+    if value is None or not may_lead or trial.number in known:
         return False
     return value > max(known.values(), default=-math.inf)
 

@@ -37,7 +37,8 @@ def test_an_experiment_runs_two_trials(experiment, tmp_path: Path):
     search = ["search", f"experiment={experiment}", "tracking=none", "study.trials=2"]
     assert run([*search, "pair=tiny", *SMALL]) == 0
     (result,) = tmp_path.glob("outputs/studies/*/result.json")
-    assert json.loads(result.read_text())["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
+    trials = json.loads(result.read_text())["trials"]
+    assert trials == {"complete": 2, "pruned": 0, "failed": 0, "cached": 0}
 
 
 def pair_of(recipe: str, folder: Path) -> list[str]:

@@ -123,7 +123,11 @@ def test_the_same_command_again_finds_everything_in_the_cache(merit_opt, monkeyp
 
     monkeypatch.setattr("merit_opt.evaluation.engine.read_answers", forward)
     assert merit_opt("search @small").code == 0
-    assert result() | {"seconds": 0} == first | {"seconds": 0}
+    again = result()
+    assert again["trials"] == first["trials"] | {"cached": 3}
+    assert set(again["cost"].values()) == {0}
+    ours = {"seconds": 0, "trials": 0, "cost": 0}
+    assert again | ours == first | ours
 
 
 def test_a_sweep_is_a_study_each_on_one_loaded_pair(merit_opt, loads, tmp_path):
@@ -151,7 +155,7 @@ def test_other_settings_under_one_name_are_refused_with_the_difference(merit_opt
         assert done.code == 2
         assert "study mine was started with other settings" in done.err
         assert re.search(rf"^  {part}", done.err, re.MULTILINE), done.err
-        assert "another study.name= to start anew" in done.err
+        assert "another study.name= to start anew, or study.fork=NEW" in done.err
     assert Path("outputs/studies/mine/result.json").read_bytes() == before
 
 
@@ -178,7 +182,7 @@ def test_ctrl_c_says_how_to_go_on(merit_opt, monkeypatch):
     assert "nothing measured is lost. To go on, give the same command again" in told
     assert f"(study {NAME} in outputs)" in told
     assert merit_opt("search @small").code == 0
-    assert result()["trials"] == {"complete": 3, "pruned": 0, "failed": 1}
+    assert result()["trials"] == {"complete": 3, "pruned": 0, "failed": 1, "cached": 0}
 
 
 def test_stopped_proposals_are_counted(merit_opt):

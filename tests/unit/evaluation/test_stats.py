@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from merit_opt.evaluation import stats
-from merit_opt.evaluation.stats import WIDEST, Difference, paired_difference
+from merit_opt.evaluation.stats import WIDEST, Difference, holm, paired_difference, verdict
 
 
 @st.composite
@@ -198,8 +198,29 @@ def test_the_order_of_samples_does_not_matter(quick):
         (-1, 1, False),
     ],
 )
-def test_significant_is_an_interval_that_leaves_out_zero(low, high, significant):
-    assert Difference(0.1, low, high, 0.5, 10).is_significant == significant
+def test_significant_is_an_interval_that_leaves_out_zero_and_a_p_below_a_twentieth(
+    low, high, significant
+):
+    assert Difference(0.1, low, high, 0.049, 10).is_significant == significant
+    assert not Difference(0.1, low, high, 0.05, 10).is_significant
+    assert verdict(low, high) == verdict(low, high, 0.0)
+    assert verdict(low, high) == ("significant" if significant else "not significant")
+
+
+def test_holm_s_correction_of_known_p_values():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.2, 0.7]) == pytest.approx([1.0, 0.6, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=6), st.randoms())
+def test_a_corrected_p_is_no_smaller_and_keeps_order_whatever_the_order(p, rng):
+    found = holm(p)
+    assert all(one <= other <= min(1.0, len(p) * one) for one, other in zip(p, found, strict=True))
+    assert [found[i] for i in sorted(range(len(p)), key=lambda i: p[i])] == sorted(found)
+    shuffled = rng.sample(range(len(p)), len(p))
+    assert holm([p[i] for i in shuffled]) == [found[i] for i in shuffled]
 
 
 def test_intervals_cover_the_truth_and_p_is_uniform_about_as_often_as_they_say(quick):

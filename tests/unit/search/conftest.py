@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from merit_opt.data.split import Split, split_by_group
 from merit_opt.data.suite import Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.cost import Cost
-from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import Objective, PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
+from merit_opt.search.pruners import CURTAIL, Pruning
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.study import StudyPlan, run_study
@@ -34,6 +35,7 @@ from tests.suites import made_up
 LAYERS = 6
 ANSWER = {1: 0.7, 4: 1.0}
 VIDEOS = 20
+ZERO = {"TR": 0.0, "TP": 0.0}
 NO_COST = Cost(0.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0, 1.0, 1.0, None, 0)
 
 
@@ -110,19 +112,20 @@ class FakeEngine:
         self.asked.append((recipe, suite))
         self.before(recipe, len(self.asked))
         found = measure(recipe, suite)
+        is_known = len(self.cached.get((recipe, suite.digest), {})) == len(suite.samples)
         self.cached[recipe, suite.digest] = found.by_id
-        return found
+        return replace(found, cost=None if is_known else NO_COST)
 
-    def evaluate_unless(
-        self, recipe: Recipe, suite: Suite, curtailment: Curtailment
-    ) -> Evaluation | Curtailed:
+    def evaluate_unless(self, recipe: Recipe, suite: Suite, stop: Stop) -> Evaluation | Curtailed:
         found = self.evaluate(recipe, suite)
+        if found.cost is None:
+            return found
         known = dict(zip(found.ids, found.scores, strict=True))
         scores: dict[str, Score] = {}
         packs = [([i], 1) for i in found.ids]
-        for index in curtailment.order(packs):
-            if curtailment.is_hopeless(scores):
-                bound = curtailment.yardstick.bound(scores)
+        for index in stop.order(packs):
+            if stop.is_hopeless(scores):
+                bound = stop.bound(scores)
                 self.cached[recipe, suite.digest] = scores
                 return Curtailed(suite.digest, recipe.digest, scores, bound, NO_COST)
             scores[found.ids[index]] = known[found.ids[index]]
@@ -163,7 +166,8 @@ class World:
     space: SearchSpace = field(default_factory=lambda: Layerwise(LAYERS, 0.1, 1.0))
     sampler: SeededSampler = field(default_factory=lambda: tpe(n_startup_trials=10))
     curtails: bool = False
-    objective: PenalisedGain = field(default_factory=lambda: PenalisedGain("probability", 2.0))
+    pruning: Pruning | None = None
+    objective: Objective = field(default_factory=lambda: PenalisedGain("probability", 2.0))
 
     def budget(self, trials: int, **changes: Any) -> Budget:
         given = {
@@ -183,7 +187,7 @@ class World:
             storage=self.storage,
             sampler=sampler,
             study_name="s",
-            direction="maximize",
+            directions=["maximize"] * len(self.objective.values(ZERO, ZERO)),
             load_if_exists=True,
         )
 
@@ -192,13 +196,17 @@ class World:
             self.split.search, self.objective, measure(base(LAYERS), self.split.search)
         )
 
-        def measure_one(recipe: Recipe, curtailment: Curtailment | None) -> Evaluation | Curtailed:
-            if curtailment is None:
+        def measure_one(recipe: Recipe, stop: Stop | None) -> Evaluation | Curtailed:
+            if stop is None:
                 return self.engine.evaluate(recipe, self.split.search)
-            return self.engine.evaluate_unless(recipe, self.split.search, curtailment)
+            return self.engine.evaluate_unless(recipe, self.split.search, stop)
 
-        history = MissHistory(yardstick) if self.curtails else None
-        return Bench(self.space, measure_one, yardstick, history)
+        stops = self.stopping and self.stopping.make(yardstick)
+        return Bench(self.space, measure_one, yardstick, stops)
+
+    @property
+    def stopping(self) -> Pruning | None:
+        return CURTAIL if self.curtails else self.pruning
 
     def work(self, trials: int, **changes: Any) -> optuna.Study:
         """A worker's whole life on the study."""
@@ -224,7 +232,7 @@ class World:
             budget=self.budget(trials, **changes),
             space=self.space,
             sampler=self.sampler,
-            curtails=self.curtails,
+            pruning=self.stopping,
             objective=self.objective,
             split=self.split,
             fingerprint=parts,

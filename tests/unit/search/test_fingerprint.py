@@ -39,8 +39,9 @@ def test_other_settings_are_refused_with_each_difference(world):
         "  space: the study has Layerwise(0.1, 1.0), this run has None",
         "  suite: the study has def, this run has xyz",
         (
-            "Give the old settings (config.yaml in the study's folder) to resume it, or another "
-            "study.name= to start anew."
+            "Give the old settings (config.yaml in the study's folder) to resume it, another "
+            "study.name= to start anew, or study.fork=NEW to start a study NEW that first tries "
+            "what s found."
         ),
     ]
     assert world.study().user_attrs["fingerprint"] == PARTS

@@ -1,0 +1,86 @@
+"""A study that begins with what another one found."""
+
+from collections.abc import Mapping
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
+from optuna.study import Study, get_all_study_names, load_study
+from optuna.trial import TrialState, create_trial
+
+from merit_opt.errors import UserError
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.leases import LEASE
+from merit_opt.search.spaces import Params, SearchSpace
+from merit_opt.search.trial import record_of
+from merit_opt.tracking.record import TrialRecord
+
+FORKED_FROM = "forked_from"
+
+
+def require_forkable(storage: RDBStorage, old: str, new: str) -> Study:
+    """The study `old`, to fork as `new`.
+
+    Raises:
+        UserError: There is no such study, or both have one name.
+    """
+    if old == new:
+        raise UserError(f"study.fork={new} is the name of the study to fork; give another")
+    names = get_all_study_names(storage)
+    if old not in names:
+        raise UserError(
+            f"study.fork={new} starts from study {old}, and there is none in this storage; "
+            f"study.name= says which to fork ({', '.join(names) or 'it holds no study yet'})"
+        )
+    return load_study(study_name=old, storage=storage)
+
+
+def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int, lease: str) -> int:
+    """Queue the proposals that `old` measured and that lie in `space`, best first.
+
+    Recipes decide, not parameters: the old space may be another. One that is queued already, or
+    was, is not queued again.
+
+    Args:
+        study: The new one.
+        old: Where from.
+        space: The new study's.
+        room: At most so many in all.
+        lease: Of the worker at hand.
+
+    Returns:
+        How many were queued now.
+    """
+    trials = study.get_trials(deepcopy=False)
+    known = {t.user_attrs[FORKED_FROM][1] for t in trials if FORKED_FROM in t.user_attrs}
+    queued = 0
+    for record, params in _proposals(old, space)[: max(room, 0)]:
+        if record.number in known:
+            continue
+        study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                user_attrs={FORKED_FROM: [old.study_name, record.number], LEASE: lease},
+                system_attrs={"fixed_params": dict(params)},
+            )
+        )
+        queued += 1
+    return queued
+
+
+def _proposals(old: Study, space: SearchSpace) -> list[tuple[TrialRecord, Params]]:
+    told = (record_of(t) for t in old.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    records = [r for r in told if r is not None and r.role == "trial" and r.value is not None]
+    found: dict[Recipe, tuple[TrialRecord, Params]] = {}
+    for record in sorted(records, key=lambda r: (not r.feasible, -(r.value or 0.0), r.number)):
+        params = space.params(record.recipe)
+        if params is not None and _fits(params, space.distributions):
+            found.setdefault(record.recipe, (record, params))
+    return list(found.values())
+
+
+def _fits(params: Params, distributions: Mapping[str, BaseDistribution]) -> bool:
+    """Optuna takes a queued value out of range as it is."""
+    return params.keys() == distributions.keys() and all(
+        distribution._contains(distribution.to_internal_repr(params[name]))  # pyright: ignore[reportPrivateUsage]
+        for name, distribution in distributions.items()
+    )
