@@ -139,7 +139,7 @@ class Yardstick:
 def _finite(number: float) -> float:
     if not math.isfinite(number):
         raise TrialFailed(
-            f"its objective is {number}, no finite number: an option that the model holds for "
-            "impossible has no log-probability; objective.score=probability has no such answers"
+            f"its objective is {number}, no finite number: the model holds a right option for "
+            "impossible, whose log-probability is -inf; objective.score=probability stays finite"
         )
     return number

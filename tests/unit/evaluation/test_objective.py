@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
-from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.objective import ConstrainedGain, ParetoGain, PenalisedGain
 
 shares = st.floats(0.0, 1.0)
 means = st.fixed_dictionaries({"TR": shares, "TP": shares})
@@ -70,3 +70,58 @@ def test_an_unknown_score_lists_the_known_ones():
     )
     with pytest.raises(UserError, match=message):
         PenalisedGain("f1", 2.0)
+
+
+@pytest.mark.parametrize(
+    "objective", [ConstrainedGain("accuracy", 0.1), ParetoGain("accuracy", "knee", 0.1)]
+)
+@given(mean=means, other=means, base=means)
+def test_every_objective_is_zero_at_the_base_and_never_falls_with_a_role(
+    objective, mean, other, base
+):
+    assert objective(base, base) == 0.0
+    better = {role: max(mean[role], other[role]) for role in mean}
+    pairs = zip(objective.values(better, base), objective.values(mean, base), strict=True)
+    assert all(one >= two for one, two in pairs)
+    assert all(by <= 0.0 for by in objective.constraints(base, base).values())
+    assert abs(objective(mean, base) - objective(other, base)) <= objective.widest
+
+
+@given(means, means, shares)
+def test_constrained_is_the_tr_gain_and_how_far_tp_lies_below_what_may_be_lost(
+    mean, base, epsilon
+):
+    objective = ConstrainedGain("probability", epsilon)
+    assert objective.values(mean, base) == (mean["TR"] - base["TR"],)
+    assert objective(mean, base) == mean["TR"] - base["TR"]
+    assert objective.constraints(mean, base) == {"TP loss": base["TP"] - mean["TP"] - epsilon}
+
+
+@given(means, means)
+def test_pareto_is_both_gains_and_reports_their_sum(mean, base):
+    objective = ParetoGain("probability", "knee", 0.0)
+    both = tuple(mean[role] - base[role] for role in ("TR", "TP"))
+    assert objective.values(mean, base) == both
+    assert objective(mean, base) == pytest.approx(sum(both))
+    assert objective.constraints(mean, base) == {}
+
+
+def test_the_rule_that_picks_is_not_what_a_study_is_known_by():
+    knee, within = ParetoGain("accuracy", "knee", 0.0), ParetoGain("accuracy", "tp_loss", 0.1)
+    assert knee.identity == within.identity
+    assert knee.identity != ParetoGain("margin", "knee", 0.0).identity
+    assert ConstrainedGain("accuracy", 0.1).identity != ConstrainedGain("accuracy", 0.2).identity
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ConstrainedGain("f1", 0.1), r"objective\.score is one of .*; got 'f1'"),
+        (lambda: ConstrainedGain("accuracy", -0.1), r"objective\.epsilon must be 0 or more"),
+        (lambda: ParetoGain("accuracy", "knee", float("nan")), r"epsilon must be 0 .* got nan"),
+        (lambda: ParetoGain("accuracy", "best", 0.0), "one of knee, tp_loss; got 'best'"),
+    ],
+)
+def test_what_an_objective_cannot_take_is_refused(make, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make()

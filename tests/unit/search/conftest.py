@@ -204,6 +204,11 @@ class World:
         stops = self.stopping and self.stopping.make(yardstick)
         return Bench(self.space, measure_one, yardstick, stops)
 
+    def work_open(self, trials: int) -> optuna.Study:
+        """As `run`, which opens the study as a whole; gives the study."""
+        self.run(trials)
+        return self.study()
+
     @property
     def stopping(self) -> Pruning | None:
         return CURTAIL if self.curtails else self.pruning
