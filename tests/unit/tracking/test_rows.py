@@ -121,3 +121,21 @@ def test_the_note_of_a_running_study_begins_with_its_best() -> None:
     first = rows.progress_note(told(4, 0.61)).splitlines()[0]
     assert first.startswith("best so far: **t0004 0.610 2L**")
     assert "TR **0.900**" in first
+
+
+def test_what_cost_nothing_and_what_misses_a_constraint_can_be_found() -> None:
+    assert not {"cached", "infeasible"} & rows.tags(STUDY, told(1)).keys()
+    assert rows.tags(STUDY, told(1, cached=True))["cached"] == "true"
+    assert rows.tags(STUDY, told(1, feasible=False))["infeasible"] == "true"
+
+
+def test_a_trial_that_misses_a_constraint_never_leads() -> None:
+    trial = told(3, 0.9, feasible=False)
+    assert rows.points(trial, [(1, 0.2)]) == (("infeasible_value", 3, 0.9),)
+    assert not rows.is_best(trial, [(1, 0.2)])
+
+
+def test_of_two_gains_each_is_a_column() -> None:
+    found = rows.metrics(told(1, 0.5, values=(0.7, -0.2)))
+    assert (found["value"], found["value_1"], found["value_2"]) == (0.5, 0.7, -0.2)
+    assert "value_1" not in rows.metrics(told(1, 0.5, values=(0.5,)))
