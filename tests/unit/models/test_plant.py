@@ -27,6 +27,8 @@ BRIEF = Schedule(
     distil_rate=1e-2,
     drift_steps=1,
     drift_rate=1e-2,
+    decoy_steps=2,
+    decoy_rate=1e-2,
     damage_steps=2,
     damage_rate=1e-2,
     check_every=1,
@@ -35,8 +37,10 @@ BRIEF = Schedule(
 PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
 
 
-def made(out, *, layers=(4, 6), seed=0, schedule=BRIEF, progress=None):
-    return plant(layers=layers, seed=seed, out=out, progress=progress, schedule=schedule)
+def made(out, *, layers=(4, 6), decoys=(), seed=0, schedule=BRIEF, progress=None):
+    return plant(
+        layers=layers, decoys=decoys, seed=seed, out=out, progress=progress, schedule=schedule
+    )
 
 
 def changed(folder):
