@@ -1,54 +1,61 @@
-"""Tiny VLMs whose damaged layers are known, with decoys: made once, then measured fast.
+"""The testbed of a planted pair: its damaged layers are known, and it is measured fast.
 
-python experiments/0006-search-efficiency/planted.py [--folder outputs/planted] [--draws 0,1]
-makes them, checks the measurements against the engine, and writes planted_pairs.json.
+The merge is the product's, the forward is `batched.Batched`, and `engine_difference` says how far
+its answers are from the engine's.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from batched import Batched
+from draws import Draw, planted_vlm
+from numpy.typing import NDArray
 
 from merit_opt.data.clips.suite import clips_suite
 from merit_opt.data.media.decode_pool import MediaSettings
 from merit_opt.data.media.quarantine import Quarantine
-from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Role, Suite
+from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Evaluation, Measure, role_means
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.prepare import Preparer
-from merit_opt.evaluation.scorers import PACKED
+from merit_opt.evaluation.scorers import PACKED, Scorer
 from merit_opt.evaluation.stats import Difference, paired_difference
 from merit_opt.files import write_bytes
+from merit_opt.models.distance import distances
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.pack import Pack
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.source import FolderOrId
-from merit_opt.models.tiny import tiny_folder
-from merit_opt.models.tiny.pair import BACKBONE, tiny_pair
-from merit_opt.models.tiny.plant import FULL, RESULT, SOURCE, plant
+from merit_opt.models.source import FolderOrId, PairSource
+from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.priors import Prior, Source
 
 FOLDER = Path("outputs/planted")
-MADE = "planted/1"  # raise it with every change of planting that moves a bit
 MEASURED = "batched/1"  # raise it with every change of measuring that moves a bit
-MEDIA = MediaSettings(1, 120.0, 512, "auto")
-FEATURE_BYTES = 2 * 1024**3
+ENGINE = EngineSettings(
+    threads=1,
+    backbone="device",
+    features_gib=2,
+    levels_gib=0,
+    host_levels_gib=0,
+    prefixes=0,
+    decoder="auto",
+    decode_workers=1,
+    decode_seconds=120.0,
+    frames_in_flight=512,
+)
 TR_PER_CLIP, TP_PER_CLIP = 3, 2
-SEARCH_CLIPS, HELD_OUT_CLIPS = 80, 250
 SEARCH_SEED, HELD_OUT_SEED = 1000, 2000
-KEPT = {SEARCH_CLIPS: 80, HELD_OUT_CLIPS: 8}
-COEFFICIENTS = (0.5, 0.75, 1.0)
+KEPT, KEPT_HELD_OUT = 80, 8
+COEFFICIENTS = (1.0, 0.75, 0.5)
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 PENALTY = 2.0
 SMOOTH: Measure = "probability"
@@ -57,111 +64,76 @@ GRADIENT_BILL = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """What is planted: a seed, the damaged layers, and the decoys."""
+class Size:
+    """Clips to search on, and other clips that no search sees."""
 
-    seed: int
-    layers: tuple[int, ...]
-    decoys: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """As runs.csv names the pair."""
-        damaged, decoys = ("_".join(map(str, chosen)) for chosen in (self.layers, self.decoys))
-        return f"planted_{damaged}-decoys_{decoys}-s{self.seed}"
-
-    @property
-    def digest(self) -> str:
-        """12 hex digits over all that shapes the weights, apart from the machine."""
-        sources = [_weights_digest(tiny_folder(name)) for name in (SOURCE, BACKBONE)]
-        facts = [MADE, asdict(self), asdict(FULL), sources]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    search: int
+    held_out: int
 
 
-DRAWS = (
-    Draw(1, (3, 5), (4, 7)),
-    Draw(2, (4, 6), (3, 8)),
-    Draw(3, (3, 6), (5,)),
-    Draw(4, (5, 7), (4,)),
-    Draw(5, (3, 4, 6), (7,)),
-    Draw(6, (4, 5, 7), (3, 6)),
-    Draw(7, (3, 5, 7), (4, 8)),
-    Draw(8, (4, 7), (6,)),
-)
+FULL_SIZE = Size(search=80, held_out=250)
 
 
-def planted_vlm(draw: Draw, folder: Path) -> Path:
-    """The checkpoint of a draw, trained unless it lies in `folder` already."""
-    out = folder / "vlms" / f"{draw.name}-{draw.digest}"
-    if not (out / RESULT).exists():
-        torch.set_num_threads(1)
-        plant(layers=draw.layers, decoys=draw.decoys, seed=draw.seed, out=out, progress=None)
-    return out
+def planted(draw: Draw, folder: Path = FOLDER) -> "Planted":
+    """The testbed of a draw, made or found in `folder`, which is safe to delete."""
+    return Planted(draw, planted_vlm(draw, folder), folder)
 
 
 class Planted:
-    """The testbed of one planted pair; see `testbed.Testbed`.
+    """See `testbed.Testbed`.
 
     Args:
-        draw: Which one.
-        folder: Where checkpoints, clips, features and answers are kept; safe to delete.
+        draw: What was planted.
+        vlm: The checkpoint.
+        folder: Where clips, features and answers are kept.
+        size: How many clips.
     """
 
     name = "planted"
 
-    def __init__(self, draw: Draw, folder: Path = FOLDER) -> None:
+    def __init__(self, draw: Draw, vlm: Path, folder: Path, size: Size = FULL_SIZE) -> None:
         self.draw = draw
         self.pair = draw.name
-        self.useful: frozenset[int]
         self.decoys = frozenset(draw.decoys)
+        self.source: PairSource = tiny_pair(vlm=FolderOrId(str(vlm)), dtype="float32")
         self._folder = folder
-        self._vlm = planted_vlm(draw, folder)
+        self._size = size
         self._known: dict[tuple[str, str], Evaluation] = {}
-
-    @cached_property
-    def live(self) -> ModelPair:
-        """The loaded pair, in float32, on one thread."""
-        torch.set_num_threads(1)
-        return tiny_pair(vlm=FolderOrId(str(self._vlm)), dtype="float32").load("cpu", "device")
+        self._asked: dict[str, tuple[tuple[Pack, ...], Batched]] = {}
 
     @property
     def n_layers(self) -> int:
         """Decoder layers."""
-        return len(self.planting["distance"])
-
-    @cached_property
-    def planting(self) -> Mapping[str, Any]:
-        """What planting wrote down."""
-        return json.loads((self._vlm / RESULT).read_text())
+        return self.source.alignment.n_layers
 
     @cached_property
     def suite(self) -> Suite:
         """The search samples: 240 TR and 160 TP questions about 80 clips."""
-        return self._clips(SEARCH_CLIPS, SEARCH_SEED)
+        return self._clips(self._size.search, SEARCH_SEED)
 
     @cached_property
     def held_out_suite(self) -> Suite:
         """750 TR and 500 TP questions about 250 other clips."""
-        return self._clips(HELD_OUT_CLIPS, HELD_OUT_SEED)
-
-    def measure(self, recipe: Recipe) -> Evaluation:
-        """Answers on the search samples, in the suite's order."""
-        return self.answers(recipe, self.suite)
-
-    def held_out(self, recipe: Recipe) -> tuple[float, float]:
-        """Accuracy of TR and of TP on held-out questions."""
-        means = self.means(recipe, self.held_out_suite, "accuracy")
-        return means["TR"], means["TP"]
-
-    def held_out_gain(self, recipe: Recipe) -> float:
-        """The objective on held-out questions, in accuracy."""
-        return self._gain(recipe, self.held_out_suite, "accuracy")
+        return self._clips(self._size.held_out, HELD_OUT_SEED)
 
     @cached_property
     def oracle(self) -> Recipe:
         """The damaged layers restored, at the coefficient that the search samples like best."""
-        recipes = [self._restored(self.draw.layers, c) for c in reversed(COEFFICIENTS)]
-        return max(recipes, key=lambda recipe: self._gain(recipe, self.suite, SMOOTH))
+        recipes = [self.restored(self.draw.layers, c) for c in COEFFICIENTS]
+        return max(recipes, key=lambda recipe: self.gain(recipe, self.suite, SMOOTH))
+
+    @cached_property
+    def useful(self) -> frozenset[int]:
+        """Damaged layers whose restoration alone helps on held-out.
+
+        It raises the objective, and the 95 % interval of its TR difference, paired by question
+        and resampled by clip, lies above zero.
+        """
+        return frozenset(
+            layer
+            for layer in self.draw.layers
+            if self.alone(layer).low > 0 and self.held_out_gain(self.restored((layer,), 1.0)) > 0
+        )
 
     @cached_property
     def best_uniform(self) -> Recipe:
@@ -169,46 +141,59 @@ class Planted:
         recipes = [constructors.uniform(self.n_layers, c) for c in UNIFORM]
         return max(recipes, key=self.held_out_gain)
 
+    @cached_property
+    def distance(self) -> tuple[float, ...]:
+        """Of each layer's attention to the backbone's."""
+        stored = self.source.stored
+        found = distances(stored.vlm, stored.backbone, lambda done, total: None)
+        return tuple(d.relative for d in found if d.part == "attention")
+
+    def measure(self, recipe: Recipe) -> Evaluation:
+        """Answers on the search samples, in the suite's order."""
+        return self.answers(recipe, self.suite)
+
+    def held_out(self, recipe: Recipe) -> tuple[float, float]:
+        """Accuracy of TR and of TP on held-out questions."""
+        means = role_means(
+            self.answers(recipe, self.held_out_suite), self.held_out_suite, "accuracy"
+        )
+        return means["TR"], means["TP"]
+
+    def held_out_gain(self, recipe: Recipe) -> float:
+        """The objective on held-out questions, in accuracy."""
+        return self.gain(recipe, self.held_out_suite, "accuracy")
+
+    def gain(self, recipe: Recipe, suite: Suite, measure: Measure) -> float:
+        """The objective against the unmerged model."""
+        means = [
+            role_means(self.answers(r, suite), suite, measure) for r in (recipe, self._unmerged)
+        ]
+        return PenalisedGain(measure, PENALTY)(*means)
+
     def prior(self, source: Source) -> Prior:
         """What the method says before the search, and its bill."""
-        match source:
-            case "scan":
-                return self._prior("scan", 1.0, SMOOTH, float(self.n_layers))
-            case "gradient":
-                return self.finite_difference_prior()
+        if source == "scan":
+            return self._prior("scan", 1.0, SMOOTH, float(self.n_layers))
+        return self.finite_difference_prior()
 
     def finite_difference_prior(self) -> Prior:
         """A stand-in for the gradient: the margin's change at a small coefficient, per unit."""
         return self._prior("gradient", STEP, "margin", GRADIENT_BILL)
 
     def alone(self, layer: int) -> Difference:
-        """Held-out TR accuracy gained by one layer's restoration, paired, whole clips."""
-        recipe, suite = self._restored((layer,), 1.0), self.held_out_suite
-        both = (constructors.base(self.n_layers), recipe)
-        base, merged = (self.answers(r, suite).measured("accuracy") for r in both)
+        """Held-out TR accuracy gained by restoring one layer."""
+        suite = self.held_out_suite
         groups = {s.id: s.group_id for s in suite.samples if suite.role(s) == "TR"}
+        base, merged = (
+            self.answers(recipe, suite).measured("accuracy")
+            for recipe in (self._unmerged, self.restored((layer,), 1.0))
+        )
         first, second = ({i: of[i] for i in groups} for of in (base, merged))
         return paired_difference(first, second, groups, seed=0)
 
-    def _prior(self, source: Source, coefficient: float, measure: Measure, bill: float) -> Prior:
-        base = self.means(constructors.base(self.n_layers), self.suite, measure)
-        changes: dict[Role, list[float]] = {"TR": [], "TP": []}
-        for layer in range(self.n_layers):
-            means = self.means(self._restored((layer,), coefficient), self.suite, measure)
-            for role, found in changes.items():
-                found.append((means[role] - base[role]) / coefficient)
-        return Prior(source, tuple(changes["TR"]), tuple(changes["TP"]), bill)
-
-    def _restored(self, layers: tuple[int, ...], coefficient: float) -> Recipe:
+    def restored(self, layers: Iterable[int], coefficient: float) -> Recipe:
+        """Attention of some layers at one coefficient."""
         return constructors.attention(self.n_layers, dict.fromkeys(layers, coefficient))
-
-    def _gain(self, recipe: Recipe, suite: Suite, measure: Measure) -> float:
-        base = self.means(constructors.base(self.n_layers), suite, measure)
-        return PenalisedGain(measure, PENALTY)(self.means(recipe, suite, measure), base)
-
-    def means(self, recipe: Recipe, suite: Suite, measure: Measure) -> dict[Role, float]:
-        """Mean of `measure` over TR and over TP."""
-        return role_means(self.answers(recipe, suite), suite, measure)
 
     def answers(self, recipe: Recipe, suite: Suite) -> Evaluation:
         """One measurement, from memory or disk where it is known."""
@@ -217,9 +202,42 @@ class Planted:
             self._known[key] = _evaluation(recipe, suite, self._rows(recipe, suite))
         return self._known[key]
 
-    def _rows(self, recipe: Recipe, suite: Suite) -> np.ndarray:
-        """float32 [samples, letters]: natural-log probabilities in the suite's order."""
-        place = f"{MEASURED} {self.live.digest} {suite.digest}"
+    def engine_difference(self, recipes: Iterable[Recipe], suite: Suite) -> float:
+        """The greatest difference of an option's probability from the product's engine."""
+        with Engine(
+            self.live, ENGINE, cache=self._folder, starts={}, reporter=Silent()
+        ) as engine:
+            pairs = [(self.answers(r, suite), engine.evaluate(r, suite)) for r in recipes]
+        return max(
+            abs(ours - theirs)
+            for one, other in pairs
+            for mine, its in zip(one.scores, other.scores, strict=True)
+            for ours, theirs in zip(mine.probabilities, its.probabilities, strict=True)
+        )
+
+    @cached_property
+    def live(self) -> ModelPair:
+        """The loaded pair, in float32, on one thread."""
+        torch.set_num_threads(1)
+        return self.source.load("cpu", "device")
+
+    @property
+    def _unmerged(self) -> Recipe:
+        return constructors.base(self.n_layers)
+
+    def _prior(self, source: Source, coefficient: float, measure: Measure, bill: float) -> Prior:
+        base = role_means(self.measure(self._unmerged), self.suite, measure)
+        changes: dict[Role, list[float]] = {"TR": [], "TP": []}
+        for layer in range(self.n_layers):
+            found = self.measure(self.restored((layer,), coefficient))
+            means = role_means(found, self.suite, measure)
+            for role, of_role in changes.items():
+                of_role.append((means[role] - base[role]) / coefficient)
+        return Prior(source, tuple(changes["TR"]), tuple(changes["TP"]), bill)
+
+    def _rows(self, recipe: Recipe, suite: Suite) -> NDArray[np.float32]:
+        """[samples, letters]: natural-log probabilities in the suite's order."""
+        place = f"{MEASURED} {self.source.digest} {suite.digest}"
         folder = self._folder / "answers" / hashlib.sha256(place.encode()).hexdigest()[:12]
         file = folder / f"{recipe.digest}.npy"
         if file.exists():
@@ -237,19 +255,16 @@ class Planted:
     def _batched(self, suite: Suite) -> tuple[tuple[Pack, ...], Batched]:
         if suite.digest not in self._asked:
             packs = self._preparer.prepare(suite).packs
-            kept = KEPT[len({s.group_id for s in suite.samples})]
+            kept = KEPT if suite is self.suite else KEPT_HELD_OUT
             self._asked[suite.digest] = packs, Batched(self.live, packs, kept)
         return self._asked[suite.digest]
 
     @cached_property
-    def _asked(self) -> dict[str, tuple[tuple[Pack, ...], Batched]]:
-        return {}
-
-    @cached_property
     def _preparer(self) -> Preparer:
-        store = FeatureStore(self._folder / "features", FEATURE_BYTES)
+        store = FeatureStore(self._folder / "features", ENGINE.feature_bytes)
         quarantine = Quarantine(self._folder / "quarantine.json")
-        return Preparer(self.live, store, MEDIA, quarantine, threads=1, reporter=Silent())
+        media: MediaSettings = ENGINE.media
+        return Preparer(self.live, store, media, quarantine, threads=1, reporter=Silent())
 
     def _clips(self, clips: int, seed: int) -> Suite:
         return clips_suite(
@@ -274,12 +289,8 @@ class Silent:
         print(message)
 
 
-def _evaluation(recipe: Recipe, suite: Suite, rows: np.ndarray) -> Evaluation:
-    score: Callable[[Sample, Any], Any] = PACKED["letter_logprob"].score
+def _evaluation(recipe: Recipe, suite: Suite, rows: NDArray[np.float32]) -> Evaluation:
+    scorer: Scorer = PACKED["letter_logprob"]
     pairs = zip(suite.samples, rows.tolist(), strict=True)
-    scores = tuple(score(sample, [row]) for sample, row in pairs)
+    scores = tuple(scorer.score(sample, [row]) for sample, row in pairs)
     return Evaluation(suite.digest, recipe.digest, tuple(s.id for s in suite.samples), scores)
-
-
-def _weights_digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
