@@ -5,7 +5,7 @@ its answers are from the engine's.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -202,17 +202,16 @@ class Planted:
             self._known[key] = _evaluation(recipe, suite, self._rows(recipe, suite))
         return self._known[key]
 
-    def engine_difference(self, recipes: Iterable[Recipe], suite: Suite) -> float:
+    def engine_difference(self, recipes: Sequence[Recipe], suite: Suite) -> float:
         """The greatest difference of an option's probability from the product's engine."""
-        with Engine(
-            self.live, ENGINE, cache=self._folder, starts={}, reporter=Silent()
-        ) as engine:
-            pairs = [(self.answers(r, suite), engine.evaluate(r, suite)) for r in recipes]
+        mine = [self.answers(recipe, suite) for recipe in recipes]
+        with Engine(self.live, ENGINE, cache=self._folder, starts={}, reporter=Silent()) as engine:
+            its = [engine.evaluate(recipe, suite) for recipe in recipes]
         return max(
             abs(ours - theirs)
-            for one, other in pairs
-            for mine, its in zip(one.scores, other.scores, strict=True)
-            for ours, theirs in zip(mine.probabilities, its.probabilities, strict=True)
+            for evaluations in zip(mine, its, strict=True)
+            for scores in zip(*(e.scores for e in evaluations), strict=True)
+            for ours, theirs in zip(*(s.probabilities for s in scores), strict=True)
         )
 
     @cached_property

@@ -83,7 +83,11 @@ def facts(testbed: Planted) -> dict[str, Any]:
 def score(testbed: Planted, recipe: Recipe) -> dict[str, float]:
     """Held-out accuracies and objective."""
     tr, tp = testbed.held_out(recipe)
-    return {"TR": round(tr, 4), "TP": round(tp, 4), "gain": round(testbed.held_out_gain(recipe), 4)}
+    return {
+        "TR": round(tr, 4),
+        "TP": round(tp, 4),
+        "gain": round(testbed.held_out_gain(recipe), 4),
+    }
 
 
 def promises(testbed: Planted) -> dict[str, Sequence[float]]:
@@ -137,9 +141,7 @@ def seconds(testbed: Planted) -> float:
 def some_recipe(testbed: Planted, rng: random.Random) -> Recipe:
     """Half of the layers, at some of the oracle's coefficients."""
     chosen = rng.sample(range(testbed.n_layers), testbed.n_layers // 2)
-    return constructors.attention(
-        testbed.n_layers, {k: rng.choice(COEFFICIENTS) for k in chosen}
-    )
+    return constructors.attention(testbed.n_layers, {k: rng.choice(COEFFICIENTS) for k in chosen})
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> list[str]:
