@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from merit_opt.evaluation.stats import verdict
+from merit_opt.search.result import merged_layers
 
 
 def show_study(console: Console, result: Mapping[str, Any]) -> None:
@@ -69,8 +70,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     confirm, best, trials = result["confirm"], result["best"], result["trials"]
     for role, difference in confirm["difference"].items():
         yield f"best - base, {role}: {difference_text(difference)}"
-    layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
-    yield f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
+    yield from _layer_lines(best)
     yield from result["remarks"]
     if stopped := trials["pruned"]:
         yield f"{stopped} proposals were stopped early: they could no longer win, or a test said so"
@@ -83,6 +83,11 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, why in confirm["failed"].items():
         yield f"{name} could not be measured: {why}"
+
+
+def _layer_lines(best: Mapping[str, Any]) -> list[str]:
+    told = merged_layers(best) or [("attention", "none: nothing beat the base")]
+    return [f"merged layers ({parts} coefficient): {layers}" for parts, layers in told]
 
 
 def size_text(size: float) -> str:

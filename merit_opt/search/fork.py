@@ -10,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.leases import LEASE
+from merit_opt.search.samplers import FIXED
 from merit_opt.search.spaces import Params, SearchSpace
 from merit_opt.search.trial import record_of
 from merit_opt.tracking.record import TrialRecord
@@ -60,7 +61,7 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int, lease
             create_trial(
                 state=TrialState.WAITING,
                 user_attrs={FORKED_FROM: [old.study_name, record.number], LEASE: lease},
-                system_attrs={"fixed_params": dict(params)},
+                system_attrs={FIXED: dict(params)},
             )
         )
         queued += 1

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from merit_opt.evaluation.stats import Difference, verdict
-from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.confirm import Confirmation, Contender, Tested
 from merit_opt.search.front import Pick
 from merit_opt.tracking.record import TrialRecord
@@ -141,6 +141,7 @@ def _remarks(result: StudyResult) -> Iterator[str]:
 def note(result: Mapping[str, Any]) -> str:
     """The outcome in Markdown, the best score on its first line."""
     best, found = result["best"], result["confirm"]
+    layers = "; ".join(f"{parts} coefficients {told}" for parts, told in merged_layers(best))
     differences = (
         f"- {role} {d['estimate']:+.3f}, 95 % interval {d['low']:+.3f} to {d['high']:+.3f}, "
         f"{d['verdict']} ({found['n'][role]} questions on videos the search never saw)\n"
@@ -151,7 +152,7 @@ def note(result: Mapping[str, Any]) -> str:
         f"TP {found['best']['TP']:.3f} against {found['base']['TP']:.3f}, on confirm\n\n"
         f"{''.join(differences)}"
         f"- trial {best['number']}, recipe {best['digest']}, "
-        f"attention coefficients {_layers_text(best) or 'none'}\n"
+        f"{layers or 'attention coefficients none'}\n"
         f"{''.join(_top_lines(found['top']))}"
         f"{''.join(_front_lines(result))}"
         f"- trials: {', '.join(f'{n} {state}' for state, n in result['trials'].items())}\n"
@@ -175,8 +176,14 @@ def _front_lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"- on the front: trial {one['number']}, gains {gains}, recipe {one['digest']}\n"
 
 
-def _layers_text(best: Mapping[str, Any]) -> str:
-    return ", ".join(f"{i}: {c:.2f}" for i, c in best["layers"].items())
+def merged_layers(best: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of the winner in result.json: parts that are merged alike, and each layer's coefficient."""
+    parts: dict[str, list[str]] = {}
+    for part in PARTS:
+        layers = best.get(_layers_key(part), {})
+        told = ", ".join(f"{i}: {c:.2f}" for i, c in layers.items())
+        parts.setdefault(told, []).append(part)
+    return [(" and ".join(names), told) for told, names in parts.items() if told]
 
 
 def _roles(record: TrialRecord) -> dict[str, float]:
@@ -230,11 +237,13 @@ def _tested(one: Tested) -> dict[str, Any]:
 
 def _layers(recipe: Recipe) -> dict[str, dict[str, float]]:
     """Layer -> attention coefficient, and the other parts under their own keys where merged."""
-    by_part = {part: recipe.coefficients(part) for part in PARTS}
+    by_part: dict[Part, dict[int, float]] = {part: recipe.coefficients(part) for part in PARTS}
     return {
-        "layers" if part == "attention" else f"{part}_layers": {
-            str(layer): coefficient for layer, coefficient in layers.items()
-        }
+        _layers_key(part): {str(layer): coefficient for layer, coefficient in layers.items()}
         for part, layers in by_part.items()
         if layers or part == "attention"
     }
+
+
+def _layers_key(part: Part) -> str:
+    return "layers" if part == "attention" else f"{part}_layers"

@@ -286,7 +286,8 @@ def _confirm(
     plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
 ) -> Confirmation:
     controls = list(_compared(_told(study), winner))
-    top = [r for r in best_of(study, TOP + 1) if r.recipe.merged_layers][:TOP]
+    unmerged = constructors.base(plan.space.n_layers)
+    top = [r for r in best_of(study, TOP + 1) if r.recipe != unmerged][:TOP]
     recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
     total = len({recipe.digest for recipe in recipes}) + 1
     known: dict[str, Evaluation] = {}
