@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
+from merit_opt.cli.launchers import WORKER
+
 _AT_HOME = re.compile(r"""([^=]+=)(["']?)(~[^,"'\[\]{}]*)\2""")
 
 
@@ -24,7 +26,8 @@ def given(*groups: str, but: str = "") -> str:
     """Those of these groups (of all, if none is named) as words for a shell, each after a space."""
     overrides = HydraConfig.get().overrides.task
     heads = {o: re.split(r"[.=@]", o.lstrip("+~"), maxsplit=1)[0] for o in overrides}
-    kept = [o for o in overrides if not groups or heads[o] in groups]
+    wanted = groups or set(heads.values()) - {WORKER}
+    kept = [o for o in overrides if heads[o] in wanted]
     return "".join(f" {shlex.quote(o)}" for o in kept if not o.startswith(f"{but}="))
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from merit_opt.errors import UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 VERBS = {
     "search": "run, resume or join a study; with no arguments the embedded demo, in minutes",
     "evaluate": "measure one recipe on a suite, paired against the unmerged VLM",
@@ -19,6 +19,7 @@ examples:
   merit-opt search
   merit-opt search space=merit sampler=cmaes study.trials=200 seed=1
   merit-opt search -m seed=0,1 sampler=tpe,cmaes
+  merit-opt search -m study.name=a worker=range(0,4) hydra/launcher=joblib
   merit-opt evaluate recipe=study:NAME suite.seed=1
   merit-opt export recipe=study:NAME out=merged
   merit-opt search --help      every option group and key of a verb
@@ -42,7 +43,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
-        return _tell(f"there is no verb {verb!r}; did you mean `merit-opt {near}`?")
+        return tell(f"there is no verb {verb!r}; did you mean `merit-opt {near}`?")
     return _run_verb(verb, rest)
 
 
@@ -55,7 +56,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 
             return launch(verb, arguments)
     except UserError as error:
-        return _tell(str(error))
+        return tell(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -63,9 +64,10 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         return 0
 
 
-def _tell(message: str) -> int:
+def tell(message: str, code: int = USER_ERROR) -> int:
+    """Say it on stderr; the exit code that goes with it."""
     print(f"merit-opt: {message}", file=sys.stderr)
-    return USER_ERROR
+    return code
 
 
 def _help() -> str:

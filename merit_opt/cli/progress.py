@@ -20,10 +20,14 @@ TRIALS = "trials"
 
 
 class Display:
-    """One progress line at a time: the stage at work, with its time left."""
+    """One progress line at a time: the stage at work, with its time left.
 
-    def __init__(self, progress: Progress) -> None:
+    Of several workers at once each says only what it has done, a line at a time, its name first.
+    """
+
+    def __init__(self, progress: Progress, teller: str = "") -> None:
         self._progress = progress
+        self._teller = teller
         self._tasks: dict[str, TaskID] = {}
 
     def stage(self, name: str, done: int, total: int) -> None:
@@ -32,11 +36,17 @@ class Display:
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
         """`done` of `total` trials are finished, `record` the last of them."""
-        self._show(TRIALS, _trial_text(record, best), done, total)
+        text = _trial_text(record, best)
+        self._show(TRIALS, text, done, total)
+        if self._teller:
+            self._say(f"{text} ({done} of {total})")
 
     def warn(self, message: str) -> None:
         """Print a warning above the progress line."""
-        self._progress.console.print(f"warning: {message}", highlight=False, soft_wrap=True)
+        self._say(f"warning: {message}")
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(f"{self._teller}{line}", highlight=False, soft_wrap=True)
 
     def _show(self, name: str, text: str, done: int, total: int) -> None:
         if name not in self._tasks:
@@ -47,8 +57,14 @@ class Display:
 
 
 @contextmanager
-def display(console: Console) -> Generator[Display]:
-    """A live display on `console`, or a silent one where it is no terminal."""
+def display(console: Console, teller: str = "") -> Generator[Display]:
+    """A live display on `console`, or a silent one where it is no terminal.
+
+    Args:
+        console: Where to show it.
+        teller: What every line begins with, where others write to the same terminal; nothing is
+            drawn then.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -57,9 +73,9 @@ def display(console: Console) -> Generator[Display]:
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with progress:
-        yield Display(progress)
+    drawn = console.is_terminal and not teller
+    with Progress(*columns, console=console, disable=not drawn, transient=True) as progress:
+        yield Display(progress, teller)
 
 
 def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING
+
+from merit_opt.cli import conf_dir
 
 
 @dataclass
@@ -33,6 +36,7 @@ class SearchSchema:
     tracking: Any = MISSING
     engine: Any = MISSING
     study: StudySchema = field(default_factory=StudySchema)
+    worker: int = MISSING
     seed: int = MISSING
     device: str = MISSING
     output_dir: str = MISSING
@@ -98,7 +102,15 @@ SCHEMAS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra."""
+    """Make the schemas known to Hydra.
+
+    Of launchers it knows those of their plugins, stored as these are found. Our option files take
+    their place: beside them Hydra would warn of files and schemas of one name.
+    """
+    Plugins.instance()
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
+    stored = store.repo.get("hydra", {}).get("launcher", {})
+    for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml"):
+        stored.pop(path.name, None)

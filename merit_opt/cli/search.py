@@ -10,6 +10,7 @@ from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
+from merit_opt.cli.launchers import WORKER, is_alone
 from merit_opt.cli.parts import (
     SPLIT_KEYS,
     SUITE_INJECTED,
@@ -33,12 +34,13 @@ from merit_opt.search.fingerprint import digest
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace, all_on, first_layers
-from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.study import RESULT, StudyPlan, run_study
 from merit_opt.search.worker import Budget
 from merit_opt.tracking.record import StudyRecord
 
 NAMED_BY = ("pair", "suite", "space", "sampler")
 # Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
+FOUR = "-m worker=range(0,4) hydra/launcher=joblib"
 UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 
 
@@ -53,19 +55,33 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     own = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
     name = cfg.study.fork or own
     forks = None if cfg.study.fork is None else own
-    console.print(f"study {name}{f', forked from {forks}' if forks else ''}", highlight=False)
+    teller = _teller(cfg.worker, choices, name)
+    origin = f", forked from {forks}" if forks else ""
+    console.print(f"{teller}starts" if teller else f"study {name}{origin}", highlight=False)
     try:
-        with display(console) as shown:
+        with display(console, teller) as shown:
             result = _run(_Request(cfg, choices, built, outputs, name, forks), shown)
     except KeyboardInterrupt:
         console.print(
-            f"stopped; nothing measured is lost. To go on, give the same command again "
+            f"{teller}stopped; nothing measured is lost. To go on, give the same command again "
             f"(study {name} in {outputs.root}).",
             highlight=False,
+            soft_wrap=True,
         )
         raise
+    if cfg.worker:
+        told = outputs.study(name) / RESULT
+        console.print(f"{teller}done; result: {told}", highlight=False, soft_wrap=True)
+        return
     show_study(console, result)
     _say_what_next(console, outputs, name, cfg)
+
+
+def _teller(worker: int, choices: Mapping[str, str], name: str) -> str:
+    """What a worker's lines begin with, where it may not be the only one at this terminal."""
+    if worker < 0:
+        raise UserError(f"worker is 0 or more, got {worker}")
+    return "" if worker == 0 and is_alone(choices) else f"{name}, worker {worker}: "
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,8 @@ def _plan(
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
-    config = without_credentials(OmegaConf.to_yaml(cfg))
+    shared = OmegaConf.masked_copy(cfg, [key for key in cfg if key != WORKER])
+    config = without_credentials(OmegaConf.to_yaml(shared))
     return StudyPlan(
         record=StudyRecord(request.name, digest(parts), facts, config),
         folder=request.outputs.study(request.name),
@@ -217,9 +234,10 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
             f"  merit-opt evaluate{alike} recipe=study:{name} suite.seed={cfg.suite.seed + 1}"
             "   # on videos nobody has seen"
         )
+    more = f"{same} study.trials={2 * cfg.study.trials}"
     lines += [
         f"  merit-opt export{found} recipe=study:{name} out=merged-{name}   # for from_pretrained",
-        f"  merit-opt search{same} study.trials={2 * cfg.study.trials}   # go on searching",
+        f"  merit-opt search{more}   # go on searching ({FOUR} for four workers)",
     ]
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")

@@ -41,6 +41,12 @@ def interrupts_held() -> Generator[None]:
         raise KeyboardInterrupt
 
 
+def interrupt_waits() -> bool:
+    """Whether a Ctrl-C came that is held."""
+    held = signal.getsignal(signal.SIGINT)
+    return isinstance(held, _Held) and held.is_pending
+
+
 @contextmanager
 def interrupts_allowed() -> Generator[None]:
     """Within the block Ctrl-C raises at once, although it is held around it.

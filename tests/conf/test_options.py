@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
@@ -20,7 +22,8 @@ ROOTS = sorted(CONF.glob("*.yaml"))
 OPTIONS = sorted(path for path in CONF.rglob("*.yaml") if path not in ROOTS)
 EXPERIMENTS = [path for path in OPTIONS if path.parent.name == "experiment"]
 SHARED = [path for path in OPTIONS if path.name.startswith("_")]
-FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS + SHARED]
+LAUNCHERS = [path for path in OPTIONS if path.parent == CONF / "hydra" / "launcher"]
+FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS + SHARED + LAUNCHERS]
 
 OWN = {"suite": SPLIT_KEYS}
 TABLES = ("roles",)
@@ -72,8 +75,9 @@ def verb_of(experiment: Path) -> str:
 
 def test_every_yaml_is_seen_here():
     assert len(ROOTS) + len(OPTIONS) == len(list(CONF.rglob("*.yaml")))
-    assert len(set(OPTIONS)) == len(EXPERIMENTS) + len(FACTORIES) + len(SHARED)
-    assert all(path.parent.parent == CONF for path in OPTIONS)
+    groups = (EXPERIMENTS, FACTORIES, SHARED, LAUNCHERS)
+    assert len(set(OPTIONS)) == sum(map(len, groups))
+    assert all(path.parent.parent == CONF for path in OPTIONS if path not in LAUNCHERS)
 
 
 def test_every_verb_has_a_root_and_a_schema_and_every_root_a_verb():
@@ -91,7 +95,7 @@ def test_a_root_composes_as_it_is(composed, root):
     assert OmegaConf.to_container(composed(root.stem))
 
 
-@pytest.mark.parametrize("path", OPTIONS, ids=name)
+@pytest.mark.parametrize("path", [p for p in OPTIONS if p not in LAUNCHERS], ids=name)
 def test_an_option_belongs_to_a_group_of_some_verb(path):
     assert verbs_with(path.parent.name)
 
@@ -159,17 +163,45 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("path", [*ROOTS, *OPTIONS], ids=name)
 def test_every_file_says_first_what_it_is_for(path):
-    first = path.read_text().splitlines()[0]
+    first, second, *_ = path.read_text().splitlines()
     assert first.startswith("# ")
+    if path in LAUNCHERS and first == "# @package hydra":
+        first = second
+    assert re.match(r"# \w", first) or path in EXPERIMENTS
     if path in EXPERIMENTS:
         assert first == "# @package _global_"
         assert verb_of(path) in verbs_with("experiment")
+
+
+PLUGINS = {
+    "joblib": JobLibLauncherConf,
+    "submitit_local": LocalQueueConf,
+    "submitit_slurm": SlurmQueueConf,
+}
+
+
+def test_every_launcher_is_one_of_a_plugin():
+    assert {path.stem for path in LAUNCHERS} == set(PLUGINS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("path", LAUNCHERS, ids=name)
+def test_a_launcher_composes_with_every_verb_as_its_plugin_knows_it(composed, path, verb):
+    missing = [f"{key}=0" for key in OmegaConf.missing_keys(composed(verb))]
+    cfg = composed(verb, [f"hydra/launcher={path.stem}", *missing], hydra=True).hydra
+    known = OmegaConf.structured(PLUGINS[path.stem])
+    given = OmegaConf.to_container(cfg.launcher)
+    assert given[TARGET] == known[TARGET]
+    merged = OmegaConf.merge(known, {k: v for k, v in given.items() if "${" not in str(v)})
+    assert set(given) == set(merged) or path.stem == "joblib"
+    assert all("merit_opt.cli.launchers." in c[TARGET] for c in cfg.callbacks.values())
 
 
 def test_interpolation_is_only_of_what_the_root_knows():
     found = {
         (name(path), value)
         for path in OPTIONS
+        if path not in LAUNCHERS
         for _, value in leaves(options_of(path))
         if isinstance(value, str) and "${" in value
     }
