@@ -33,7 +33,7 @@ from merit_opt.recipe.recipe import Part
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
-from merit_opt.search.worker import Budget
+from merit_opt.search.budget import Budget
 from merit_opt.tracking.record import StudyRecord
 
 NAMED_BY = ("pair", "suite", "space", "sampler")
@@ -155,6 +155,7 @@ def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
         parts=parts,
         random_layers=cfg.study.random_layers,
         seed=cfg.seed,
+        retries=cfg.study.retries,
     )
 
 

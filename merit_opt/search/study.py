@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from merit_opt.data.leakage import shown_media
@@ -31,18 +30,20 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
+from merit_opt.search.asking import finished
+from merit_opt.search.budget import Budget
 from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
-from merit_opt.search.leases import Lease, ask_dead_again, turn
+from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.references import SEARCHED, SHOWN
 from merit_opt.search.result import StudyResult, note, to_dict
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
-from merit_opt.search.storage import failures_told
+from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import Bench, best, record_of
-from merit_opt.search.worker import Budget, finished, work
+from merit_opt.search.trial import Bench, best, told_records
+from merit_opt.search.worker import work
 from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
 
 UID = "uid"
@@ -82,11 +83,6 @@ class StudyPlan:
         """Unique in its storage."""
         return self.record.name
 
-    @property
-    def leases(self) -> Path:
-        """Where workers show that they live."""
-        return self.folder / "workers"
-
 
 class Reporter(EngineReporter, Protocol):
     """Is told how a study gets on, the engine included."""
@@ -99,7 +95,7 @@ class Reporter(EngineReporter, Protocol):
 def run_study(
     plan: StudyPlan,
     *,
-    storage: RDBStorage,
+    storage: PatientStorage,
     tracker: Tracker,
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
@@ -117,23 +113,22 @@ def run_study(
         UserError: The study was started with other settings, or its trials keep failing.
         KeyboardInterrupt: Between two steps; all that was measured is kept.
     """
-    with failures_told(storage), interrupts_held():
+    storage.warn = reporter.warn
+    with interrupts_held():
         return _run(plan, storage, tracker, engine, reporter)
 
 
 def _run(
     plan: StudyPlan,
-    storage: RDBStorage,
+    storage: PatientStorage,
     tracker: Tracker,
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
-    with turn(plan.leases):
-        study = _open(plan, storage)
+    study = storage.in_turn(plan.name, lambda: _open(plan, storage))
     tracked = Tracked(tracker, reporter.warn)
-    ask_dead_again(study, plan.leases)
     reporter.stage("opening the study's record", 0, 1)
-    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), _told(study))
+    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), told_records(study))
     if (known := _known_result(plan, study)) is not None:
         tracked.finish(_outcome(plan, known))
         return known
@@ -142,7 +137,28 @@ def _run(
     with interrupts_allowed():
         measuring = engine()
     with measuring as measure:
-        _search(plan, study, tracked, measure, reporter)
+        with Lease(storage) as lease:
+            _search(plan, study, lease, tracked, measure, reporter)
+        found = _conclude(plan, study, storage, measure, reporter, started)
+    tracked.finish(_outcome(plan, found))
+    return found
+
+
+def _conclude(
+    plan: StudyPlan,
+    study: Study,
+    storage: PatientStorage,
+    measure: Engine,
+    reporter: Reporter,
+    started: float,
+) -> dict[str, Any]:
+    """What one of the study's workers finds on confirm, for all of them.
+
+    The others wait for it, and take over if it dies.
+    """
+    with storage.turn(f"{plan.name} confirm"):
+        if (known := _known_result(plan, study)) is not None:
+            return known
         winner, base = best(study), _base(study)
         if winner is None or base is None:
             raise UserError(
@@ -150,23 +166,21 @@ def _run(
                 "study.hours, or wait for its other workers"
             )
         confirmation = _confirm(plan, study, winner, measure, reporter)
-        statuses = measure.statuses(plan.split.confirm)
-    result = StudyResult(
-        study=plan.name,
-        fingerprint=plan.record.fingerprint,
-        seed=plan.budget.seed,
-        seconds=time.monotonic() - started,
-        trials=_counts(study),
-        base=base,
-        best=winner,
-        confirmation=confirmation,
-    )
-    _keep(plan, result, statuses)
-    tracked.finish(_outcome(plan, to_dict(result)))
-    return to_dict(result)
+        result = StudyResult(
+            study=plan.name,
+            fingerprint=plan.record.fingerprint,
+            seed=plan.budget.seed,
+            seconds=time.monotonic() - started,
+            trials=_counts(study),
+            base=base,
+            best=winner,
+            confirmation=confirmation,
+        )
+        _keep(plan, result, measure.statuses(plan.split.confirm))
+        return to_dict(result)
 
 
-def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
+def _open(plan: StudyPlan, storage: PatientStorage) -> Study:
     sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
     study = optuna.create_study(
         study_name=plan.name,
@@ -176,6 +190,7 @@ def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
         load_if_exists=True,
     )
     fingerprint.require_same(study, plan.fingerprint)
+    reap(study, Reaper(storage), plan.budget.retries)
     if SHOWN not in study.user_attrs:
         study.set_user_attr(SHOWN, [asdict(m) for m in shown_media(plan.split.search)])
     if UID not in study.user_attrs:
@@ -183,14 +198,8 @@ def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
     return study
 
 
-def _told(study: Study) -> dict[int, TrialRecord]:
-    """Trial number -> record, for every trial that was measured."""
-    trials = study.get_trials(deepcopy=False)
-    return {t.number: record for t in trials if (record := record_of(t)) is not None}
-
-
 def _base(study: Study) -> TrialRecord | None:
-    told = _told(study).values()
+    told = told_records(study).values()
     return next((r for r in told if r.name == "base" and r.state == "COMPLETE"), None)
 
 
@@ -205,7 +214,12 @@ def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
 
 
 def _search(
-    plan: StudyPlan, study: Study, tracked: Tracked, engine: Engine, reporter: Reporter
+    plan: StudyPlan,
+    study: Study,
+    lease: Lease,
+    tracked: Tracked,
+    engine: Engine,
+    reporter: Reporter,
 ) -> None:
     suite = plan.split.search
 
@@ -227,14 +241,13 @@ def _search(
         tracked.log_trial(record)
         reporter.trial(record, leader, done, plan.budget.trials)
 
-    with Lease(plan.leases) as lease:
-        work(study, bench, budget=plan.budget, lease=lease, watch=told)
+    work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
 def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
     """What earlier sessions of the study learned about its samples."""
     history = MissHistory(yardstick)
-    for record in _told(study).values():
+    for record in told_records(study).values():
         history.add(engine.known_scores(record.recipe, yardstick.suite))
     return history
 
@@ -242,7 +255,7 @@ def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
 def _confirm(
     plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
 ) -> Confirmation:
-    controls = list(_compared(_told(study), winner))
+    controls = list(_compared(told_records(study), winner))
     total = len(controls) + 2
     done = iter(range(total))
 
@@ -263,7 +276,7 @@ def _confirm(
 
 
 def _failed_controls(study: Study) -> dict[str, str]:
-    told = [r for r in _told(study).values() if r.name]
+    told = [r for r in told_records(study).values() if r.name]
     return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
 
 

@@ -18,6 +18,7 @@ from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.told import Told
 from merit_opt.tracking.record import State, TrialRecord
 
 RECORD = "record"
@@ -149,14 +150,25 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
     )
 
 
+_records = Told(record_of)
+
+
+def told_records(study: Study) -> dict[int, TrialRecord]:
+    """Trial number -> record, for every trial that was measured."""
+    return {t.number: record for t, record in _records(study) if record is not None}
+
+
 def best(study: Study) -> TrialRecord | None:
     """The trial of greatest value among the base and all inside the search space.
 
     The earliest of equals. Random-layer controls are drawn after the winner is known and cannot
     become it.
     """
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    records = [r for t in trials if (r := record_of(t)) is not None and _may_win(t, r)]
+    records = [
+        record
+        for trial, record in _records(study)
+        if record is not None and record.state == "COMPLETE" and _may_win(trial, record)
+    ]
     return max(records, key=lambda r: (r.value, -r.number), default=None)
 
 
