@@ -15,15 +15,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.search.heartbeat import Heartbeat
 from merit_opt.search.processes import Process, this_process
-from merit_opt.search.samplers import CONTROL, PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
 from merit_opt.search.storage.faults import StorageAway, StorageFailed
-from merit_opt.search.storage.patient import PatientStorage
+from merit_opt.search.storage.patient import TOKEN, PatientStorage
+from merit_opt.search.trial import RECORD
 
 LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
 STOPPED = "stopped"  # why a trial ended that nobody told
 FIXED = "fixed_params"  # Optuna's name for the parameters of a queued trial
-KEPT = (CONTROL,)  # what a repeat takes over from the trial that it repeats
 BEATS_PER_GRACE = 8
 
 _held: set[str] = set()  # leases of this process
@@ -198,15 +198,14 @@ def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
     """Queue an unfinished trial's proposal anew, once."""
     if _repeats(study, trial):
         return
-    attrs = {k: v for k, v in trial.user_attrs.items() if k in KEPT}
+    attrs = {k: v for k, v in trial.user_attrs.items() if k not in (LEASE, RECORD, STOPPED)}
     attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial), DEATHS: deaths}
-    fixed = trial.params | trial.system_attrs.get(FIXED, {})
+    # What a sampler noted of its proposal is not noted again where the parameters are fixed.
+    noted = {k: v for k, v in trial.system_attrs.items() if k != TOKEN}
+    if trial.params:
+        noted[FIXED] = trial.params | noted.get(FIXED, {})
     study.add_trial(
-        create_trial(
-            state=TrialState.WAITING,
-            user_attrs=attrs,
-            system_attrs={FIXED: fixed} if fixed else {},
-        )
+        create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=noted)
     )
 
 
