@@ -134,9 +134,9 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server, started when it is first asked for."""
     from tests.postgres import running
 
-    with running(tmp_path_factory.mktemp("postgres") / "data") as server:
+    with running() as server:
         yield server

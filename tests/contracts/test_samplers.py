@@ -162,9 +162,7 @@ def test_no_two_proposals_of_a_sequence_are_drawn_alike(name, uninterrupted):
 
 
 @pytest.mark.parametrize("finished", [3, 7, 15, 29])
-def test_a_study_stopped_between_trials_equals_an_uninterrupted_one(
-    name, finished, uninterrupted
-):
+def test_a_study_stopped_between_trials_equals_an_uninterrupted_one(name, finished, uninterrupted):
     storage = in_memory()
     live(name, storage, trials=finished)
     assert sequence(live(name, storage)) == uninterrupted[name]

@@ -17,20 +17,15 @@ from merit_opt.errors import UserError
 from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap
 from merit_opt.search.processes import this_process
 from merit_opt.search.samplers import PROPOSAL, RETRY_OF
-from merit_opt.search.storage.journal import open_journal
 from merit_opt.search.storage.patient import PatientStorage
-from merit_opt.search.storage.postgres import open_postgres
-from merit_opt.search.storage.sqlite import open_sqlite
+from tests.storages import STORAGES, opened
 
 Open = Callable[[], PatientStorage]
 
-SECONDS = {"patience": 0.0, "grace": 60.0}
-STORAGES = ("sqlite", "journal", "postgres")
 pytestmark = pytest.mark.xdist_group("storages")
 
 WORKER = """
 import sys
-from pathlib import Path
 from test_storages import *
 storage = opened(sys.argv[1], sys.argv[2])
 study = optuna.load_study(study_name="s", storage=storage)
@@ -40,16 +35,6 @@ with Lease(storage) as lease:
     while (number := ask(storage, study, lease)) is not None:
         print(number, flush=True)
 """
-
-
-def opened(kind: str, place: str, **changes: float) -> PatientStorage:
-    if kind == "sqlite":
-        return open_sqlite(url=f"sqlite:///{place}", **SECONDS | changes)
-    if kind == "journal":
-        from pathlib import Path
-
-        return open_journal(path=Path(place), **SECONDS | changes)
-    return open_postgres(url=place, **SECONDS | changes)
 
 
 def ask(storage: PatientStorage, study: optuna.Study, lease: Lease) -> int | None:

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Generator
 from contextlib import suppress
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
 from merit_opt.errors import UserError
 from merit_opt.search.storage.opening import KINDS, LOCKS, opened, require_seconds
@@ -16,6 +17,7 @@ from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.storage.turns import by_file
 
 TAIL_BYTES = 64 * 1024
+STALE_SECONDS = 3
 
 
 def open_journal(*, path: Path, patience: float, grace: float) -> PatientStorage:
@@ -40,17 +42,37 @@ def open_journal(*, path: Path, patience: float, grace: float) -> PatientStorage
         return PatientStorage(storage, turns, name=str(path), patience=patience, grace=grace)
 
 
+class _Lock(BaseJournalFileLock):
+    """One that dies with its process, and within it Optuna's, for a dashboard that writes too.
+
+    What a killed worker leaves of Optuna's is broken after `STALE_SECONDS`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._own = by_file(path.with_name(path.name + LOCKS))("lines")
+        self._optunas = JournalFileSymlinkLock(str(path), grace_period=STALE_SECONDS)
+
+    def acquire(self) -> bool:
+        self._own.acquire()
+        return self._optunas.acquire()
+
+    def release(self) -> None:
+        try:
+            with suppress(RuntimeError):  # it was broken
+                self._optunas.release()
+        finally:
+            self._own.release()
+
+
 class _WholeLines(JournalFileBackend):
     """A line is written whole or taken back, and half a line of a killed writer is cut off."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file_lock = JournalFileSymlinkLock(str(path))
+        self._file_lock = _Lock(path)
         super().__init__(str(path), lock_obj=self._file_lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        from json import dumps
-
         lines = "".join(dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         with get_lock_file(self._file_lock):
             file = os.open(self._path, os.O_RDWR)
@@ -69,7 +91,7 @@ class _WholeLines(JournalFileBackend):
         try:
             yield from super().read_logs(log_number_from)
         except ValueError as error:
-            raise OSError(None, f"the journal is damaged: {error}") from error
+            raise OSError(None, f"the journal is damaged: {error}") from None
 
 
 def _write(file: int, lines: bytes) -> None:

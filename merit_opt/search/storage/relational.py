@@ -1,17 +1,14 @@
 """Optuna's storage in a database, made to write each new trial once and to read trials fast."""
 
-from functools import lru_cache
 from json import dumps
 from typing import Any
 
-from optuna import distributions
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy.orm import Session
 
 from merit_opt.search.storage.patient import TOKEN
-
 
 
 class RelationalStorage(RDBStorage):

@@ -50,8 +50,7 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
 
-@pytest.fixture(scope="session")
-def suite() -> Suite:
+def unseen_suite() -> Suite:
     """Two TR questions and one TP question about each of 20 videos that nobody looks at."""
     samples = tuple(
         Sample(f"v{video}-{kind}", (), "?", ("yes", "no"), 0, (("kind", kind[:2]),), f"v{video}")
@@ -59,6 +58,11 @@ def suite() -> Suite:
         for kind in ("TR1", "TR2", "TP1")
     )
     return made_up(samples, {"TR": "TR", "TP": "TP"})
+
+
+@pytest.fixture(scope="session")
+def suite() -> Suite:
+    return unseen_suite()
 
 
 @pytest.fixture(scope="session")

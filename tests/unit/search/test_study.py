@@ -233,9 +233,7 @@ def test_an_sqlite_study_killed_in_the_middle_of_a_trial_goes_on(world, tmp_path
     whole.run(12)
     world.storage = open_sqlite(url=f"sqlite:///{tmp_path}/merit.db", patience=0.0, grace=60.0)
     study = world.study()
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     holder = json.loads(process.stdout.readline())
 
