@@ -30,10 +30,10 @@ from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
+from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
-from merit_opt.search.budget import Budget
 from merit_opt.tracking.record import StudyRecord
 
 NAMED_BY = ("pair", "suite", "space", "sampler")

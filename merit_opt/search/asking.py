@@ -80,7 +80,7 @@ class Desk:
 
     def next(self, *, is_late: bool) -> Trial | Answer:
         """A trial to run, or whether to ask again later; late, no trial is given out any more."""
-        return self._in_turn(lambda: self._decide(is_late))
+        return self._in_turn(lambda: self._decide(is_late=is_late))
 
     def trial_id(self, number: int) -> int:
         """The storage's own number of a trial."""
@@ -91,7 +91,7 @@ class Desk:
     def _in_turn(self, decide: Callable[[], T]) -> T:
         return self._lease.storage.in_turn(self._study.study_name, decide)
 
-    def _decide(self, is_late: bool) -> Trial | Answer:
+    def _decide(self, *, is_late: bool) -> Trial | Answer:
         reap(self._study, self._reaper, self._budget.retries)
         found = _standing(self._study)
         if found.finished >= self._budget.trials:

@@ -40,5 +40,5 @@ class Heartbeat:
         while not self._is_over.wait(self._seconds):
             try:
                 self._beat()
-            except Exception:  # noqa: BLE001, S112
+            except Exception:  # noqa: BLE001
                 continue

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class Warned:
         pass
 
     def warn(self, message: str) -> None:
-        print(f"warning: {message}", flush=True)
+        sys.stdout.write(f"warning: {message}\n")
+        sys.stdout.flush()
 
 
 def worker(
@@ -59,7 +61,7 @@ def worker(
         world.engine.before = before
         result = world.run(trials)
     except UserError as error:
-        print(f"merit-opt: {error}", flush=True)
+        sys.stdout.write(f"merit-opt: {error}\n")
         return 2
     (folder / f"result-{os.getpid()}.json").write_text(json.dumps(result))
     return 0

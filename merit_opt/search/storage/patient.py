@@ -122,36 +122,47 @@ class PatientStorage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.create_new_study(directions, study_name))
 
     def delete_study(self, study_id: int) -> None:
+        """As Optuna has it."""
         self._patiently(lambda: self._inner.delete_study(study_id))
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna has it."""
         self._patiently(lambda: self._inner.set_study_user_attr(study_id, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna has it."""
         self._patiently(lambda: self._inner.set_study_system_attr(study_id, key, value))
 
     def get_study_id_from_name(self, study_name: str) -> int:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_study_id_from_name(study_name))
 
     def get_study_name_from_id(self, study_id: int) -> str:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_study_directions(study_id))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_study_user_attrs(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> list[Any]:
+        """As Optuna has it."""
         return self._patiently(self._inner.get_all_studies)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna has it; under a token, by which a repeat finds it."""
         token = uuid.uuid4().hex
         marked = _marked(template_trial, token)
 
@@ -172,6 +183,7 @@ class PatientStorage(BaseStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
+        """As Optuna has it."""
         self._patiently(
             lambda: self._inner.set_trial_param(
                 trial_id, param_name, param_value_internal, distribution
@@ -179,6 +191,7 @@ class PatientStorage(BaseStorage):
         )
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """As Optuna has it."""
         return self._patiently(
             lambda: self._inner.get_trial_id_from_study_id_trial_number(study_id, trial_number)
         )
@@ -186,6 +199,8 @@ class PatientStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
+        """As Optuna has it; what a lost call did already is not refused to its repeat."""
+
         def act() -> bool:
             return self._inner.set_trial_state_values(trial_id, state, values)
 
@@ -203,17 +218,21 @@ class PatientStorage(BaseStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
+        """As Optuna has it."""
         self._patiently(
             lambda: self._inner.set_trial_intermediate_value(trial_id, step, intermediate_value)
         )
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna has it."""
         self._patiently(lambda: self._inner.set_trial_user_attr(trial_id, key, value))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna has it."""
         self._patiently(lambda: self._inner.set_trial_system_attr(trial_id, key, value))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_trial(trial_id))
 
     def get_all_trials(
@@ -222,9 +241,11 @@ class PatientStorage(BaseStorage):
         deepcopy: bool = True,  # noqa: FBT001, FBT002
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        """As Optuna has it."""
         return self._patiently(lambda: self._inner.get_all_trials(study_id, deepcopy, states))
 
     def remove_session(self) -> None:
+        """As Optuna has it."""
         self._inner.remove_session()
 
 
