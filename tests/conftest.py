@@ -10,10 +10,13 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from merit_opt.data.suite import Suite
     from merit_opt.models.pack import Pack
     from merit_opt.models.pair import ModelPair
     from merit_opt.models.source import PairSource
+    from tests.postgres import Postgres
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -128,3 +131,12 @@ def small_packs(tiny_pair_live: ModelPair, small_suite: Suite) -> tuple[Pack, ..
         ]
         packs.append(pack(questions, features))
     return tuple(packs)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started when it is first asked for."""
+    from tests.postgres import running
+
+    with running() as server:
+        yield server

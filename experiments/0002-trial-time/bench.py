@@ -28,7 +28,7 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.samplers import PerProposal, tpe
 from merit_opt.search.spaces import Layerwise, first_layers
-from merit_opt.search.storage import open_storage
+from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.trial import Bench, run_trial
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord
@@ -90,7 +90,7 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
         return evaluation
 
     sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space)
-    storage = open_storage(f"sqlite:///{folder}/merit.db")
+    storage = open_sqlite(url=f"sqlite:///{folder}/merit.db", patience=60.0, grace=120.0)
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
     tracker = MlflowTracker(
         uri=f"sqlite:///{folder}/mlflow.db", artifacts=None, experiment="bench", patience=20.0

@@ -20,6 +20,7 @@ class StudySchema:
     hours: float | None = MISSING
     uniform: list[float] = MISSING
     random_layers: int = MISSING
+    retries: int = MISSING
 
 
 @dataclass

@@ -30,12 +30,13 @@ from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 from merit_opt.search.abilities import require_able
+from merit_opt.search.budget import Budget
+from merit_opt.search.conclusion import RESULT
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace, all_on, first_layers
-from merit_opt.search.study import RESULT, StudyPlan, run_study
-from merit_opt.search.worker import Budget
+from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.tracking.record import StudyRecord
 
 NAMED_BY = ("pair", "suite", "space", "sampler")
@@ -157,7 +158,7 @@ def _plan(
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
-    shared = OmegaConf.masked_copy(cfg, [key for key in cfg if key != WORKER])
+    shared = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != WORKER])
     config = without_credentials(OmegaConf.to_yaml(shared))
     return StudyPlan(
         record=StudyRecord(request.name, digest(parts), facts, config),
@@ -209,6 +210,7 @@ def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
         parts=parts,
         random_layers=cfg.study.random_layers,
         seed=cfg.seed,
+        retries=cfg.study.retries,
     )
 
 

@@ -9,7 +9,6 @@ from optuna.trial import TrialState, create_trial
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
-from merit_opt.search.leases import LEASE
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
 
@@ -51,7 +50,7 @@ def random_layer_controls(winner: Recipe, count: int, seed: int) -> list[tuple[s
 
 
 def enqueue_controls(
-    study: Study, controls: Sequence[tuple[str, Recipe]], space: SearchSpace, lease: str
+    study: Study, controls: Sequence[tuple[str, Recipe]], space: SearchSpace
 ) -> None:
     """Queue each control that the study does not know yet.
 
@@ -67,7 +66,7 @@ def enqueue_controls(
         study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
-                user_attrs={CONTROL: [name, to_json(recipe)], LEASE: lease},
+                user_attrs={CONTROL: [name, to_json(recipe)]},
                 system_attrs={} if params is None else {"fixed_params": dict(params)},
             )
         )

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import Study, get_all_study_names, load_study
 from optuna.trial import TrialState, create_trial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.leases import LEASE
 from merit_opt.search.samplers import FIXED
 from merit_opt.search.spaces import Params, SearchSpace
 from merit_opt.search.trial import record_of
@@ -18,7 +17,7 @@ from merit_opt.tracking.record import TrialRecord
 FORKED_FROM = "forked_from"
 
 
-def require_forkable(storage: RDBStorage, old: str, new: str) -> Study:
+def require_forkable(storage: BaseStorage, old: str, new: str) -> Study:
     """The study `old`, to fork as `new`.
 
     Raises:
@@ -35,7 +34,7 @@ def require_forkable(storage: RDBStorage, old: str, new: str) -> Study:
     return load_study(study_name=old, storage=storage)
 
 
-def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int, lease: str) -> int:
+def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int) -> int:
     """Queue the proposals that `old` measured and that lie in `space`, best first.
 
     Recipes decide, not parameters: the old space may be another. One that is queued already, or
@@ -46,7 +45,6 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int, lease
         old: Where from.
         space: The new study's.
         room: At most so many in all.
-        lease: Of the worker at hand.
 
     Returns:
         How many were queued now.
@@ -60,7 +58,7 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int, lease
         study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
-                user_attrs={FORKED_FROM: [old.study_name, record.number], LEASE: lease},
+                user_attrs={FORKED_FROM: [old.study_name, record.number]},
                 system_attrs={FIXED: dict(params)},
             )
         )

@@ -1,100 +1,225 @@
-"""Who runs a trial: a lock that the system gives back when its process dies."""
+"""Who runs a trial, and what becomes of it when its worker has stopped."""
 
-import os
-import socket
+import time
 import uuid
-from pathlib import Path
-from typing import Self
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from merit_opt.errors import UserError
-from merit_opt.search.samplers import CONTROL, PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.heartbeat import Heartbeat
+from merit_opt.search.processes import Process, this_process
+from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.storage.faults import StorageAway, StorageFailed
+from merit_opt.search.storage.patient import TOKEN, PatientStorage
+from merit_opt.search.trial import RECORD
 
 LEASE = "lease"
+DEATHS = "deaths"  # how many workers of this proposal stopped before
+STOPPED = "stopped"  # why a trial ended that nobody told
+FIXED = "fixed_params"  # Optuna's name for the parameters of a queued trial
+BEATS_PER_GRACE = 8
+
+_held: set[str] = set()  # leases of this process
 
 
 class Lease:
-    """One worker's sign of life: a locked file in the study's folder."""
+    """One worker's sign of life, kept with the trial that it runs.
 
-    def __init__(self, folder: Path) -> None:
-        _make(folder)
-        self.folder = folder
-        self.id = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        self._lock = FileLock(_path(folder, self.id))
+    Attributes:
+        id: Of this worker, as no other one's.
+        storage: Where the trials are.
+    """
+
+    def __init__(self, storage: PatientStorage) -> None:
+        self.id = uuid.uuid4().hex
+        self.storage = storage
+        self._process = this_process()
+        self._beats = 0
+        self._trial_id: int | None = None
+        self._heart = Heartbeat(self._beat, storage.grace / BEATS_PER_GRACE)
 
     def __enter__(self) -> Self:
-        """Hold the lock for the block."""
-        self._lock.acquire()
+        """Be alive within the block."""
+        _held.add(self.id)
+        self._heart.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Give the lock up."""
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Be so no longer."""
+        self._heart.__exit__(kind, error, trace)
+        _held.discard(self.id)
+
+    def take(self, trial_id: int) -> None:
+        """Write into a trial whose it is."""
+        self.storage.set_trial_user_attr(trial_id, LEASE, self._sign())
+
+    @contextmanager
+    def beating(self, trial_id: int) -> Generator[None]:
+        """Within the block the trial's sign is renewed."""
+        self._trial_id = trial_id
+        try:
+            yield
+        finally:
+            self._trial_id = None
+
+    def _beat(self) -> None:
+        trial_id = self._trial_id
+        if trial_id is not None:
+            self._beats += 1
+            with self.storage.impatient():
+                self.take(trial_id)
+
+    def _sign(self) -> dict[str, Any]:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"id": self.id, **asdict(self._process), "beat": self._beats, "time": at}
 
 
-def turn(folder: Path) -> FileLock:
-    """Held while one worker of this host makes up its mind about what all of them share."""
-    _make(folder)
-    return FileLock(folder / "turn")
+class Reaper:
+    """Knows dead workers by their process, or by a heartbeat that stands still.
+
+    A heartbeat is timed by the clock of the one who looks, and anew after its storage was away: the
+    wall clocks of hosts differ, and may jump.
+    """
+
+    def __init__(
+        self, storage: PatientStorage, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.storage = storage
+        self._clock = clock
+        self._outages = storage.outages
+        self._seen: dict[tuple[int, str, int], float] = {}
+
+    def dead(self, running: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, str]]:
+        """Those of the running trials whose worker has stopped, each with the reason."""
+        now = self._clock()
+        if self.storage.outages != self._outages:
+            self._outages = self.storage.outages
+            self._seen = {}
+        signs = [(trial, _sign_of(trial)) for trial in running]
+        keys = [_key(trial, sign) for trial, sign in signs if sign is not None]
+        self._seen = {key: self._seen.get(key, now) for key in keys}
+        return [(trial, why) for trial, sign in signs if (why := self._why(trial, sign, now))]
+
+    def _why(self, trial: FrozenTrial, sign: Mapping[str, Any] | None, now: float) -> str:
+        if sign is None:
+            return "its worker stopped before it had begun"
+        process = Process(**{k: sign[k] for k in ("host", "place", "pid", "started")})
+        who = f"its worker {process.host}/{process.pid} stopped"
+        if process == this_process():
+            return "" if sign["id"] in _held else who
+        if process.is_gone:
+            return who
+        still = now - self._seen[_key(trial, sign)]
+        if still >= self.storage.grace:
+            return f"{who}: no heartbeat for {still:.0f} seconds, the last at {sign['time']}"
+        return ""
 
 
-def ask_dead_again(study: Study, folder: Path) -> int:
-    """Fail the running trials of dead processes and queue each to be asked again.
+def reap(study: Study, reaper: Reaper, retries: int) -> int:
+    """Fail the running trials of dead workers, and ask again those that may be.
 
-    A trial of another host whose lock is not in this folder is left alone.
+    To be called in the study's turn.
+
+    Args:
+        study: Whose trials.
+        reaper: Knows the dead.
+        retries: How often a proposal whose worker stopped is asked again.
 
     Returns:
         How many there were.
     """
-    with turn(folder):
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        dead = [t for t in running if _is_dead(t.user_attrs.get(LEASE), folder)]
-        for trial in dead:
-            ask_again(study, trial)
+    dead = reaper.dead(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    for trial, why in dead:
+        _take_away(study, reaper.storage, trial, _Stop(why, _deaths(trial) + 1, retries))
     return len(dead)
 
 
-def ask_again(study: Study, trial: FrozenTrial) -> None:
-    """Queue an unfinished trial's proposal anew, once, then fail the trial.
+def give_up(study: Study, storage: PatientStorage, number: int) -> None:
+    """Queue the proposal of the caller's own unfinished trial anew, as often as it is stopped.
 
-    In this order a kill in between neither loses the proposal nor doubles it.
+    Where the storage is away, the trial is left to whoever starts next.
     """
+    with storage.impatient(), suppress(StorageAway, StorageFailed):
+        trial = study.get_trials(deepcopy=False)[number]
+        if not trial.state.is_finished():
+            _take_away(study, storage, trial, _Stop("interrupted", _deaths(trial)))
+
+
+def was_taken(study: Study, number: int) -> bool:
+    """Whether the trial was taken away from a worker that seemed dead."""
+    trial = study.get_trials(deepcopy=False)[number]
+    return trial.state == TrialState.FAIL and STOPPED in trial.user_attrs
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why a trial ended untold, how many of its workers died, and how many may."""
+
+    why: str
+    deaths: int
+    retries: int | None = None
+
+
+def _take_away(study: Study, storage: PatientStorage, trial: FrozenTrial, stop: _Stop) -> None:
+    """Queue the proposal anew, then fail the trial.
+
+    In this order a kill in between neither loses the proposal nor doubles it. Of a worker that only
+    seemed dead and told its trial meanwhile, the repeat is withdrawn.
+    """
+    study_id = storage.get_study_id_from_name(study.study_name)
+
+    def trial_id(of: FrozenTrial) -> int:
+        return storage.get_trial_id_from_study_id_trial_number(study_id, of.number)
+
+    if stop.retries is None or stop.deaths <= stop.retries:
+        _ask_again(study, trial, stop.deaths)
+    try:
+        storage.set_trial_user_attr(trial_id(trial), STOPPED, stop.why)
+        storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        ended = study.get_trials(deepcopy=False)[trial.number]
+        for repeat in _repeats(study, trial) if ended.state != TrialState.FAIL else []:
+            storage.set_trial_state_values(trial_id(repeat), TrialState.FAIL)
+
+
+def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
+    """Queue an unfinished trial's proposal anew, once."""
+    if _repeats(study, trial):
+        return
+    attrs = {k: v for k, v in trial.user_attrs.items() if k not in (LEASE, RECORD, STOPPED)}
+    attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial), DEATHS: deaths}
+    # What a sampler noted of its proposal is not noted again where the parameters are fixed.
+    noted = {k: v for k, v in trial.system_attrs.items() if k != TOKEN}
+    if trial.params:
+        noted[FIXED] = trial.params | noted.get(FIXED, {})
+    study.add_trial(create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=noted))
+
+
+def _repeats(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     others = study.get_trials(deepcopy=False)
-    if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in others):
-        attrs = {k: v for k, v in trial.user_attrs.items() if k == CONTROL}
-        attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial)}
-        fixed = {k: v for k, v in trial.system_attrs.items() if k == "fixed_params"}
-        study.add_trial(
-            create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=fixed)
-        )
-    study.tell(trial.number, state=TrialState.FAIL)
+    return [other for other in others if other.user_attrs.get(RETRY_OF) == trial.number]
 
 
-def _is_dead(lease: str | None, folder: Path) -> bool:
-    if lease is None:
-        return True
-    path = _path(folder, lease)
-    if not path.exists():
-        return lease.split("/", 1)[0] == socket.gethostname()
-    try:
-        with FileLock(path, timeout=0):
-            return True
-    except Timeout:
-        return False
+def _deaths(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get(DEATHS, 0))
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another output_dir="
-        ) from error
+def _sign_of(trial: FrozenTrial) -> Mapping[str, Any] | None:
+    sign = trial.user_attrs.get(LEASE)
+    return sign if isinstance(sign, dict) else None
 
 
-def _path(folder: Path, lease: str) -> Path:
-    return folder / f"{lease.replace('/', '-')}.lock"
+def _key(trial: FrozenTrial, sign: Mapping[str, Any]) -> tuple[int, str, int]:
+    return trial.number, sign["id"], sign["beat"]

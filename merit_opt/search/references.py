@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import Study, get_all_study_names, load_study
 
 from merit_opt.data.leakage import ShownMedium, media_of_rows
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.fingerprint import ATTR
-from merit_opt.search.trial import best, record_of
+from merit_opt.search.trial import best, told_records
 from merit_opt.tracking.record import TrialRecord
 
 PREFIX = "study:"
@@ -33,7 +33,7 @@ class FoundRecipe:
     searched: tuple[ShownMedium, ...]
 
 
-def study_recipe(storage: RDBStorage, reference: str) -> FoundRecipe:
+def study_recipe(storage: BaseStorage, reference: str) -> FoundRecipe:
     """The recipe of a study's best trial, or of the trial numbered after the last slash.
 
     Args:
@@ -66,8 +66,7 @@ def _found(study: Study, record: TrialRecord) -> FoundRecipe:
 
 
 def _trial(study: Study, number: int) -> TrialRecord:
-    records = {t.number: record_of(t) for t in study.get_trials(deepcopy=False)}
-    record = records.get(number)
+    record = told_records(study).get(number)
     if record is None or record.state == "FAIL":
         raise UserError(f"study {study.study_name} has no measured trial {number}")
     return record

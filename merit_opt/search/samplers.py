@@ -7,7 +7,7 @@ proposal therefore depends on nothing that a kill or a resume changes.
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,16 +141,21 @@ def proposal_index(study: Study, trial: FrozenTrial) -> int:
 
 def latest_by_proposal(study: Study) -> dict[int, FrozenTrial]:
     """Index of every proposal and control -> the last trial that is, or repeats, it."""
-    found: dict[int, FrozenTrial] = {}
+    return dict(_by_proposal(study))
+
+
+def _by_proposal(study: Study) -> Iterator[tuple[int, FrozenTrial]]:
     repeats = 0
     for trial in study.get_trials(deepcopy=False):
-        found[int(trial.user_attrs.get(PROPOSAL, trial.number - repeats))] = trial
+        yield int(trial.user_attrs.get(PROPOSAL, trial.number - repeats)), trial
         repeats += RETRY_OF in trial.user_attrs
-    return found
 
 
 def is_given(trial: FrozenTrial) -> bool:
-    """Whether its recipe was fixed when it was enqueued, so that no sampler proposes it."""
+    """Whether its recipe was fixed when it was enqueued: nothing is left for a sampler to do.
+
+    A repeat is, too, although a sampler may have proposed what it repeats.
+    """
     return CONTROL in trial.user_attrs or FIXED in trial.system_attrs
 
 
@@ -250,6 +255,9 @@ class _QMCByProposal(QMCSampler):
 
 
 def _place(study: Study, trial: FrozenTrial) -> int:
-    """How many proposals that were not enqueued came before."""
+    """How many proposals that were not enqueued came before, those that were repeated once."""
     index = proposal_index(study, trial)
-    return sum(i < index and not is_given(t) for i, t in latest_by_proposal(study).items())
+    first: dict[int, FrozenTrial] = {}
+    for i, other in _by_proposal(study):
+        first.setdefault(i, other)
+    return sum(i < index and not is_given(t) for i, t in first.items())

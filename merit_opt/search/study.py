@@ -1,59 +1,46 @@
 """One study from its first trial to its result: run, resume or join."""
 
-import contextlib
-import json
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 
 from merit_opt.data.leakage import shown_media
-from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.split import Split
-from merit_opt.errors import UserError
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.prepare import EngineReporter
-from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
-from merit_opt.search.confirm import Confirmation, Entrants, confirm
-from merit_opt.search.controls import RANDOM_LAYERS, enqueue_controls, fixed_controls
+from merit_opt.search.budget import Budget
+from merit_opt.search.conclusion import FORK, Ending, conclude, known_result, outcome
+from merit_opt.search.controls import enqueue_controls, fixed_controls
 from merit_opt.search.fork import queue_fork, require_forkable
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
-from merit_opt.search.leases import Lease, ask_dead_again, turn
+from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.pruners import Pruning, Stops
-from merit_opt.search.references import SEARCHED, SHOWN
-from merit_opt.search.result import StudyResult, Winners, note, to_dict
+from merit_opt.search.references import SHOWN
 from merit_opt.search.samplers import PerProposal, SeededSampler
 from merit_opt.search.spaces import SearchSpace
-from merit_opt.search.storage import failures_told
+from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import PICK, Bench, best, best_of, front_of, record_of
-from merit_opt.search.worker import Budget, finished, work
-from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
+from merit_opt.search.trial import PICK, Bench, told_records
+from merit_opt.search.worker import work
+from merit_opt.tracking.record import StudyRecord, Tracker, TrialRecord
 
 UID = "uid"
-FORK = "fork of"
-RESULT = "result.json"
-BEST = "recipes/best.json"
-TOP = 5
-SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +77,17 @@ class StudyPlan:
         return self.record.name
 
     @property
-    def leases(self) -> Path:
-        """Where workers show that they live."""
-        return self.folder / "workers"
+    def ending(self) -> Ending:
+        """What its conclusion needs."""
+        return Ending(
+            name=self.name,
+            fingerprint=self.record.fingerprint,
+            folder=self.folder,
+            trials=self.budget.trials,
+            seed=self.budget.seed,
+            objective=self.objective,
+            split=self.split,
+        )
 
 
 class Reporter(EngineReporter, Protocol):
@@ -106,7 +101,7 @@ class Reporter(EngineReporter, Protocol):
 def run_study(
     plan: StudyPlan,
     *,
-    storage: RDBStorage,
+    storage: PatientStorage,
     tracker: Tracker,
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
@@ -124,59 +119,46 @@ def run_study(
         UserError: The study was started with other settings, or its trials keep failing.
         KeyboardInterrupt: Between two steps; all that was measured is kept.
     """
-    with failures_told(storage), interrupts_held():
+    storage.warn = reporter.warn
+    with interrupts_held():
         return _run(plan, storage, tracker, engine, reporter)
 
 
 def _run(
     plan: StudyPlan,
-    storage: RDBStorage,
+    storage: PatientStorage,
     tracker: Tracker,
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
     old = None if plan.forks is None else require_forkable(storage, plan.forks, plan.name)
-    with turn(plan.leases):
-        study = _open(plan, storage)
+    study = storage.in_turn(plan.name, lambda: _open(plan, storage))
     tracked = Tracked(tracker, reporter.warn)
-    ask_dead_again(study, plan.leases)
     reporter.stage("opening the study's record", 0, 1)
-    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), _told(study))
-    if (known := _known_result(plan, study)) is not None:
-        tracked.finish(_outcome(plan, known))
+    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), told_records(study))
+    if (known := known_result(plan.ending, study)) is not None:
+        tracked.finish(outcome(plan.folder, known))
         return known
     started = time.monotonic()
     write_text(plan.folder / "config.yaml", plan.record.config)
     with interrupts_allowed():
         measuring = engine()
     with measuring as measure:
-        _search(plan, study, tracked, measure, reporter, old)
-        winner, base = best(study), _base(study)
-        if winner is None or base is None:
-            raise UserError(
-                f"study {plan.name} has no finished trial of the base yet; give it more "
-                "study.hours, or wait for its other workers"
-            )
-        confirmation = _confirm(plan, study, winner, measure, reporter)
-        statuses = measure.statuses(plan.split.confirm)
-    result = StudyResult(
-        study=plan.name,
-        fingerprint=plan.record.fingerprint,
-        seed=plan.budget.seed,
-        seconds=time.monotonic() - started,
-        told=list(_told(study).values()),
-        trials=_counts(study),
-        base=base,
-        winners=Winners(winner, front_of(study), Pick.of(plan.objective)),
-        confirmation=confirmation,
-        forked_from=study.user_attrs.get(FORK),
-    )
-    _keep(plan, result, statuses)
-    tracked.finish(_outcome(plan, to_dict(result)))
-    return to_dict(result)
+        with Lease(storage) as lease:
+            if old is not None:
+                _queue_fork(plan, study, old, storage)
+            _search(plan, study, lease, tracked, measure, reporter)
+        # One worker concludes for all: the others wait for it, and take over if it dies.
+        with storage.turn(f"{plan.name} confirm"):
+            found = known_result(plan.ending, study)
+            if found is None:
+                seconds = time.monotonic() - started
+                found = conclude(plan.ending, study, measure, reporter, seconds)
+    tracked.finish(outcome(plan.folder, found))
+    return found
 
 
-def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
+def _open(plan: StudyPlan, storage: PatientStorage) -> Study:
     sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
     pick = Pick.of(plan.objective)
     study = optuna.create_study(
@@ -187,6 +169,7 @@ def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
         load_if_exists=True,
     )
     fingerprint.require_same(study, plan.fingerprint)
+    reap(study, Reaper(storage), plan.budget.retries)
     if pick is not None and study.user_attrs.get(PICK) != [pick.how, pick.epsilon]:
         study.set_user_attr(PICK, [pick.how, pick.epsilon])
     if plan.forks is not None and FORK not in study.user_attrs:
@@ -198,37 +181,13 @@ def _open(plan: StudyPlan, storage: RDBStorage) -> Study:
     return study
 
 
-def _told(study: Study) -> dict[int, TrialRecord]:
-    """Trial number -> record, for every trial that was measured."""
-    trials = study.get_trials(deepcopy=False)
-    return {t.number: record for t in trials if (record := record_of(t)) is not None}
-
-
-def _base(study: Study) -> TrialRecord | None:
-    told = _told(study).values()
-    return next((r for r in told if r.name == "base" and r.state == "COMPLETE"), None)
-
-
-def _known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
-    """The result on disk, if it is of this very study and its trials are as many as asked."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
-        pick = Pick.of(plan.objective)
-        is_same = known["fingerprint"] == plan.record.fingerprint and known["pick"] == (
-            pick and asdict(pick)
-        )
-        if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
-            return known
-    return None
-
-
 def _search(
     plan: StudyPlan,
     study: Study,
+    lease: Lease,
     tracked: Tracked,
     engine: Engine,
     reporter: Reporter,
-    old: Study | None,
 ) -> None:
     suite = plan.split.search
     unmerged = constructors.base(plan.space.n_layers)
@@ -255,20 +214,20 @@ def _search(
         tracked.log_trial(record)
         reporter.trial(record, leader, done, plan.budget.trials)
 
-    with Lease(plan.leases) as lease:
-        if old is not None:
-            _queue_fork(plan, study, old, lease)
-        work(study, bench, budget=plan.budget, lease=lease, watch=told)
+    work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
-def _queue_fork(plan: StudyPlan, study: Study, old: Study, lease: Lease) -> None:
+def _queue_fork(plan: StudyPlan, study: Study, old: Study, storage: PatientStorage) -> None:
     """The other study's proposals wait behind the controls, which keep their place in the budget."""
     budget, space = plan.budget, plan.space
     controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
     room = budget.trials - len(controls) - budget.random_layers
-    with turn(lease.folder):
-        enqueue_controls(study, controls[: budget.trials], space, lease.id)
-        queue_fork(study, old, space, room=room, lease=lease.id)
+
+    def queue() -> None:
+        enqueue_controls(study, controls[: budget.trials], space)
+        queue_fork(study, old, space, room=room)
+
+    storage.in_turn(plan.name, queue)
 
 
 def _stops(plan: StudyPlan, study: Study, yardstick: Yardstick, engine: Engine) -> Stops | None:
@@ -276,88 +235,7 @@ def _stops(plan: StudyPlan, study: Study, yardstick: Yardstick, engine: Engine) 
     if plan.pruning is None:
         return None
     stops = plan.pruning.make(yardstick)
-    for record in _told(study).values():
+    for record in told_records(study).values():
         scores = engine.known_scores(record.recipe, yardstick.suite)
         stops.learn(record.recipe.digest, scores, is_complete=record.state == "COMPLETE")
     return stops
-
-
-def _confirm(
-    plan: StudyPlan, study: Study, winner: TrialRecord, engine: Engine, reporter: Reporter
-) -> Confirmation:
-    controls = list(_compared(_told(study), winner))
-    unmerged = constructors.base(plan.space.n_layers)
-    top = [r for r in best_of(study, TOP + 1) if r.recipe != unmerged][:TOP]
-    recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
-    total = len({recipe.digest for recipe in recipes}) + 1
-    known: dict[str, Evaluation] = {}
-
-    def evaluate(recipe: Recipe) -> Evaluation:
-        if recipe.digest not in known:
-            reporter.stage("confirming winner, base, best and controls", len(known), total)
-            with interrupts_allowed():
-                known[recipe.digest] = engine.evaluate(recipe, plan.split.confirm)
-        return known[recipe.digest]
-
-    found = confirm(
-        Entrants(winner.recipe, top, controls),
-        suite=plan.split.confirm,
-        objective=plan.objective,
-        evaluate=evaluate,
-        seed=plan.budget.seed,
-    )
-    return replace(found, failed=_failed_controls(study) | found.failed)
-
-
-def _failed_controls(study: Study) -> dict[str, str]:
-    told = [r for r in _told(study).values() if r.name]
-    return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
-
-
-def _compared(
-    told: Mapping[int, TrialRecord], winner: TrialRecord
-) -> Iterator[tuple[str, Recipe]]:
-    """Every finished control but the base, and of the random-layer ones only this winner's."""
-    own = f"{RANDOM_LAYERS}:{winner.recipe.digest}/"
-    for record in told.values():
-        if record.state != "COMPLETE" or record.name in ("", "base"):
-            continue
-        if not record.name.startswith(RANDOM_LAYERS):
-            yield record.name, record.recipe
-        elif record.name.startswith(own):
-            yield f"{RANDOM_LAYERS}/{record.name.removeprefix(own)}", record.recipe
-
-
-def _counts(study: Study) -> dict[str, int]:
-    states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
-    keys = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-    cached = sum(record.cached for record in _told(study).values())
-    return {key: states[state] for key, state in keys.items()} | {"cached": cached}
-
-
-def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
-    """Write what the study leaves in its folder; result.json last, as it says that all is there."""
-    write_recipe(plan.folder / BEST, result.winners.best.recipe)
-    shown = [asdict(m) for m in shown_media(plan.split.search)]
-    _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
-    found, suite = result.confirmation, plan.split.confirm
-    for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
-        write_samples(plan.folder / name, sample_rows(evaluation, suite, statuses))
-    _write_json(plan.folder / RESULT, to_dict(result))
-
-
-def _outcome(plan: StudyPlan, result: Mapping[str, Any]) -> StudyOutcome:
-    found = result["confirm"]
-    metrics = {
-        "confirm.TR": found["best"]["TR"],
-        "confirm.TP": found["best"]["TP"],
-        "confirm.objective": found["best"]["objective"],
-        "confirm.base.TR": found["base"]["TR"],
-        "confirm.base.TP": found["base"]["TP"],
-    }
-    files = tuple(plan.folder / name for name in (RESULT, BEST, *SAMPLES))
-    return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

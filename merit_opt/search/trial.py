@@ -20,6 +20,7 @@ from merit_opt.search.front import Pick, leader, leaders, pareto_front
 from merit_opt.search.pruners import Stops
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.told import Told
 from merit_opt.tracking.record import State, TrialRecord
 
 RECORD = "record"
@@ -176,6 +177,14 @@ def _value(trial: FrozenTrial, kept: Mapping[str, Any]) -> float | None:
     return trial.value if len(trial.values) == 1 else kept["value"]
 
 
+_records = Told(record_of)
+
+
+def told_records(study: Study) -> dict[int, TrialRecord]:
+    """Trial number -> record, for every trial that was measured."""
+    return {t.number: record for t, record in _records(study) if record is not None}
+
+
 def best(study: Study) -> TrialRecord | None:
     """The winner among the base and all inside the search space.
 
@@ -197,8 +206,11 @@ def front_of(study: Study) -> list[TrialRecord]:
 
 
 def _candidates(study: Study) -> list[TrialRecord]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [r for t in trials if (r := record_of(t)) is not None and _may_win(t, r)]
+    return [
+        record
+        for trial, record in _records(study)
+        if record is not None and record.state == "COMPLETE" and _may_win(trial, record)
+    ]
 
 
 def _pick(study: Study) -> Pick | None:

@@ -4,58 +4,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import Trial
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.recipe import Part
-from merit_opt.search.controls import (
-    enqueue_controls,
-    fixed_controls,
-    random_layer_controls,
-)
-from merit_opt.search.leases import LEASE, Lease, ask_again, turn
-from merit_opt.search.spaces import SearchSpace
-from merit_opt.search.trial import COUNTED, Bench, best, run_trial
+from merit_opt.search.asking import Answer, Desk, finished
+from merit_opt.search.budget import Budget
+from merit_opt.search.controls import fixed_controls
+from merit_opt.search.interrupts import interrupts_allowed
+from merit_opt.search.leases import Lease, give_up, was_taken
+from merit_opt.search.trial import Bench, best, run_trial
 from merit_opt.tracking.record import TrialRecord
 
 FAILURES_IN_A_ROW = 5
 SECONDS_PER_HOUR = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much a study may do.
-
-    Attributes:
-        trials: Finished trials wanted, controls and cached answers included; at least 1.
-        hours: Stop asking after so long; None never does.
-        uniform: Coefficients of the uniform controls, each in (0, 1].
-        parts: What the backbone and full controls merge of a layer.
-        random_layers: Random-layer controls at the end; at least 0.
-        seed: Of proposals and random-layer draws.
-
-    Raises:
-        UserError: A value out of its range.
-    """
-
-    trials: int
-    hours: float | None
-    uniform: tuple[float, ...]
-    parts: tuple[Part, ...]
-    random_layers: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.trials < 1 or self.random_layers < 0:
-            raise UserError(
-                "study.trials is 1 or more and study.random_layers 0 or more; "
-                f"got {self.trials} and {self.random_layers}"
-            )
-        if self.hours is not None and not self.hours > 0:
-            raise UserError(f"study.hours must be above 0 or null, got {self.hours}")
-        if outside := [c for c in self.uniform if not 0.0 < c <= 1.0]:
-            raise UserError(f"study.uniform coefficients lie in (0, 1], got {outside}")
+FIRST_IDLE, LAST_IDLE = 0.05, 1.0
 
 
 TrialWatcher = Callable[[TrialRecord, TrialRecord | None, int], None]
@@ -63,68 +27,59 @@ TrialWatcher = Callable[[TrialRecord, TrialRecord | None, int], None]
 
 
 def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: TrialWatcher) -> None:
-    """Run trials until the budget is spent.
+    """Run trials until the budget is spent, and wait for those that other workers still run.
 
     Raises:
         UserError: Several trials in a row failed; the message gives the last reason.
         KeyboardInterrupt: The trial at hand is queued to be asked again.
     """
-    controls = list(fixed_controls(bench.space.n_layers, budget.uniform, budget.parts))[
-        : budget.trials
-    ]
-    with turn(lease.folder):
-        enqueue_controls(study, controls, bench.space, lease.id)
-    started = time.monotonic()
+    controls = list(fixed_controls(bench.space.n_layers, budget.uniform, budget.parts))
+    desk = Desk(study, bench.space, budget, lease, controls)
+    started, idle = time.monotonic(), _Idle()
+    desk.open()
     failures: list[TrialRecord] = []
-    while finished(study) < budget.trials and not _is_late(started, budget.hours):
-        if _is_time_for_random_layers(study, budget, len(controls)):
-            _enqueue_random_layers(study, budget, bench.space, lease)
-        trial = _ask(study, lease)
-        try:
-            record = run_trial(study, trial, bench)
-        except KeyboardInterrupt:
-            _give_up(study, trial)
-            raise
+    while True:
+        trial = desk.next(is_late=_is_late(started, budget.hours))
+        if trial is Answer.OVER:
+            return
+        if trial is Answer.WAIT:
+            idle.wait()
+            continue
+        idle = _Idle()
+        with lease.beating(desk.trial_id(trial.number)):
+            record = _run(study, trial, bench, lease)
+        if record is None:
+            continue
         watch(record, best(study), finished(study))
         failures = [*failures, record] if record.state == "FAIL" else []
         if len(failures) == FAILURES_IN_A_ROW:
             raise UserError(f"{FAILURES_IN_A_ROW} trials in a row failed, the last: {record.why}")
 
 
-def finished(study: Study) -> int:
-    """Trials that count towards the budget."""
-    return len(study.get_trials(deepcopy=False, states=COUNTED))
+def _run(study: Study, trial: Trial, bench: Bench, lease: Lease) -> TrialRecord | None:
+    """The told trial's record; None when the trial was taken away meanwhile."""
+    try:
+        return run_trial(study, trial, bench)
+    except KeyboardInterrupt:
+        give_up(study, lease.storage, trial.number)
+        raise
+    except (UpdateFinishedTrialError, ValueError):  # what Optuna says of a trial that has ended
+        if was_taken(study, trial.number):
+            return None
+        raise
 
 
-def _is_time_for_random_layers(study: Study, budget: Budget, n_fixed: int) -> bool:
-    room = budget.trials - n_fixed
-    return budget.trials - finished(study) <= min(budget.random_layers, room - 1)
+@dataclass
+class _Idle:
+    """Ever longer pauses of a worker that has nothing to do."""
 
+    seconds: float = FIRST_IDLE
 
-def _enqueue_random_layers(study: Study, budget: Budget, space: SearchSpace, lease: Lease) -> None:
-    with turn(lease.folder):
-        winner = best(study)
-        if winner is None:
-            return
-        left = budget.trials - finished(study)
-        draws = random_layer_controls(winner.recipe, budget.random_layers, budget.seed)
-        enqueue_controls(study, draws[:left], space, lease.id)
-
-
-def _ask(study: Study, lease: Lease) -> Trial:
-    with turn(lease.folder):
-        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            study.add_trial(create_trial(state=TrialState.WAITING, user_attrs={LEASE: lease.id}))
-        trial = study.ask()
-        if trial.user_attrs.get(LEASE) != lease.id:
-            trial.set_user_attr(LEASE, lease.id)
-    return trial
-
-
-def _give_up(study: Study, trial: Trial) -> None:
-    frozen = study.get_trials(deepcopy=False)[trial.number]
-    if not frozen.state.is_finished():
-        ask_again(study, frozen)
+    def wait(self) -> None:
+        """Pause; Ctrl-C ends it."""
+        with interrupts_allowed():
+            time.sleep(self.seconds)
+        self.seconds = min(2 * self.seconds, LAST_IDLE)
 
 
 def _is_late(started: float, hours: float | None) -> bool:

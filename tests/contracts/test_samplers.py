@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from scipy.stats.qmc import Sobol
 
@@ -24,8 +24,9 @@ from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.search.budget import Budget
 from merit_opt.search.flip_sampler import flips
-from merit_opt.search.leases import LEASE, Lease, ask_dead_again
+from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.samplers import (
     CONTROL,
     PerProposal,
@@ -39,9 +40,11 @@ from merit_opt.search.samplers import (
     tpe,
 )
 from merit_opt.search.spaces import Layerwise
-from merit_opt.search.storage import open_storage
+from merit_opt.search.storage.memory import in_memory
+from merit_opt.search.storage.patient import PatientStorage
+from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.trial import Bench
-from merit_opt.search.worker import Budget, work
+from merit_opt.search.worker import work
 from tests.suites import made_up
 
 SAMPLERS: dict[str, SeededSampler] = {
@@ -81,7 +84,7 @@ def measure(recipe: Recipe) -> Evaluation:
     return Evaluation(SUITE.digest, recipe.digest, ("TR", "TP"), scores)
 
 
-def open_study(name: str, storage: BaseStorage, seed: int) -> optuna.Study:
+def open_study(name: str, storage: PatientStorage, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = PerProposal(SAMPLERS[name], seed=seed, space=SPACE)
     return optuna.create_study(
@@ -91,8 +94,7 @@ def open_study(name: str, storage: BaseStorage, seed: int) -> optuna.Study:
 
 def live(
     name: str,
-    storage: BaseStorage,
-    folder: Path,
+    storage: PatientStorage,
     *,
     seed: int = 0,
     before: Callable[[int], None] = lambda count: None,
@@ -100,7 +102,6 @@ def live(
 ) -> optuna.Study:
     """One worker's life: asks what the dead left, works to the budget."""
     study = open_study(name, storage, seed)
-    ask_dead_again(study, folder)
     count = 0
 
     def evaluate(recipe: Recipe, _: Curtailment | None) -> Evaluation:
@@ -112,9 +113,15 @@ def live(
     objective = PenalisedGain("log_probability", 0.5)
     bench = Bench(SPACE, evaluate, Yardstick(SUITE, objective, measure(base(LAYERS))), None)
     budget = Budget(
-        trials=trials, hours=None, uniform=(0.5,), parts=PARTS, random_layers=0, seed=seed
+        trials=trials,
+        hours=None,
+        uniform=(0.5,),
+        parts=PARTS,
+        random_layers=0,
+        seed=seed,
+        retries=3,
     )
-    with Lease(folder) as lease:
+    with Lease(storage) as lease:
         work(study, bench, budget=budget, lease=lease, watch=lambda *told: None)
     return study
 
@@ -128,10 +135,7 @@ def sequence(study: optuna.Study) -> Sequence:
 
 def run(name: str, seed: int = 0) -> Sequence:
     """An uninterrupted study in a storage of its own."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        return sequence(live(name, InMemoryStorage(), Path(folder), seed=seed))
+    return sequence(live(name, in_memory(), seed=seed))
 
 
 @pytest.fixture(scope="module")
@@ -172,19 +176,17 @@ def test_no_two_proposals_of_a_sequence_are_drawn_alike(name, uninterrupted):
 
 
 @pytest.mark.parametrize("finished", [3, 7, 15, 29])
-def test_a_study_stopped_between_trials_equals_an_uninterrupted_one(
-    name, finished, uninterrupted, tmp_path
-):
-    storage = InMemoryStorage()
-    live(name, storage, tmp_path, trials=finished)
-    assert sequence(live(name, storage, tmp_path)) == uninterrupted[name]
+def test_a_study_stopped_between_trials_equals_an_uninterrupted_one(name, finished, uninterrupted):
+    storage = in_memory()
+    live(name, storage, trials=finished)
+    assert sequence(live(name, storage)) == uninterrupted[name]
 
 
 @pytest.mark.parametrize("moments", [(2,), (15,), (6, 1, 9), (20, 1, 1)])
 def test_a_study_killed_in_the_middle_of_trials_equals_an_uninterrupted_one(
-    name, moments, uninterrupted, tmp_path
+    name, moments, uninterrupted
 ):
-    storage = InMemoryStorage()
+    storage = in_memory()
     for moment in moments:
 
         def killed(count: int, moment: int = moment) -> None:
@@ -192,10 +194,10 @@ def test_a_study_killed_in_the_middle_of_trials_equals_an_uninterrupted_one(
                 raise SystemExit
 
         with pytest.raises(SystemExit):
-            live(name, storage, tmp_path, before=killed)
+            live(name, storage, before=killed)
         states = [t.state.name for t in storage.get_all_trials(0)]
         assert states.count("RUNNING") == 1
-    study = live(name, storage, tmp_path)
+    study = live(name, storage)
     assert sequence(study) == uninterrupted[name]
     assert [t.state for t in study.trials].count(TrialState.FAIL) == len(moments)
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
@@ -205,15 +207,15 @@ def test_a_study_killed_in_the_middle_of_trials_equals_an_uninterrupted_one(
 def test_an_sqlite_file_opened_anew_equals_memory(name, uninterrupted, tmp_path):
     url = f"sqlite:///{tmp_path}/merit.db"
     for trials in (9, 13):
-        storage = open_storage(url)
-        study = live(name, storage, tmp_path / "workers", trials=trials)
+        storage = open_sqlite(url=url, patience=0.0, grace=60.0)
+        study = live(name, storage, trials=trials)
         found = sequence(study)
-        storage.engine.dispose()
+        storage.close()
     assert found == {i: uninterrupted[name][i] for i in range(13)}
 
 
-def test_the_joint_space_is_the_declared_one_whatever_controls_there_are(name, tmp_path):
-    study = live(name, InMemoryStorage(), tmp_path, trials=6)
+def test_the_joint_space_is_the_declared_one_whatever_controls_there_are(name):
+    study = live(name, in_memory(), trials=6)
     without = [t for t in study.trials if CONTROL in t.user_attrs and not t.params]
     assert len(without) == 2
     trial = study.ask()
@@ -221,8 +223,8 @@ def test_the_joint_space_is_the_declared_one_whatever_controls_there_are(name, t
     assert trial.relative_search_space == SPACE.distributions
 
 
-def test_a_control_is_not_sampled(name, tmp_path):
-    study = live(name, InMemoryStorage(), tmp_path, trials=12)
+def test_a_control_is_not_sampled(name):
+    study = live(name, in_memory(), trials=12)
     fixed = SPACE.params(base(LAYERS))
     study.add_trial(
         optuna.create_trial(
@@ -274,9 +276,9 @@ def bred_for_two_objectives(storage: BaseStorage, trials: int) -> list[tuple[obj
 
 
 def test_breeding_for_two_objectives_resumes():
-    storage = InMemoryStorage()
+    storage = in_memory()
     bred_for_two_objectives(storage, 15)
-    whole = bred_for_two_objectives(InMemoryStorage(), TRIALS)
+    whole = bred_for_two_objectives(in_memory(), TRIALS)
     assert bred_for_two_objectives(storage, TRIALS) == whole
     late, early = whole[-12:], whole[:6]
     assert sum(sum(v) for _, v in late) / 12 > sum(sum(v) for _, v in early) / 6
@@ -290,13 +292,12 @@ def test_a_sequence_of_points_leaves_no_gap_for_what_was_enqueued(uninterrupted)
     assert [[params[f"L{i:02d}.mask"] for i in range(LAYERS)] for params in drawn] == masks
 
 
-def test_a_proposal_depends_on_seed_index_and_finished_trials_alone(name, tmp_path):
-    storage = InMemoryStorage()
-    study = live(name, storage, tmp_path, trials=12)
+def test_a_proposal_depends_on_seed_index_and_finished_trials_alone(name):
+    storage = in_memory()
+    study = live(name, storage, trials=12)
     first = study.ask()
     SPACE.suggest(first)
-    first.set_user_attr(LEASE, None)
-    ask_dead_again(study, tmp_path)
+    reap(study, Reaper(storage), 3)
     again = open_study(name, storage, 0).ask()
     SPACE.suggest(again)
     assert again.params == first.params

@@ -1,11 +1,6 @@
-"""A search killed at any moment loses no finished trial and counts none twice.
-
-Importing the libraries takes longer than the study, so the searches are forked from one process
-that has them: each is a process of its own, killed by the system like any other.
-"""
+"""A search killed at any moment loses no finished trial and counts none twice."""
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -24,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from merit_opt.search.controls import control_recipe
 from merit_opt.search.samplers import CONTROL, proposal_index
+from tests.faults.nursery import PATIENCE, Nursery, once
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -40,61 +36,23 @@ SMALL = (
     f"study.trials={TRIALS}",
     "device=cpu",
 )
-PATIENCE = 120.0
+RUN = "merit_opt.cli.main:run"
 MERIT_OPT = "from merit_opt.cli.main import main; main()"
-
-NURSERY = """
-import json, os, sys
-import torch
-torch.set_num_threads(1)
-import merit_opt.cli.search, merit_opt.cli.app, merit_opt.models.tiny.pair
-import merit_opt.search.samplers, merit_opt.search.storage, merit_opt.data.clips.suite
-import mlflow, mlflow.tracking, mlflow.store.tracking.sqlalchemy_store
-from merit_opt.cli.main import run
-from merit_opt.evaluation import gap, stats
-gap.RESAMPLES = stats.RESAMPLES = 99
-print("ready", flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    if isinstance(order, int):
-        _, status = os.waitpid(order, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-        continue
-    child = os.fork()
-    if child == 0:
-        folder, arguments = order
-        os.chdir(folder)
-        said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1), os.dup2(said, 2)
-        code = run(arguments)
-        sys.stdout.flush()
-        os._exit(code)
-    print(child, flush=True)
-"""
 
 
 @dataclass
-class Nursery:
-    """Forks searches."""
+class Searches:
+    """Starts `merit-opt search` in processes of their own."""
 
-    process: subprocess.Popen[str]
-
-    def _answer(self, order: object) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, "the nursery died"
-        return int(line)
+    nursery: Nursery
 
     def start(self, folder: Path, *arguments: str) -> int:
         """The process of a search that runs in `folder` and keeps what it says in `said`."""
-        return self._answer([str(folder), ["search", *SMALL, *arguments]])
+        return self.nursery.start(folder, RUN, ["search", *SMALL, *arguments])
 
     def code(self, child: int) -> int:
         """The exit code of a process, once it has ended."""
-        return self._answer(child)
+        return self.nursery.code(child)
 
     def run(
         self,
@@ -104,52 +62,20 @@ class Nursery:
         by: signal.Signals = signal.SIGKILL,
     ) -> int:
         """The exit code of a search in `folder`, signalled as soon as `until` holds."""
-        child = self.start(folder, *arguments)
-        deadline = time.monotonic() + PATIENCE
-        while _is_alive(child) and time.monotonic() < deadline:
-            if until():
-                with suppress(ProcessLookupError):
-                    os.kill(child, by)
-                break
-            time.sleep(0.003)
-        return self.code(child)
+        return self.nursery.watch(self.start(folder, *arguments), until, by)
 
 
-def _is_alive(child: int) -> bool:
-    try:
-        state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-@pytest.fixture(scope="module")
-def environment(repo: Path) -> dict[str, str]:
-    """Of a process of its own, in whatever folder it starts."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo)}
-
-
-@pytest.fixture(scope="module")
-def nursery(environment: dict[str, str]) -> Iterator[Nursery]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", NURSERY],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    yield Nursery(process)
-    process.kill()
-    process.communicate()
+@pytest.fixture
+def searches(nursery: Nursery) -> Searches:
+    return Searches(nursery)
 
 
 @pytest.fixture(scope="module")
 def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted study."""
     folder = tmp_path_factory.mktemp("whole")
-    assert nursery.run(folder, "tracking=none") == 0, (folder / "said").read_text()
+    code = Searches(nursery).run(folder, "tracking=none")
+    assert code == 0, (folder / "said").read_text()
     return folder
 
 
@@ -201,18 +127,6 @@ class Kept:
         return json.loads(path.read_text())
 
 
-def once(reached: Callable[[], bool], delay: float = 0.0) -> Callable[[], bool]:
-    """Holds `delay` seconds after `reached` first did."""
-    first: list[float] = []
-
-    def holds() -> bool:
-        if not first and reached():
-            first.append(time.monotonic())
-        return bool(first) and time.monotonic() - first[0] >= delay
-
-    return holds
-
-
 def moments(folder: Path) -> Iterator[Callable[[], bool]]:
     """From the first clip to the final comparison, at odd fractions of a trial."""
     outputs, kept = folder / "outputs", Kept(folder)
@@ -227,9 +141,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_search_killed_again_and_again_equals_an_uninterrupted_one(nursery, whole, folder):
-    codes = [nursery.run(folder, "tracking=none", until=m) for m in moments(folder)]
-    assert nursery.run(folder, "tracking=none") == 0, (folder / "said").read_text()
+def test_a_search_killed_again_and_again_equals_an_uninterrupted_one(searches, whole, folder):
+    codes = [searches.run(folder, "tracking=none", until=m) for m in moments(folder)]
+    assert searches.run(folder, "tracking=none") == 0, (folder / "said").read_text()
     assert codes.count(-signal.SIGKILL) >= 3, codes
     assert "Traceback" not in (folder / "said").read_text()
 
@@ -249,26 +163,25 @@ def test_a_search_killed_again_and_again_equals_an_uninterrupted_one(nursery, wh
     assert ours["trials"]["complete"] == TRIALS
 
 
-def test_two_workers_one_of_them_killed_finish_one_study(nursery, whole, folder):
+def test_two_workers_one_of_them_killed_finish_one_study(searches, whole, folder):
     shutil.copytree(whole / "outputs" / "cache", folder / "outputs" / "cache")
     kept = Kept(folder)
-    survivor = nursery.start(folder, "tracking=none")
-    victim = nursery.run(folder, "tracking=none", until=lambda: kept.complete() > 4)
-    assert (victim, nursery.code(survivor)) == (-signal.SIGKILL, 0), (folder / "said").read_text()
-    assert nursery.run(folder, "tracking=none") == 0
-    assert TRIALS <= kept.complete() <= TRIALS + 1
-    assert len(kept.sequence()) == kept.complete()
+    survivor = searches.start(folder, "tracking=none")
+    victim = searches.run(folder, "tracking=none", until=lambda: kept.complete() > 4)
+    assert (victim, searches.code(survivor)) == (-signal.SIGKILL, 0), (folder / "said").read_text()
+    assert searches.run(folder, "tracking=none") == 0
+    assert len(kept.sequence()) == kept.complete() == TRIALS
     assert set(kept.controls().values()) == {1}
     _, trials = kept.trials()
     assert not [t for t in trials if t.state == TrialState.RUNNING]
 
 
-def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(nursery, whole, folder):
+def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(searches, whole, folder):
     shutil.copytree(whole / "outputs" / "cache", folder / "outputs" / "cache")
     kept = Kept(folder)
     for count, delay in ((2, 0.0), (4, 0.005), (6, 0.011), (8, 0.017), (10, 0.023)):
         reached = once(lambda count=count: kept.complete() > count, delay)
-        code = nursery.run(folder, "tracking=none", until=reached, by=signal.SIGINT)
+        code = searches.run(folder, "tracking=none", until=reached, by=signal.SIGINT)
         said = " ".join((folder / "said").read_text().split())
         assert code == 130, said
         assert "nothing measured is lost. To go on, give the same command again" in said
@@ -276,7 +189,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(nursery, whole, folder)
         assert "Traceback" not in said
         _, trials = kept.trials()
         assert not [t for t in trials if t.state == TrialState.RUNNING]
-    assert nursery.run(folder, "tracking=none") == 0
+    assert searches.run(folder, "tracking=none") == 0
     assert kept.sequence() == Kept(whole).sequence()
 
 
@@ -311,14 +224,14 @@ def tracked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_mlflow_has_each_trial_of_a_killed_search_once(nursery, whole, tracked):
+def test_mlflow_has_each_trial_of_a_killed_search_once(searches, whole, tracked):
     shutil.copytree(whole / "outputs" / "cache", tracked / "outputs" / "cache")
     kept = Kept(tracked)
     for count, delay in ((2, 0.03), (9, 0.11)):
         reached = once(lambda count=count: kept.complete() > count, delay)
-        code = nursery.run(tracked, "tracking=mlflow", until=reached)
+        code = searches.run(tracked, "tracking=mlflow", until=reached)
         assert code == -signal.SIGKILL, (tracked / "said").read_text()
-    assert nursery.run(tracked, "tracking=mlflow") == 0, (tracked / "said").read_text()
+    assert searches.run(tracked, "tracking=mlflow") == 0, (tracked / "said").read_text()
     assert kept.sequence() == Kept(whole).sequence()
     query = (
         "SELECT t.value, r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "

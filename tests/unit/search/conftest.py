@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import InMemoryStorage
 
 from merit_opt.data.sample import Sample
 from merit_opt.data.split import Split, split_by_group
@@ -21,14 +20,16 @@ from merit_opt.evaluation.objective import Objective, PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
 from merit_opt.search.pruners import CURTAIL, Pruning
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
+from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.trial import Bench
-from merit_opt.search.worker import Budget, work
+from merit_opt.search.worker import work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
 from tests.suites import made_up
 
@@ -51,8 +52,7 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
 
-@pytest.fixture(scope="session")
-def suite() -> Suite:
+def unseen_suite() -> Suite:
     """Two TR questions and one TP question about each of 20 videos that nobody looks at."""
     samples = tuple(
         Sample(f"v{video}-{kind}", (), "?", ("yes", "no"), 0, (("kind", kind[:2]),), f"v{video}")
@@ -60,6 +60,11 @@ def suite() -> Suite:
         for kind in ("TR1", "TR2", "TP1")
     )
     return made_up(samples, {"TR": "TR", "TP": "TP"})
+
+
+@pytest.fixture(scope="session")
+def suite() -> Suite:
+    return unseen_suite()
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +164,7 @@ class World:
 
     folder: Path
     split: Split
-    storage: Any = field(default_factory=InMemoryStorage)
+    storage: Any = field(default_factory=in_memory)
     engine: FakeEngine = field(default_factory=FakeEngine)
     told: Told = field(default_factory=Told)
 
@@ -176,6 +181,7 @@ class World:
             "parts": PARTS,
             "random_layers": 5,
             "seed": 0,
+            "retries": 2,
             **changes,
         }
         return Budget(trials=trials, **given)
@@ -217,7 +223,7 @@ class World:
         """A worker's whole life on the study."""
         budget = self.budget(trials, **changes)
         study = self.study(budget.seed)
-        with Lease(self.folder / "workers") as lease:
+        with Lease(self.storage) as lease:
             work(
                 study,
                 self.bench(),

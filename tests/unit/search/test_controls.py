@@ -84,7 +84,7 @@ def test_queueing_twice_adds_nothing(world):
     study = world.study()
     controls = list(fixed_controls(6, (0.25, 0.5), PARTS))
     for _ in range(2):
-        enqueue_controls(study, controls, world.space, "me")
+        enqueue_controls(study, controls, world.space)
     assert [control_recipe(t.user_attrs[CONTROL]) for t in study.trials] == controls
     assert {t.state for t in study.trials} == {TrialState.WAITING}
     assert all(is_control(t) for t in study.trials)

@@ -4,12 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from merit_opt.evaluation.cost import Cost
 from merit_opt.search import pruners
 from merit_opt.search.samplers import cmaes, random, tpe
+from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.trial import best, run_trial
 
 SAMPLERS = {
@@ -33,7 +33,7 @@ def studies(world):
     """The same study measured in full and curtailed."""
     world.sampler = random()
     full = world.work(60)
-    other = replace(world, storage=InMemoryStorage(), engine=type(world.engine)(), curtails=True)
+    other = replace(world, storage=in_memory(), engine=type(world.engine)(), curtails=True)
     return full, other.work(60), other
 
 
@@ -103,7 +103,7 @@ def test_a_curtailed_study_stopped_and_resumed_equals_an_uninterrupted_one(
     world.sampler, world.curtails = sampler, True
     whole = world.run(40)
     other = replace(
-        world, folder=tmp_path / "other", storage=InMemoryStorage(), engine=type(world.engine)()
+        world, folder=tmp_path / "other", storage=in_memory(), engine=type(world.engine)()
     )
     states = [t.state for t in world.study().trials]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from optuna.samplers import BaseSampler, NSGAIISampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from merit_opt.errors import TrialFailed, UserError
@@ -19,6 +18,7 @@ from merit_opt.search.front import pareto_front
 from merit_opt.search.references import study_recipe
 from merit_opt.search.result import note
 from merit_opt.search.samplers import SeededSampler, cmaes, random, tpe
+from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.trial import best, front_of, record_of
 
 PARETO = ParetoGain("probability", "knee", 0.0)
@@ -90,7 +90,7 @@ def test_a_finished_study_may_pick_otherwise_without_a_new_trial(pareto):
 def test_a_study_of_two_gains_stopped_and_resumed_equals_an_uninterrupted_one(pareto, tmp_path):
     whole = pareto.run(30)
     other = replace(
-        pareto, folder=tmp_path / "o", storage=InMemoryStorage(), engine=type(pareto.engine)()
+        pareto, folder=tmp_path / "o", storage=in_memory(), engine=type(pareto.engine)()
     )
 
     def interrupt(recipe, count):

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from merit_opt.errors import UserError
 from merit_opt.search import pruners
 from merit_opt.search.samplers import random, tpe
+from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.trial import record_of
 
 RULES = {
@@ -47,7 +47,7 @@ def test_a_study_stopped_and_resumed_equals_an_uninterrupted_one(pruned, tmp_pat
     pruned.run(40)
     states = [(t.params, t.state) for t in pruned.study().trials]
     other = replace(
-        pruned, folder=tmp_path / "o", storage=InMemoryStorage(), engine=type(pruned.engine)()
+        pruned, folder=tmp_path / "o", storage=in_memory(), engine=type(pruned.engine)()
     )
 
     def interrupt(recipe, count):

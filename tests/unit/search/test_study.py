@@ -15,18 +15,19 @@ from optuna.trial import TrialState
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.recipe.store import read_recipe
 from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.leases import LEASE
 from merit_opt.search.samplers import proposal_index
-from merit_opt.search.storage import open_storage
+from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.trial import best, record_of
 
 ROLES = {"TR", "TP"}
 
 HOLDER = """
-import sys, time
-from merit_opt.search.leases import Lease
-with Lease(Path(sys.argv[1])) as lease:
-    print(lease.id, flush=True)
-    time.sleep(300)
+import json, time
+from dataclasses import asdict
+from merit_opt.search.processes import this_process
+print(json.dumps(asdict(this_process())), flush=True)
+time.sleep(300)
 """
 
 
@@ -233,17 +234,17 @@ def test_a_study_stopped_during_the_final_comparison_repeats_no_trial(world):
 def test_an_sqlite_study_killed_in_the_middle_of_a_trial_goes_on(world, tmp_path, split):
     whole = type(world)(tmp_path / "whole", split)
     whole.run(12)
-    world.storage = open_storage(f"sqlite:///{tmp_path}/merit.db")
-    study, plan = world.study(), world.plan(12)
-    command = [sys.executable, "-c", HOLDER, str(plan.leases)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    world.storage = open_sqlite(url=f"sqlite:///{tmp_path}/merit.db", patience=0.0, grace=60.0)
+    study = world.study()
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    lease = process.stdout.readline().strip()
+    holder = json.loads(process.stdout.readline())
 
     def killed(recipe, count):
         if count == 1 + 10:
             running = world.study().trials[-1]
-            world.storage.set_trial_user_attr(running._trial_id, "lease", lease)
+            sign = {"id": "other", "beat": 0, "time": "", **holder}
+            world.storage.set_trial_user_attr(running._trial_id, LEASE, sign)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             raise SystemExit
@@ -255,7 +256,7 @@ def test_an_sqlite_study_killed_in_the_middle_of_a_trial_goes_on(world, tmp_path
     world.engine.before = lambda recipe, count: None
     world.run(12)
     assert sequence(world) == sequence(whole)
-    world.storage.engine.dispose()
+    world.storage.close()
 
 
 def test_a_study_whose_base_cannot_be_measured_says_why(world, failing):

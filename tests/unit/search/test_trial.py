@@ -9,7 +9,6 @@ from optuna.trial import TrialState, create_trial
 from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import to_json
 from merit_opt.search.controls import RANDOM_LAYERS
-from merit_opt.search.leases import Lease
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.trial import RECORD, best, record_of, run_trial
 
@@ -43,8 +42,7 @@ def test_a_record_read_back_is_the_one_told(world):
 
 def test_a_record_says_what_was_measured(world):
     study = world.study()
-    with Lease(world.folder):
-        record = run_trial(study, study.ask(), world.bench())
+    record = run_trial(study, study.ask(), world.bench())
     (recipe, suite), *rest = world.engine.asked
     assert (record.recipe, rest, suite) == (recipe, [], world.split.search)
     assert record.metrics.keys() == {"TR", "TP", "objective", "unscored"}

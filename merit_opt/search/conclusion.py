@@ -1,0 +1,205 @@
+"""A study's end: what its winner is worth on confirm, and what is left in its folder."""
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+
+from merit_opt.data.leakage import shown_media
+from merit_opt.data.media.status import MediaStatus
+from merit_opt.data.split import Split
+from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.evaluation import Evaluation
+from merit_opt.evaluation.objective import Objective
+from merit_opt.evaluation.prepare import EngineReporter
+from merit_opt.evaluation.samples_file import sample_rows, write_samples
+from merit_opt.files import write_text
+from merit_opt.recipe import constructors
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.store import write_recipe
+from merit_opt.search.asking import finished
+from merit_opt.search.confirm import Confirmation, Entrants, confirm
+from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.front import Pick
+from merit_opt.search.interrupts import interrupts_allowed
+from merit_opt.search.references import SEARCHED
+from merit_opt.search.result import StudyResult, Winners, note, to_dict
+from merit_opt.search.trial import best, best_of, front_of, told_records
+from merit_opt.tracking.record import StudyOutcome, TrialRecord
+
+RESULT = "result.json"
+BEST = "recipes/best.json"
+FORK = "fork of"
+TOP = 5
+SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Ending:
+    """What a study's conclusion needs of its plan.
+
+    Attributes:
+        name: The study's.
+        fingerprint: Digest of what must not change.
+        folder: Where its files go.
+        trials: How many were wanted.
+        seed: Of the resampling.
+        objective: What was maximised.
+        split: Search and confirm samples.
+    """
+
+    name: str
+    fingerprint: str
+    folder: Path
+    trials: int
+    seed: int
+    objective: Objective
+    split: Split
+
+
+def known_result(ending: Ending, study: Study) -> dict[str, Any] | None:
+    """The result on disk, if it is of this very study and its trials are as many as asked."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known: dict[str, Any] = json.loads((ending.folder / RESULT).read_text())
+        pick = Pick.of(ending.objective)
+        is_same = known["fingerprint"] == ending.fingerprint and known["pick"] == (
+            pick and asdict(pick)
+        )
+        if is_same and known["trials"] == _counts(study) and finished(study) >= ending.trials:
+            return known
+    return None
+
+
+def conclude(
+    ending: Ending, study: Study, engine: Engine, reporter: EngineReporter, seconds: float
+) -> dict[str, Any]:
+    """Measure the winner on confirm beside base, runners-up and controls; keep all that is found.
+
+    Args:
+        ending: Of which study.
+        study: Its trials.
+        engine: Measures.
+        reporter: Is told how it gets on.
+        seconds: Wall time of the search.
+
+    Raises:
+        UserError: There is no winner or no base yet.
+        TrialFailed: One of them cannot be measured on confirm.
+    """
+    winner, base = best(study), _base(study)
+    if winner is None or base is None:
+        raise UserError(
+            f"study {ending.name} has no finished trial of the base yet; give it more "
+            "study.hours, or wait for its other workers"
+        )
+    result = StudyResult(
+        study=ending.name,
+        fingerprint=ending.fingerprint,
+        seed=ending.seed,
+        seconds=seconds,
+        told=list(told_records(study).values()),
+        trials=_counts(study),
+        base=base,
+        winners=Winners(winner, front_of(study), Pick.of(ending.objective)),
+        confirmation=_confirm(ending, study, winner, engine, reporter),
+        forked_from=study.user_attrs.get(FORK),
+    )
+    _keep(ending, result, engine.statuses(ending.split.confirm))
+    return to_dict(result)
+
+
+def outcome(folder: Path, result: Mapping[str, Any]) -> StudyOutcome:
+    """What trackers are told of a finished study."""
+    found = result["confirm"]
+    metrics = {
+        "confirm.TR": found["best"]["TR"],
+        "confirm.TP": found["best"]["TP"],
+        "confirm.objective": found["best"]["objective"],
+        "confirm.base.TR": found["base"]["TR"],
+        "confirm.base.TP": found["base"]["TP"],
+    }
+    files = tuple(folder / name for name in (RESULT, BEST, *SAMPLES))
+    return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
+
+
+def _base(study: Study) -> TrialRecord | None:
+    told = told_records(study).values()
+    return next((r for r in told if r.name == "base" and r.state == "COMPLETE"), None)
+
+
+def _confirm(
+    ending: Ending,
+    study: Study,
+    winner: TrialRecord,
+    engine: Engine,
+    reporter: EngineReporter,
+) -> Confirmation:
+    controls = list(_compared(told_records(study), winner))
+    unmerged = constructors.base(len(winner.recipe.layers))
+    top = [r for r in best_of(study, TOP + 1) if r.recipe != unmerged][:TOP]
+    recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
+    total = len({recipe.digest for recipe in recipes}) + 1
+    known: dict[str, Evaluation] = {}
+
+    def evaluate(recipe: Recipe) -> Evaluation:
+        if recipe.digest not in known:
+            reporter.stage("confirming winner, base, best and controls", len(known), total)
+            with interrupts_allowed():
+                known[recipe.digest] = engine.evaluate(recipe, ending.split.confirm)
+        return known[recipe.digest]
+
+    found = confirm(
+        Entrants(winner.recipe, top, controls),
+        suite=ending.split.confirm,
+        objective=ending.objective,
+        evaluate=evaluate,
+        seed=ending.seed,
+    )
+    return replace(found, failed=_failed_controls(study) | found.failed)
+
+
+def _failed_controls(study: Study) -> dict[str, str]:
+    told = [r for r in told_records(study).values() if r.name]
+    return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
+
+
+def _compared(
+    told: Mapping[int, TrialRecord], winner: TrialRecord
+) -> Iterator[tuple[str, Recipe]]:
+    """Every finished control but the base, and of the random-layer ones only this winner's."""
+    own = f"{RANDOM_LAYERS}:{winner.recipe.digest}/"
+    for record in told.values():
+        if record.state != "COMPLETE" or record.name in ("", "base"):
+            continue
+        if not record.name.startswith(RANDOM_LAYERS):
+            yield record.name, record.recipe
+        elif record.name.startswith(own):
+            yield f"{RANDOM_LAYERS}/{record.name.removeprefix(own)}", record.recipe
+
+
+def _counts(study: Study) -> dict[str, int]:
+    states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
+    keys = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    cached = sum(record.cached for record in told_records(study).values())
+    return {key: states[state] for key, state in keys.items()} | {"cached": cached}
+
+
+def _keep(ending: Ending, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
+    """Write what the study leaves in its folder; result.json last, as it says that all is there."""
+    write_recipe(ending.folder / BEST, result.winners.best.recipe)
+    shown = [asdict(m) for m in shown_media(ending.split.search)]
+    _write_json((ending.folder / BEST).with_name(SEARCHED), shown)
+    found, suite = result.confirmation, ending.split.confirm
+    for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
+        write_samples(ending.folder / name, sample_rows(evaluation, suite, statuses))
+    _write_json(ending.folder / RESULT, to_dict(result))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,83 @@
+"""Many workers make one study, with exactly the trials it was asked for."""
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from merit_opt.search.controls import control_recipe
+from merit_opt.search.samplers import CONTROL, proposal_index
+from tests.faults.cheap_study import WORKER
+from tests.faults.nursery import Nursery
+from tests.storages import STORAGES, opened
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
+
+TRIALS, WORKERS = 30, 4
+FIXED, RANDOM = 6, 5
+
+
+@pytest.fixture(params=STORAGES)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def place(kind, tmp_path, request) -> str:
+    if kind == "postgres":
+        return request.getfixturevalue("postgres").database()
+    return str(tmp_path / "kept")
+
+
+def start(nursery: Nursery, folder: Path, kind: str, place: str, seconds: float = 0.05) -> int:
+    return nursery.start(folder, WORKER, kind, place, TRIALS, seconds, {})
+
+
+def require_whole(kind: str, place: str) -> None:
+    """Each proposal and control is complete once, and all of them are as many as asked."""
+    storage = opened(kind, place)
+    study = optuna.load_study(study_name="s", storage=storage)
+    trials = study.get_trials(deepcopy=False)
+    done = [t for t in trials if t.state == TrialState.COMPLETE]
+    assert len(done) == TRIALS
+    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert max(Counter(proposal_index(study, t) for t in done).values()) == 1
+    controls = (t.user_attrs[CONTROL] for t in done if CONTROL in t.user_attrs)
+    names = Counter(control_recipe(control)[0] for control in controls)
+    assert len(names) == FIXED + RANDOM
+    assert max(names.values()) == 1
+    storage.close()
+
+
+def results(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in folder.glob("result-*.json")]
+
+
+def test_four_workers_end_one_study_with_exactly_its_trials(nursery, tmp_path, kind, place):
+    workers = [start(nursery, tmp_path, kind, place) for _ in range(WORKERS)]
+    codes = [nursery.code(w) for w in workers]
+    assert codes == [0] * WORKERS, (tmp_path / "said").read_text()
+    require_whole(kind, place)
+    found = results(tmp_path)
+    assert len(found) == WORKERS
+    assert all(result == found[0] for result in found)
+    assert json.loads((tmp_path / "studies/s/result.json").read_text()) == found[0]
+
+
+def test_what_killed_workers_leave_the_others_finish(nursery, tmp_path, kind, place):
+    workers = [start(nursery, tmp_path, kind, place, 0.1) for _ in range(WORKERS)]
+    measured = tmp_path / "measured"
+    victims = []
+    for victim, after in zip(workers[:2], (8, 16), strict=True):
+        code = nursery.watch(
+            victim,
+            lambda after=after: measured.exists() and measured.read_text().count("\n") > after,
+        )
+        victims.append(code)
+    codes = [nursery.code(w) for w in workers[2:]]
+    assert (victims, codes) == ([-signal.SIGKILL] * 2, [0, 0]), (tmp_path / "said").read_text()
+    require_whole(kind, place)
