@@ -187,9 +187,9 @@ def test_the_cold_search_learns_from_its_own_trials_alone():
 
     def cold(climbs: float) -> list[Recipe]:
         study = open_study(space)
-        run(study, lambda r: size(r) * climbs, 17, space)
+        run(study, lambda r: size(r) * climbs, 16, space)
         recipes = run(study, size, 42, space)
-        assert phases(study)[16:] == ["peel"] + ["cold"] * 42
+        assert phases(study)[15:] == ["peel"] + ["cold"] * 42
         return recipes
 
     assert cold(1.0)[:20] == cold(0.5)[:20]
