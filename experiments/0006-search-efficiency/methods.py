@@ -94,8 +94,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "paper:.1/.9": Method(merit(0.1, 0.9), CMAES),
         "paper:.25/.75": Method(merit(0.25, 0.75), CMAES),
         "paper:0/1:accuracy": Method(merit(0.0, 1.0), CMAES, score="accuracy"),
-        "random": Method(layerwise, random(), budget=150),
-        "tpe": Method(layerwise, tpe(n_startup_trials=20), budget=150),
+        "random": Method(layerwise, random(), budget=100),
+        "tpe": Method(layerwise, tpe(n_startup_trials=20), budget=100),
         "gp": Method(merit(0.0, 1.0), gp(n_startup_trials=10), budget=60, seeds=4),
     }
 )
