@@ -13,14 +13,14 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from testbed import held_out_gain
 
 from merit_opt.data.media.frames import ALL_FRAMES
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Asking, Roles, Suite
 from merit_opt.evaluation.evaluation import Evaluation, Score
-from merit_opt.evaluation.objective import PenalisedGain
-from merit_opt.recipe.constructors import attention, base
+from merit_opt.recipe.constructors import attention
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.priors import Prior, Source
 
@@ -30,7 +30,6 @@ Benefit = Callable[[Vector, Vector], float]
 LAYERS, USEFUL = 28, 6
 SEARCH_SAMPLES = {"TR": 177, "TP": 55}
 HELD_OUT_SAMPLES = {"TR": 2000, "TP": 1000}
-PENALTY = 2.0  # of the accuracy that recipes are judged by
 GRADIENT_BILL = 4.0  # a forward and two backward passes, in evaluations
 TRUST = 0.7  # correlation of the simulated gradient with the true one
 STEP = 1e-3
@@ -185,13 +184,6 @@ class Surrogate:
     @cached_property
     def _world(self) -> "_World":
         return _world(LAWS[self.name], np.random.default_rng(self.seed))
-
-
-def held_out_gain(testbed: Surrogate, recipe: Recipe) -> float:
-    """The objective in held-out accuracy."""
-    means, before = testbed.held_out(recipe), testbed.held_out(base(testbed.n_layers))
-    score = PenalisedGain("accuracy", PENALTY)
-    return score(*({"TR": tr, "TP": tp} for tr, tp in (means, before)))
 
 
 @dataclass(frozen=True)

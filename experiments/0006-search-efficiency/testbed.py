@@ -2,10 +2,14 @@
 
 from typing import Protocol
 
-from merit_opt.data.suite import Suite
+from merit_opt.data.suite import Role, Suite
 from merit_opt.evaluation.evaluation import Evaluation
+from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.priors import Prior, Source
+
+PENALTY = 2.0  # price of a point of TP in points of TR
 
 
 class Testbed(Protocol):
@@ -57,3 +61,13 @@ class Testbed(Protocol):
     def prior(self, source: Source) -> Prior:
         """What the method says before the search, and its bill."""
         ...
+
+
+def held_out_gain(testbed: Testbed, recipe: Recipe) -> float:
+    """The objective in held-out accuracy."""
+    means, before = (_means(testbed.held_out(r)) for r in (recipe, base(testbed.n_layers)))
+    return PenalisedGain("accuracy", PENALTY)(means, before)
+
+
+def _means(accuracies: tuple[float, float]) -> dict[Role, float]:
+    return {"TR": accuracies[0], "TP": accuracies[1]}

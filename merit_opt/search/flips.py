@@ -145,15 +145,19 @@ def propose(history: Sequence[Tried], board: Board) -> Proposal | None:
 
 
 def _plan(climb: "_Climb") -> Iterator[Proposal]:
-    if climb.best is None:
-        yield from climb.opening("flip", climb.board.all_off)
-    yield from climb.flips(climb.turn)
-    yield from climb.scales()
-    yield from climb.opening("peel", climb.board.all_on)
+    if not climb.is_peeling:
+        if climb.best is None:
+            yield from climb.opening("flip", climb.board.all_off)
+        yield from climb.flips(1)
+        yield from climb.scales()
+        yield from climb.opening("peel", climb.board.all_on)
     yield from climb.peels()
+    if climb.turn > 1:
+        yield from climb.flips(climb.turn)
     if climb.rose_in_turn:
         yield from climb.flips(climb.turn + 1)
     if climb.has_risen:
+        yield from climb.scales()
         yield from climb.pairs()
 
 
@@ -212,6 +216,11 @@ class _Climb:
         return _best(self.history)
 
     @cached_property
+    def is_peeling(self) -> bool:
+        """Whether the other climb has begun."""
+        return any(t.proposal.change.phase == "peel" for t in self.history)
+
+    @cached_property
     def turn(self) -> int:
         """Which pass of flips is the last one begun."""
         return max((t.proposal.change.step for t in self._flipped), default=1)
@@ -232,7 +241,8 @@ class _Climb:
     ) -> Iterator[Proposal]:
         attempts = self._attempts.get(change, [])
         is_worth_more = len(attempts) < ATTEMPTS and all(
-            self._rose(t) and not _has(start, t) for t in attempts
+            self._rose(t) and all(t.proposal.state[s] == state[s] for s in change.switches)
+            for t in attempts
         )
         if is_worth_more and state not in self._seen:
             yield Proposal(state, change, None if start is None else start.index)
@@ -282,10 +292,3 @@ class _Climb:
 def _best(tried: Iterable[Tried]) -> Tried | None:
     told = [t for t in tried if t.value is not None and t.value > LOST]
     return max(told, key=lambda t: (t.value, -t.index), default=None)
-
-
-def _has(start: Tried | None, tried: Tried) -> bool:
-    """Whether `start` has every switch that `tried` moved where `tried` put it."""
-    return start is not None and all(
-        start.proposal.state[s] == tried.proposal.state[s] for s in tried.proposal.change.switches
-    )
