@@ -39,7 +39,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Makes and measures every planted pair.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pairs are kept")
     parser.add_argument("--only", type=int, nargs="*", help="seeds of the draws; default all")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("planted_pairs.json"))
