@@ -54,7 +54,8 @@ ENGINE = EngineSettings(
 )
 TR_PER_CLIP, TP_PER_CLIP = 3, 2
 SEARCH_SEED, HELD_OUT_SEED = 1000, 2000
-KEPT, KEPT_HELD_OUT = 80, 8
+KEPT, KEPT_HELD_OUT = 80, 8  # states of merged recipes, of 4 MB and of 13 MB
+REMEMBERED = 300  # evaluations in memory; what lies on disk is read in milliseconds
 COEFFICIENTS = (1.0, 0.75, 0.5)
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 PENALTY = 2.0
@@ -199,6 +200,8 @@ class Planted:
         """One measurement, from memory or disk where it is known."""
         key = (suite.digest, recipe.digest)
         if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
             self._known[key] = _evaluation(recipe, suite, self._rows(recipe, suite))
         return self._known[key]
 
