@@ -60,6 +60,7 @@ COEFFICIENTS = (1.0, 0.75, 0.5)
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 PENALTY = 2.0
 SMOOTH: Measure = "probability"
+SPARED = 0.05
 STEP = 1e-2
 GRADIENT_BILL = 4.0
 
@@ -124,7 +125,7 @@ class Planted:
         return max(recipes, key=lambda recipe: self.gain(recipe, self.suite, SMOOTH))
 
     @cached_property
-    def useful(self) -> frozenset[int]:
+    def helpful(self) -> frozenset[int]:
         """Damaged layers whose restoration alone helps on held-out.
 
         It raises the objective, and the 95 % interval of its TR difference, paired by question
@@ -135,6 +136,21 @@ class Planted:
             for layer in self.draw.layers
             if self.alone(layer).low > 0 and self.held_out_gain(self.restored((layer,), 1.0)) > 0
         )
+
+    @cached_property
+    def useful(self) -> frozenset[int]:
+        """Helpful layers without which the oracle would lose more than `SPARED` of its gain.
+
+        What one layer's restoration has already mended, another's cannot: a good recipe may
+        leave that one out.
+        """
+        least = (1.0 - SPARED) * self.held_out_gain(self.oracle)
+        return frozenset(k for k in self.helpful if self.held_out_gain(self.without(k)) < least)
+
+    def without(self, layer: int) -> Recipe:
+        """The oracle with one layer left as the VLM's."""
+        kept = {k: c for k, c in self.oracle.coefficients().items() if k != layer}
+        return constructors.attention(self.n_layers, kept)
 
     @cached_property
     def best_uniform(self) -> Recipe:
