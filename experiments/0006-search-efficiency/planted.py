@@ -54,11 +54,13 @@ ENGINE = EngineSettings(
 )
 TR_PER_CLIP, TP_PER_CLIP = 3, 2
 SEARCH_SEED, HELD_OUT_SEED = 1000, 2000
-KEPT, KEPT_HELD_OUT = 80, 8
+KEPT, KEPT_HELD_OUT = 80, 8  # states of merged recipes, of 4 MB and of 13 MB
+REMEMBERED = 300  # evaluations in memory; what lies on disk is read in milliseconds
 COEFFICIENTS = (1.0, 0.75, 0.5)
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 PENALTY = 2.0
 SMOOTH: Measure = "probability"
+SPARED = 0.05
 STEP = 1e-2
 GRADIENT_BILL = 4.0
 
@@ -123,7 +125,7 @@ class Planted:
         return max(recipes, key=lambda recipe: self.gain(recipe, self.suite, SMOOTH))
 
     @cached_property
-    def useful(self) -> frozenset[int]:
+    def helpful(self) -> frozenset[int]:
         """Damaged layers whose restoration alone helps on held-out.
 
         It raises the objective, and the 95 % interval of its TR difference, paired by question
@@ -134,6 +136,21 @@ class Planted:
             for layer in self.draw.layers
             if self.alone(layer).low > 0 and self.held_out_gain(self.restored((layer,), 1.0)) > 0
         )
+
+    @cached_property
+    def useful(self) -> frozenset[int]:
+        """Helpful layers without which the oracle would lose more than `SPARED` of its gain.
+
+        What one layer's restoration has already mended, another's cannot: a good recipe may
+        leave that one out.
+        """
+        least = (1.0 - SPARED) * self.held_out_gain(self.oracle)
+        return frozenset(k for k in self.helpful if self.held_out_gain(self.without(k)) < least)
+
+    def without(self, layer: int) -> Recipe:
+        """The oracle with one layer left as the VLM's."""
+        kept = {k: c for k, c in self.oracle.coefficients().items() if k != layer}
+        return constructors.attention(self.n_layers, kept)
 
     @cached_property
     def best_uniform(self) -> Recipe:
@@ -199,6 +216,8 @@ class Planted:
         """One measurement, from memory or disk where it is known."""
         key = (suite.digest, recipe.digest)
         if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
             self._known[key] = _evaluation(recipe, suite, self._rows(recipe, suite))
         return self._known[key]
 

@@ -39,7 +39,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Makes and measures every planted pair.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pairs are kept")
     parser.add_argument("--only", type=int, nargs="*", help="seeds of the draws; default all")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("planted_pairs.json"))
@@ -63,16 +63,14 @@ def facts(testbed: Planted) -> dict[str, Any]:
         "pair": testbed.pair,
         "seed": draw.seed,
         "damaged": draw.layers,
+        "helpful_alone": sorted(testbed.helpful),
         "useful": sorted(testbed.useful),
         "decoys": draw.decoys,
         "oracle_coefficient": coefficient,
         "best_uniform_coefficient": uniform,
         "held_out": {name: score(testbed, recipe) for name, recipe in scored.items()},
         "alone": {k: score(testbed, recipe) for k, recipe in single.items()},
-        "oracle_without": {
-            k: score(testbed, testbed.restored(set(draw.layers) - {k}, coefficient))
-            for k in draw.layers
-        },
+        "oracle_without": {k: score(testbed, testbed.without(k)) for k in draw.layers},
         "distance": [round(d, 4) for d in testbed.distance],
         "ranks": ranks(testbed),
         "engine_difference": checked(testbed),

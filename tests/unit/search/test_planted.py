@@ -39,7 +39,7 @@ def testbed(modules, tmp_path_factory):
     model.save_pretrained(folder / "vlm")
     AutoProcessor.from_pretrained(source).save_pretrained(folder / "vlm")
     draw = draws.Draw(seed=0, layers=USEFUL, decoys=DECOYS)
-    size = planted.Size(search=20, held_out=40)
+    size = planted.Size(search=20, held_out=30)
     return planted.Planted(draw, folder / "vlm", folder, size)
 
 
@@ -95,8 +95,9 @@ def test_decoys_answer_as_well_as_ever_and_hurt_half_way(testbed, tiny_pair_live
     assert values[0] > values[1] + 0.02
 
 
-def test_the_useful_layers_are_those_that_help_alone(testbed):
-    assert testbed.useful == {*USEFUL}
+def test_the_useful_layers_help_alone_and_are_needed(testbed):
+    assert testbed.useful == testbed.helpful == {*USEFUL}
+    assert testbed.without(3) == testbed.restored((5,), 1.0)
     assert testbed.held_out_gain(testbed.oracle) > testbed.held_out_gain(testbed.best_uniform)
     tr, tp = testbed.held_out(testbed.oracle)
     means = role_means(
