@@ -16,7 +16,7 @@ from peers import Answers, DiskPeer, MemoryPeer, Stock, StrongestPeer, Weights
 from transformers import AutoModelForCausalLM
 
 from merit_opt.data.suite import Suite
-from merit_opt.evaluation.curtail import Curtailment, MissHistory
+from merit_opt.evaluation.curtail import Curtailment
 from merit_opt.evaluation.engine import Engine, EngineSettings
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
@@ -26,6 +26,7 @@ from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import folder_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
+from merit_opt.search import pruners
 from merit_opt.search import trial as trials
 from merit_opt.search.controls import enqueue_controls
 from merit_opt.search.samplers import PerProposal, random
@@ -247,7 +248,7 @@ def measure_search(
     )
     base = constructors.base(bench.pair.n_layers)
     enqueue_controls(study, [("base", base)], bench.space, lease="")
-    tried = trials.Bench(bench.space, measure, yardstick, MissHistory(yardstick))
+    tried = trials.Bench(bench.space, measure, yardstick, pruners.CURTAIL.make(yardstick))
     with engine:
         trials.run_trial(study, study.ask(), tried)
     found.costs.clear()
