@@ -80,8 +80,9 @@ def screen(
         UserError: The suite's answers have no margin.
     """
     require_margins(suite, "the first-order screen")
+    started = time.perf_counter()
     asking = _Asking(pair, suite, backbone_of(pair, parts))
-    sums = _Sums()
+    sums = _Sums(seconds=time.perf_counter() - started)
     for done, one in enumerate(packs):
         reporter.stage(STAGE, done, len(packs))
         sums.add(_screened(asking, one, reporter))
