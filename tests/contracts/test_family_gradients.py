@@ -9,8 +9,8 @@ from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.gradient import backbone_of, passed, slopes
 from tests.contracts.stock import answers, packs_of, snapshot, tensors_of, unlike
 
-STEP = 2e-3
-RELATIVE, ABSOLUTE = 0.02, 2e-3
+STEP = 3e-4  # larger ones send tokens to other experts
+RELATIVE, ABSOLUTE = 0.02, 5e-3
 
 
 def first_options(rows):
