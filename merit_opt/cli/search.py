@@ -11,6 +11,7 @@ from rich.console import Console
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
+    SAMPLER_KEYS,
     SPLIT_KEYS,
     SUITE_INJECTED,
     Outputs,
@@ -25,6 +26,7 @@ from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import without_credentials
 from merit_opt.evaluation.curtail import in_full_because
 from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.margins import require_margins
 from merit_opt.evaluation.objective import require_measurable
 from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
@@ -33,9 +35,11 @@ from merit_opt.recipe.recipe import Part
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.warm_start import as_warm_start
 from merit_opt.search.worker import Budget
 from merit_opt.tracking.record import StudyRecord
 
+OWN_KEYS = {"suite": SPLIT_KEYS, "sampler": SAMPLER_KEYS}
 NAMED_BY = ("pair", "suite", "space", "sampler")
 # Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
 UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
@@ -44,7 +48,7 @@ UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """Run one study to its end and say what it found."""
     console = Console()
-    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED, space={"n_layers"})
+    built = factories(cfg, OWN_KEYS, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
     require_seed("seed", cfg.seed)
@@ -116,6 +120,9 @@ def _plan(
     budget, sampler = _budget(cfg, alignment.parts), built["sampler"].build()
     split = _split(request, shown)
     require_measurable(objective, split.search)
+    warm_start = as_warm_start(cfg.sampler.warm_start)
+    if warm_start == "gradient":
+        require_margins(split.search, "sampler.warm_start=gradient")
     curtails = built["pruner"].build()(sampler)
     if curtails and (why := in_full_because(objective, split.search)) is not None:
         shown.warn(why)
@@ -128,11 +135,12 @@ def _plan(
         "objective": repr(objective),
         "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "warm start": warm_start,
         "pruner": "curtail" if curtails else "none",
         "seed": str(cfg.seed),
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
-    facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
+    facts |= {"seed": str(cfg.seed), "trials": str(budget.trials), "warm_start": warm_start}
     config = without_credentials(OmegaConf.to_yaml(cfg))
     return StudyPlan(
         record=StudyRecord(request.name, digest(parts), facts, config),
@@ -144,6 +152,7 @@ def _plan(
         objective=objective,
         split=split,
         fingerprint=parts,
+        warm_start=warm_start,
     )
 
 

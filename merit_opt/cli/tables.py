@@ -27,6 +27,7 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     console.print(
         f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
     )
+    _show_prior(console, result.get("prior"))
     if stopped := result["trials"]["pruned"]:
         console.print(f"{stopped} proposals were stopped early: they could no longer win")
     if confirm["random_layers"] is None:
@@ -37,6 +38,16 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
         )
     for name, why in confirm["failed"].items():
         console.print(f"{name} could not be measured: {why}")
+
+
+def _show_prior(console: Console, prior: Mapping[str, Any] | None) -> None:
+    if prior is not None:
+        where = ", as trials of the study" if prior["source"] == "scan" else ""
+        console.print(
+            f"prior: {prior['source']}, at the cost of {prior['bill']:.1f} evaluations of the search "
+            f"samples{where}",
+            soft_wrap=True,
+        )
 
 
 def size_text(size: float) -> str:

@@ -132,7 +132,7 @@ class _Sums:
                     known.setdefault(tensor, []).append(slope)
 
     def means(self) -> Screen:
-        samples = {role: len(margins) for role, margins in self.margins.items()}
+        samples: dict[Role, int] = {role: len(margins) for role, margins in self.margins.items()}
         return Screen(
             slopes={
                 role: {t: math.fsum(parts) / samples[role] for t, parts in own.items()}
@@ -168,9 +168,7 @@ def _screened(asking: _Asking, whole: Pack, reporter: EngineReporter) -> list[_S
 def _differentiated(asking: _Asking, asked: Pack) -> _Screened:
     started = time.perf_counter()
     way = passed(asking.pair, asked)
-    margins = {
-        role: [float(m) for m in own] for role, own in _margins(asking, asked, way.answers)
-    }
+    margins = {role: [float(m) for m in own] for role, own in _margins(asking, asked, way.answers)}
     forwarded = time.perf_counter()
     found: list[Slopes] = []
     if margins:

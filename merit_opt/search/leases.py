@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.errors import UserError
+from merit_opt.search.priors import SEED
 from merit_opt.search.samplers import CONTROL, PROPOSAL, RETRY_OF, proposal_index
 
 LEASE = "lease"
@@ -65,7 +66,7 @@ def ask_again(study: Study, trial: FrozenTrial) -> None:
     """
     others = study.get_trials(deepcopy=False)
     if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in others):
-        attrs = {k: v for k, v in trial.user_attrs.items() if k == CONTROL}
+        attrs = {k: v for k, v in trial.user_attrs.items() if k in (CONTROL, SEED)}
         attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial)}
         fixed = {k: v for k, v in trial.system_attrs.items() if k == "fixed_params"}
         study.add_trial(

@@ -7,6 +7,7 @@ from typing import Any
 from merit_opt.evaluation.stats import Difference
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.search.confirm import Confirmation, Contender
+from merit_opt.search.priors import Prior
 from merit_opt.tracking.record import TrialRecord
 
 SCHEMA = 1
@@ -25,6 +26,7 @@ class StudyResult:
         base: The unmerged VLM's trial on the search samples.
         best: The winner's trial on the search samples.
         confirmation: The final comparison.
+        prior: What was known of layers before the search; None without a warm start.
     """
 
     study: str
@@ -35,6 +37,7 @@ class StudyResult:
     base: TrialRecord
     best: TrialRecord
     confirmation: Confirmation
+    prior: Prior | None = None
 
 
 def to_dict(result: StudyResult) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
             "random_layers": confirmation.random_layers and asdict(confirmation.random_layers),
             "failed": confirmation.failed,
         },
+        "prior": result.prior and result.prior.to_dict(),
     }
 
 

@@ -32,7 +32,7 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
 from merit_opt.search.confirm import Confirmation, confirm
-from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.controls import RANDOM_LAYERS, enqueue_controls, fixed_controls
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
 from merit_opt.search.references import SEARCHED, SHOWN
@@ -42,6 +42,7 @@ from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.storage import failures_told
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import Bench, best, record_of
+from merit_opt.search.warm_start import Room, Shared, WarmStart, WarmStarter, kept_prior
 from merit_opt.search.worker import Budget, finished, work
 from merit_opt.tracking.record import StudyOutcome, StudyRecord, Tracker, TrialRecord
 
@@ -65,6 +66,7 @@ class StudyPlan:
         objective: What is maximised.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
+        warm_start: Where a prior comes from, if any.
     """
 
     record: StudyRecord
@@ -76,6 +78,7 @@ class StudyPlan:
     objective: PenalisedGain
     split: Split
     fingerprint: Mapping[str, str]
+    warm_start: WarmStart = "none"
 
     @property
     def name(self) -> str:
@@ -160,6 +163,7 @@ def _run(
         base=base,
         best=winner,
         confirmation=confirmation,
+        prior=kept_prior(study),
     )
     _keep(plan, result, statuses)
     tracked.finish(_outcome(plan, to_dict(result)))
@@ -226,9 +230,33 @@ def _search(
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record)
         reporter.trial(record, leader, done, plan.budget.trials)
+        warm()
 
     with Lease(plan.leases) as lease:
+        warm = _warm_starter(plan, study, bench, engine, lease)
         work(study, bench, budget=plan.budget, lease=lease, watch=told)
+
+
+def _warm_starter(
+    plan: StudyPlan, study: Study, bench: Bench, engine: Engine, lease: Lease
+) -> WarmStarter:
+    """Has begun: its first trials wait behind the fixed controls."""
+    space, budget = plan.space, plan.budget
+    controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
+    with turn(lease.folder):
+        enqueue_controls(study, controls[: budget.trials], space, lease.id)
+    starter = WarmStarter(
+        source=plan.warm_start,
+        study=study,
+        bench=bench,
+        room=Room(budget.trials, budget.random_layers),
+        shared=Shared(lambda: turn(lease.folder), plan.folder / "prior.lock", lease.id),
+        screen=lambda parts: engine.screen(
+            constructors.base(space.n_layers), plan.split.search, parts
+        ),
+    )
+    starter()
+    return starter
 
 
 def _history(study: Study, yardstick: Yardstick, engine: Engine) -> MissHistory:
@@ -263,7 +291,7 @@ def _confirm(
 
 
 def _failed_controls(study: Study) -> dict[str, str]:
-    told = [r for r in _told(study).values() if r.name]
+    told = [r for r in _told(study).values() if r.role == "control"]
     return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
 
 
@@ -273,7 +301,7 @@ def _compared(
     """Every finished control but the base, and of the random-layer ones only this winner's."""
     own = f"{RANDOM_LAYERS}:{winner.recipe.digest}/"
     for record in told.values():
-        if record.state != "COMPLETE" or record.name in ("", "base"):
+        if record.state != "COMPLETE" or record.role != "control" or record.name == "base":
             continue
         if not record.name.startswith(RANDOM_LAYERS):
             yield record.name, record.recipe
@@ -307,6 +335,8 @@ def _outcome(plan: StudyPlan, result: Mapping[str, Any]) -> StudyOutcome:
         "confirm.base.TR": found["base"]["TR"],
         "confirm.base.TP": found["base"]["TP"],
     }
+    if (prior := result.get("prior")) is not None:
+        metrics["prior.bill"] = prior["bill"]
     files = tuple(plan.folder / name for name in (RESULT, BEST, *SAMPLES))
     return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 

@@ -16,6 +16,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
+from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.tracking.record import State, TrialRecord
@@ -44,7 +45,7 @@ class Bench:
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
         history: Of earlier evaluations, where proposals that cannot win are stopped; None
-            measures all of them in full. Controls always are.
+            measures all of them in full. Controls and the trials of a scan always are.
     """
 
     space: SearchSpace
@@ -116,7 +117,7 @@ def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
 
 def _curtailment(study: Study, trial: Trial, bench: Bench) -> Curtailment | None:
     """When to stop a proposal; an equal value wins for the trial with the smaller number."""
-    if bench.history is None or is_control(trial):
+    if bench.history is None or is_control(trial) or is_scan(trial):
         return None
     leader = best(study)
     if leader is None or leader.value is None:
@@ -138,7 +139,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         number=trial.number,
         state=STATES[trial.state],
         role="control" if is_control(trial) else "trial",
-        name=control_recipe(trial.user_attrs[CONTROL])[0] if is_control(trial) else "",
+        name=_name(trial),
         recipe=from_json(kept["recipe"]),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
         metrics=kept["metrics"],
@@ -147,6 +148,12 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         why=kept["why"],
         finished=trial.datetime_complete,
     )
+
+
+def _name(trial: FrozenTrial) -> str:
+    if is_control(trial):
+        return control_recipe(trial.user_attrs[CONTROL])[0]
+    return trial.user_attrs.get(SEED, "")
 
 
 def best(study: Study) -> TrialRecord | None:
