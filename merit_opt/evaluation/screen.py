@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -177,9 +177,10 @@ def _differentiated(asking: _Asking, asked: Pack) -> _Screened:
             return [torch.stack(own).sum() for _, own in _margins(asking, asked, rows)]
 
         found = slopes(asking.pair, way, asking.backbone, answer)
+    by_role: dict[Role, Slopes] = dict(zip(margins, found, strict=True))
     return _Screened(
         margins=margins,
-        slopes=dict(zip(margins, found, strict=True)),
+        slopes=by_role,
         seconds=time.perf_counter() - started,
         forward_seconds=forwarded - started,
     )
@@ -199,6 +200,10 @@ def _margins(
         if role in found and one is not None:
             found[role].append(one)
     return ((role, own) for role, own in found.items() if own)
+
+
+def _numbers(margins: Iterable[tuple[Role, Sequence[Tensor]]]) -> dict[Role, list[float]]:
+    return {role: torch.stack(list(own)).tolist() for role, own in margins}
 
 
 def _halves(whole: Pack) -> list[Pack]:
