@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Role, Suite
 from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.margins import margin, require_margins
@@ -81,7 +82,8 @@ def screen(
     """
     require_margins(suite, "the first-order screen")
     started = time.perf_counter()
-    asking = _Asking(pair, suite, backbone_of(pair, parts))
+    samples = {sample.id: sample for sample in suite.samples}
+    asking = _Asking(pair, suite, samples, backbone_of(pair, parts))
     sums = _Sums(seconds=time.perf_counter() - started)
     for done, one in enumerate(packs):
         reporter.stage(STAGE, done, len(packs))
@@ -96,6 +98,7 @@ class _Asking:
 
     pair: ModelPair
     suite: Suite
+    samples: Mapping[str, Sample]
     backbone: Backbone
 
 
@@ -168,7 +171,7 @@ def _screened(asking: _Asking, whole: Pack, reporter: EngineReporter) -> list[_S
 def _differentiated(asking: _Asking, asked: Pack) -> _Screened:
     started = time.perf_counter()
     way = passed(asking.pair, asked)
-    margins = {role: [float(m) for m in own] for role, own in _margins(asking, asked, way.answers)}
+    margins = _numbers(_margins(asking, asked, way.answers))
     forwarded = time.perf_counter()
     found: list[Slopes] = []
     if margins:
@@ -194,9 +197,9 @@ def _margins(
     for question, row in zip(asked.questions, rows, strict=True):
         of_sample.setdefault(question.id, []).append(row)
     found: dict[Role, list[Tensor]] = {"TR": [], "TP": []}
-    for sample in asking.suite.only(of_sample).samples:
-        role = asking.suite.role(sample)
-        one = margin(sample, of_sample[sample.id], asking.suite.asking.scorer)
+    for i, own in of_sample.items():
+        role = asking.suite.role(asking.samples[i])
+        one = margin(asking.samples[i], own, asking.suite.asking.scorer)
         if role in found and one is not None:
             found[role].append(one)
     return ((role, own) for role, own in found.items() if own)

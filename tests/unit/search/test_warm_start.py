@@ -1,6 +1,9 @@
 """What a prior puts first is tried once, under its name, within the study's count."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -9,11 +12,20 @@ from optuna.trial import TrialState
 
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.recipe.constructors import attention, base
+from merit_opt.search.leases import turn
 from merit_opt.search.priors import PRIOR, SEED, Prior
 from merit_opt.search.samplers import random
 from merit_opt.search.spaces import Layerwise, Merit, Switch
 from merit_opt.search.trial import record_of
-from merit_opt.search.warm_start import as_warm_start, kept_prior, scans, seeds
+from merit_opt.search.warm_start import (
+    Room,
+    Shared,
+    WarmStarter,
+    as_warm_start,
+    kept_prior,
+    scans,
+    seeds,
+)
 from merit_opt.tracking import rows
 from merit_opt.tracking.record import StudyRecord
 from tests.unit.search.conftest import ANSWER, LAYERS, SLOPES
@@ -186,6 +198,32 @@ def told(study):
     """Parameters, value and name of every finished trial, whatever the order."""
     done = (t for t in study.trials if t.state == TrialState.COMPLETE)
     return sorted((str(t.params), t.value, t.user_attrs.get(SEED, "")) for t in done)
+
+
+def test_workers_that_start_together_differentiate_once_and_seed_once(world):
+    def slowly():
+        time.sleep(0.3)
+
+    world.engine.before_screen = slowly
+    folder = world.folder / "workers"
+    started = threading.Barrier(2)
+
+    def worker(study):
+        starter = WarmStarter(
+            source="gradient",
+            study=study,
+            bench=world.bench(),
+            room=Room(20, 0),
+            shared=Shared(lambda: turn(folder), folder / "prior.lock", "w"),
+            screen=lambda parts: world.engine.screen(base(LAYERS), world.split.search, parts),
+        )
+        started.wait()
+        starter()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(worker, [world.study(), world.study()]))
+    assert len(world.engine.screened) == 1
+    assert [name for _, name in named(world.study())] == ["gradient:1", "gradient:2"]
 
 
 def test_a_screen_that_is_interrupted_is_made_again(world):
