@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.errors import UserError
 from merit_opt.models.source import FolderOrId
+from merit_opt.search.spaces.limits import LayerSpan
 
 TARGET = "_target_"
 ALLOWED = "merit_opt."
@@ -155,10 +157,19 @@ def _folder_or_id(text: str) -> FolderOrId:
     return FolderOrId(str(_path(text)) if text.startswith("~") else text)
 
 
+def _layer_span(value: int | str) -> LayerSpan:
+    match = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", str(value))
+    if match is None or int(match[1]) > int(match[2] or match[1]):
+        raise ValueError(f"expected {_SPAN}, got {value!r}")
+    return LayerSpan(range(int(match[1]), int(match[2] or match[1]) + 1))
+
+
+_SPAN = "a layer such as 3 or, the lower first, layers such as 8..27"
 _SCALARS: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     str: ("a text", str, str),
     Path: ("a path", str, _path),
     FolderOrId: ("a folder or a repository's id", str, _folder_or_id),
+    LayerSpan: (_SPAN, int | str, _layer_span),
     int: ("a whole number", int, int),
     float: ("a number", int | float, float),
 }

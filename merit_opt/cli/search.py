@@ -23,17 +23,16 @@ from merit_opt.cli.parts import (
 from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
-from merit_opt.errors import without_credentials
+from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.curtail import in_full_because
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.margins import require_margins
 from merit_opt.evaluation.objective import require_measurable
-from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 from merit_opt.search.fingerprint import digest
-from merit_opt.search.spaces import first_layers
+from merit_opt.search.spaces import SearchSpace, all_on, first_layers
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.warm_start import as_warm_start
 from merit_opt.search.worker import Budget
@@ -86,9 +85,9 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     device = resolve_device(request.cfg.device)
     shown.stage("comparing the pair's architectures", 0, 1)
     source: PairSource = built["pair"].build()
-    alignment = source.alignment  # before the digest, which may have to download weights
+    space = _space(request, source)  # before the digest, which may have to download weights
     identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
-    plan = _plan(request, alignment, identity, shown)
+    plan = _plan(request, space, _budget(request.cfg, source.alignment.parts), identity, shown)
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
@@ -110,14 +109,14 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
 
 
 def _plan(
-    request: _Request, alignment: Alignment, identity: Mapping[str, str], shown: Display
+    request: _Request,
+    space: SearchSpace,
+    budget: Budget,
+    identity: Mapping[str, str],
+    shown: Display,
 ) -> StudyPlan:
     cfg, built = request.cfg, request.built
-    space, objective = (
-        built["space"].build(n_layers=alignment.n_layers),
-        built["objective"].build(),
-    )
-    budget, sampler = _budget(cfg, alignment.parts), built["sampler"].build()
+    objective, sampler = built["objective"].build(), built["sampler"].build()
     split = _split(request, shown)
     require_measurable(objective, split.search)
     warm_start = as_warm_start(cfg.sampler.warm_start)
@@ -154,6 +153,20 @@ def _plan(
         fingerprint=parts,
         warm_start=warm_start,
     )
+
+
+def _space(request: _Request, source: PairSource) -> SearchSpace:
+    """The search space; the pair can have every recipe of it.
+
+    Raises:
+        UserError: It merges what this pair keeps, or by a rule that needs a base.
+    """
+    space: SearchSpace = request.built["space"].build(n_layers=source.alignment.n_layers)
+    try:
+        source.require(all_on(space))
+    except UserError as error:
+        raise UserError(f"space={request.choices['space']}: {error}") from None
+    return space
 
 
 def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:

@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from merit_opt.search.result import merged_layers
+
 
 def show_study(console: Console, result: Mapping[str, Any]) -> None:
     """The final comparison of a study, from its result.json."""
@@ -23,10 +25,7 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table)
     for role, difference in confirm["difference"].items():
         console.print(f"best - base, {role}: {difference_text(difference)}", soft_wrap=True)
-    layers = ", ".join(f"{layer}: {c:.2f}" for layer, c in best["layers"].items())
-    console.print(
-        f"merged layers (attention coefficient): {layers or 'none: nothing beat the base'}"
-    )
+    console.print("\n".join(_layer_lines(best)))
     _show_prior(console, result.get("prior"))
     if stopped := result["trials"]["pruned"]:
         console.print(f"{stopped} proposals were stopped early: they could no longer win")
@@ -48,6 +47,11 @@ def _show_prior(console: Console, prior: Mapping[str, Any] | None) -> None:
             f"samples{where}",
             soft_wrap=True,
         )
+
+
+def _layer_lines(best: Mapping[str, Any]) -> list[str]:
+    told = merged_layers(best) or [("attention", "none: nothing beat the base")]
+    return [f"merged layers ({parts} coefficient): {layers}" for parts, layers in told]
 
 
 def size_text(size: float) -> str:

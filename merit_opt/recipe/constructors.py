@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Part, Recipe
-from merit_opt.recipe.rules import Rule, RuleAt, lerp
+from merit_opt.recipe.rules import RuleAt, lerp
 
 
 def base(n_layers: int) -> Recipe:
@@ -58,34 +58,42 @@ def layer_swap(
 
 def attention(n_layers: int, coefficients: Mapping[int, float], rule: RuleAt = lerp) -> Recipe:
     """Self-attention at a coefficient per layer; layers not named keep the VLM's."""
+    return per_layer(n_layers, coefficients, rule, parts=("attention",))
+
+
+def per_layer(
+    n_layers: int,
+    coefficients: Mapping[int, float],
+    rule: RuleAt = lerp,
+    *,
+    parts: Sequence[Part] = PARTS,
+) -> Recipe:
+    """These parts at a coefficient per layer; layers not named keep the VLM's.
+
+    Raises:
+        UserError: There is no such layer.
+    """
     outside = sorted(layer for layer in coefficients if not 0 <= layer < n_layers)
     if outside:
         raise UserError(f"layers run from 0 to {n_layers - 1}; got {outside}")
-    return _attention([rule(coefficients.get(i, 0.0)) for i in range(n_layers)])
+    rules = [rule(coefficients.get(i, 0.0)) for i in range(n_layers)]
+    return Recipe(tuple(LayerMerge(**dict.fromkeys(parts, chosen)) for chosen in rules))
 
 
 def random_layers(recipe: Recipe, rng: random.Random) -> Recipe:
-    """The attention rules of `recipe` dealt to the layers anew, at random.
+    """What `recipe` says of each layer, dealt to the layers anew, at random.
 
-    They fall on another set of as many layers; where `recipe` merges every layer, on the same set
+    It falls on another set of as many layers; where `recipe` merges every layer, on the same set
     in another order.
 
     Raises:
         UserError: All layers have one rule, so that there is no other deal.
     """
-    dealt = [layer.attention for layer in recipe.layers]
+    dealt = recipe.layers
     if len(set(dealt)) == 1:
         raise UserError(f"all {len(dealt)} layers have one rule: there is no other deal")
-    is_full = None not in dealt
+    is_full = all(layer.is_merged for layer in dealt)
     while True:
-        rules = rng.sample(dealt, len(dealt))
-        if (rules != dealt) if is_full else (_merged(rules) != _merged(dealt)):
-            return _attention(rules)
-
-
-def _attention(rules: Sequence[Rule | None]) -> Recipe:
-    return Recipe(tuple(LayerMerge(rule) for rule in rules))
-
-
-def _merged(rules: Sequence[Rule | None]) -> list[int]:
-    return [i for i, rule in enumerate(rules) if rule is not None]
+        other = Recipe(tuple(rng.sample(dealt, len(dealt))))
+        if (other != recipe) if is_full else (other.merged_layers != recipe.merged_layers):
+            return other

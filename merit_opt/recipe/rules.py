@@ -203,6 +203,28 @@ def rule_at(name: str, numbers: Sequence[float]) -> RuleAt:
     return lambda coefficient: replace(rule, coefficient=coefficient) if coefficient else None
 
 
+def rule_from(text: str) -> RuleAt:
+    """The rule that `NAME[:NUMBER…]` stands for, its numbers but the coefficient in order.
+
+    Raises:
+        UserError: See `rule_at`; or what stands for a number is none.
+    """
+    name, *words = text.split(":")
+    return rule_at(name, [number(word) for word in words])
+
+
+def number(word: str) -> float:
+    """What stands after a colon.
+
+    Raises:
+        UserError: It is no number.
+    """
+    try:
+        return float(word)
+    except ValueError:
+        raise UserError(f"expected a number after the colon, got {word!r}") from None
+
+
 def make_rule(name: str, values: Mapping[str, object]) -> Rule:
     """The rule called `name` with a number for each of its fields.
 

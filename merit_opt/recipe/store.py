@@ -7,7 +7,7 @@ from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
-from merit_opt.recipe.rules import RULES, RuleAt, field_names, lerp, rule_at
+from merit_opt.recipe.rules import RULES, field_names, lerp, number, rule_from
 
 RECIPE_FILE = "recipe.json"
 FORMS = {
@@ -80,14 +80,10 @@ def _formed(form: str, words: list[str], n_layers: int, parts: Sequence[Part]) -
     first = _layer(words.pop(0)) if form == "layer_swap" else 0
     if not words:
         raise UserError("a coefficient is missing")
-    coefficient, rule = _number(words[0]), _rule(words[1:])
+    coefficient, rule = number(words[0]), rule_from(":".join(words[1:])) if words[1:] else lerp
     if form == "uniform":
         return constructors.uniform(n_layers, coefficient, rule)
     return constructors.layer_swap(n_layers, first, coefficient, rule, parts=parts)
-
-
-def _rule(words: Sequence[str]) -> RuleAt:
-    return rule_at(words[0], [_number(word) for word in words[1:]]) if words else lerp
 
 
 def _layer(word: str) -> int:
@@ -95,10 +91,3 @@ def _layer(word: str) -> int:
         return int(word)
     except ValueError:
         raise UserError(f"expected the number of a layer after the colon, got {word!r}") from None
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise UserError(f"expected a number after the colon, got {word!r}") from None

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from merit_opt.evaluation.stats import Difference
-from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.confirm import Confirmation, Contender
 from merit_opt.search.priors import Prior
 from merit_opt.tracking.record import TrialRecord
@@ -78,7 +78,7 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
 def note(result: Mapping[str, Any]) -> str:
     """The outcome in Markdown, the best score on its first line."""
     best, found = result["best"], result["confirm"]
-    layers = ", ".join(f"{i}: {c:.2f}" for i, c in best["layers"].items())
+    layers = "; ".join(f"{parts} coefficients {told}" for parts, told in merged_layers(best))
     differences = (
         f"- {role} {d['estimate']:+.3f}, 95 % interval {d['low']:+.3f} to {d['high']:+.3f} "
         f"({found['n'][role]} questions on videos the search never saw)\n"
@@ -89,8 +89,18 @@ def note(result: Mapping[str, Any]) -> str:
         f"TP {found['best']['TP']:.3f} against {found['base']['TP']:.3f}, on confirm\n\n"
         f"{''.join(differences)}"
         f"- trial {best['number']}, recipe {best['digest']}, "
-        f"attention coefficients {layers or 'none'}\n"
+        f"{layers or 'attention coefficients none'}\n"
     )
+
+
+def merged_layers(best: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of the winner in result.json: parts that are merged alike, and each layer's coefficient."""
+    parts: dict[str, list[str]] = {}
+    for part in PARTS:
+        layers = best.get(_layers_key(part), {})
+        told = ", ".join(f"{i}: {c:.2f}" for i, c in layers.items())
+        parts.setdefault(told, []).append(part)
+    return [(" and ".join(names), told) for told, names in parts.items() if told]
 
 
 def _roles(record: TrialRecord) -> dict[str, float]:
@@ -122,11 +132,13 @@ def _difference(found: Difference) -> dict[str, float]:
 
 def _layers(recipe: Recipe) -> dict[str, dict[str, float]]:
     """Layer -> attention coefficient, and the other parts under their own keys where merged."""
-    by_part = {part: recipe.coefficients(part) for part in PARTS}
+    by_part: dict[Part, dict[int, float]] = {part: recipe.coefficients(part) for part in PARTS}
     return {
-        "layers" if part == "attention" else f"{part}_layers": {
-            str(layer): coefficient for layer, coefficient in layers.items()
-        }
+        _layers_key(part): {str(layer): coefficient for layer, coefficient in layers.items()}
         for part, layers in by_part.items()
         if layers or part == "attention"
     }
+
+
+def _layers_key(part: Part) -> str:
+    return "layers" if part == "attention" else f"{part}_layers"

@@ -29,8 +29,8 @@ from merit_opt.search.priors import (
     prior_of_scan,
     prior_of_screen,
 )
-from merit_opt.search.samplers import CONTROL
-from merit_opt.search.spaces import Params, SearchSpace, Switch
+from merit_opt.search.samplers import CONTROL, FIXED
+from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on
 from merit_opt.search.trial import Bench, record_of
 
 WarmStart = Literal["none", "gradient", "scan"]
@@ -39,7 +39,6 @@ DEPTHS = (2, 4, 6, 8, 11)  # how many switches of 28 the seeds turn on; rounded 
 OF = 28
 TP_TOLERANCE = 0.1  # how much of its TR gain a layer may lose of TP to be in a seed; ours
 LEAST_SHARE = 0.1  # of the most promising layer's gain; below, a seed leaves a layer alone; ours
-FIXED = "fixed_params"  # Optuna's name for the parameters of a queued trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +110,6 @@ def seed_of(name: str, space: SearchSpace, on: Sequence[Switch]) -> Seed | None:
 def merged_parts(greatest: Recipe) -> list[Part]:
     """Every part that some layer merges."""
     return [p for p in PARTS if any(layer.rule(p) is not None for layer in greatest.layers)]
-
-
-def greatest_recipe(space: SearchSpace) -> Recipe:
-    """Every switch on."""
-    on = {name: value for switch in space.switches for name, value in switch.on.items()}
-    return space.suggest(FixedTrial(on))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +192,7 @@ class WarmStarter:
 
     def _screened(self) -> Prior:
         """Of this worker, or of the one that was at it while this one waited."""
-        greatest = greatest_recipe(self.bench.space)
+        greatest = all_on(self.bench.space)
         with _locked(self.shared.prior):
             if (known := kept_prior(self.study)) is not None:
                 return known

@@ -11,6 +11,9 @@ from omegaconf import OmegaConf
 from merit_opt.cli.build import convert, factories
 from merit_opt.errors import UserError
 from merit_opt.models.source import FolderOrId
+from merit_opt.search.spaces.limits import LayerSpan
+
+SPAN = "a layer such as 3 or, the lower first, layers such as 8..27"
 
 values = (
     st.none()
@@ -55,6 +58,13 @@ def test_an_optional_value_may_be_missing_and_is_else_what_it_would_be(value):
         (0.5, tuple[float, ...], "a list"),
         (["a"], tuple[float, ...], "a number"),
         ("c", Literal["a", "b"], "one of a, b"),
+        ("8..27", tuple[LayerSpan, ...], "a list"),
+        (["27..8"], tuple[LayerSpan, ...], SPAN),
+        (["8...27"], tuple[LayerSpan, ...], SPAN),
+        (["8.."], tuple[LayerSpan, ...], SPAN),
+        ([-1], tuple[LayerSpan, ...], SPAN),
+        ([True], tuple[LayerSpan, ...], SPAN),
+        ([2.0], tuple[LayerSpan, ...], SPAN),
     ],
 )
 def test_a_wrong_type_is_told_with_the_right_one(value, wanted, expected):
@@ -79,6 +89,11 @@ def test_a_checkpoint_s_name_may_begin_at_home_and_is_else_left_as_it_is(monkeyp
 def test_a_list_becomes_a_tuple_of_its_type():
     assert convert([1, 2], tuple[float, ...]) == (1.0, 2.0)
     assert {type(item) for item in convert([1, 2], tuple[float, ...])} == {float}
+
+
+def test_layers_are_single_or_from_one_to_another_both_included():
+    spans = convert([0, "3", "8..10", "5..5"], tuple[LayerSpan, ...] | None)
+    assert [list(span) for span in spans] == [[0], [3], [8, 9, 10], [5]]
 
 
 def layerwise(**changes):

@@ -12,6 +12,7 @@ from merit_opt.recipe.constructors import (
     base,
     full,
     layer_swap,
+    per_layer,
     random_layers,
     uniform,
 )
@@ -143,6 +144,13 @@ def test_random_layers_deals_rules_with_all_their_numbers():
     recipe = Recipe(tuple(LayerMerge(rule) for rule in rules))
     dealt = random_layers(recipe, random.Random(0))
     assert Counter(layer.attention for layer in dealt.layers) == Counter(rules)
+    assert dealt.merged_layers != recipe.merged_layers
+
+
+def test_random_layers_deals_all_parts_of_a_layer_together():
+    recipe = per_layer(6, {1: 0.5, 4: 1.0}, parts=("attention", "mlp"))
+    dealt = random_layers(recipe, random.Random(0))
+    assert Counter(dealt.layers) == Counter(recipe.layers)
     assert dealt.merged_layers != recipe.merged_layers
 
 
