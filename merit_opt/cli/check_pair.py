@@ -111,7 +111,10 @@ def _distances(role: str, vlm: Stored, other: Stored, shown: Display) -> Iterato
     rows: dict[int, list[str]] = {}
     for one in found:
         rows.setdefault(one.layer, []).append(f"{one.part} {one.relative:.4f}")
-    yield f"distance of the {role} from the VLM, relative to the VLM's length:"
+    yield (
+        f"distance of the {role} from the VLM, relative to the VLM's length (no sign of which layers "
+        "are worth merging: harmless changes can be large):"
+    )
     for layer, parts in rows.items():
         yield f"  layer {layer:>2}: {', '.join(parts)}"
     if looks_unrelated(found):

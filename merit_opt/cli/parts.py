@@ -22,6 +22,7 @@ from merit_opt.recipe.store import named_recipe
 from merit_opt.search.references import PREFIX, SEARCHED, study_recipe
 
 SPLIT_KEYS = {"search_share": float, "split_seed": int}
+SAMPLER_KEYS = {"warm_start": str}
 SUITE_INJECTED = {"cache", "progress"}
 MAX_SEED = 2**32 - 1
 MERGEKIT = "mergekit:"

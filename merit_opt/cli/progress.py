@@ -79,7 +79,7 @@ def display(console: Console, teller: str = "") -> Generator[Display]:
 
 
 def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:
-    last = f"trial {record.number} {_scores(record)}"
+    last = " ".join(filter(None, ("trial", str(record.number), record.name, _scores(record))))
     if best is None:
         return last
     return f"{last} │ best {best.number} {_scores(best)} {len(best.recipe.merged_layers)} layers"

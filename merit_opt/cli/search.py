@@ -12,6 +12,7 @@ from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
 from merit_opt.cli.launchers import WORKER, is_alone
 from merit_opt.cli.parts import (
+    SAMPLER_KEYS,
     SPLIT_KEYS,
     SUITE_INJECTED,
     Outputs,
@@ -25,6 +26,7 @@ from merit_opt.cli.tables import show_study
 from merit_opt.data.split import Split, split_by_group
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.margins import require_margins
 from merit_opt.evaluation.objective import Objective, require_measurable
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
@@ -37,8 +39,10 @@ from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace, all_on, first_layers
 from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.warm_start import as_warm_start
 from merit_opt.tracking.record import StudyRecord
 
+OWN_KEYS = {"suite": SPLIT_KEYS, "sampler": SAMPLER_KEYS}
 NAMED_BY = ("pair", "suite", "space", "sampler")
 # Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
 FOUR = "-m worker=range(0,4) hydra/launcher=joblib"
@@ -48,7 +52,7 @@ UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """Run one study to its end and say what it found."""
     console = Console()
-    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED, space={"n_layers"})
+    built = factories(cfg, OWN_KEYS, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
     require_seed("seed", cfg.seed)
@@ -144,6 +148,9 @@ def _plan(
         shown.warn(unheeded)
     split = _split(request, shown)
     require_measurable(objective, split.search)
+    warm_start = as_warm_start(cfg.sampler.warm_start)
+    if warm_start == "gradient":
+        require_margins(split.search, "sampler.warm_start=gradient")
     pruning = _pruning(request, sampler, objective, split, shown)
     parts = {
         **identity,
@@ -153,11 +160,12 @@ def _plan(
         "objective": objective.identity,
         "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
         "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "warm start": warm_start,
         "pruner": "none" if pruning is None else pruning.name,
         "seed": str(cfg.seed),
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
-    facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
+    facts |= {"seed": str(cfg.seed), "trials": str(budget.trials), "warm_start": warm_start}
     shared = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != WORKER])
     config = without_credentials(OmegaConf.to_yaml(shared))
     return StudyPlan(
@@ -170,6 +178,7 @@ def _plan(
         objective=objective,
         split=split,
         fingerprint=parts,
+        warm_start=warm_start,
         forks=request.forks,
     )
 

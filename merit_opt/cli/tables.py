@@ -71,6 +71,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     for role, difference in confirm["difference"].items():
         yield f"best - base, {role}: {difference_text(difference)}"
     yield from _layer_lines(best)
+    yield from _prior_lines(result["prior"])
     yield from result["remarks"]
     if stopped := trials["pruned"]:
         yield f"{stopped} proposals were stopped early: they could no longer win, or a test said so"
@@ -83,6 +84,15 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, why in confirm["failed"].items():
         yield f"{name} could not be measured: {why}"
+
+
+def _prior_lines(prior: Mapping[str, Any] | None) -> Iterator[str]:
+    if prior is not None:
+        where = ", as trials of the study" if prior["source"] == "scan" else ""
+        yield (
+            f"prior: {prior['source']}, at the cost of {prior['bill']:.1f} evaluations of the search "
+            f"samples{where}"
+        )
 
 
 def _layer_lines(best: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
 from merit_opt.evaluation.scorers import PACKED, SCORERS
+from merit_opt.evaluation.screen import Screen, screen
 from merit_opt.evaluation.spoken import Speaking
 from merit_opt.merging.tensors import MERGES
 from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore
@@ -34,7 +35,7 @@ from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.prompt import PROMPTS
 from merit_opt.models.waiting import Place
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.recipe import Part, Recipe
 
 LAYOUT = "pack/1"
 CURTAILED = "curtailed"
@@ -211,6 +212,13 @@ class Engine:
         known = self._cache.get(key) or self._cache.get((*key, CURTAILED))
         return {} if known is None else known.by_id
 
+    def screen(self, recipe: Recipe, suite: Suite, parts: Sequence[Part]) -> Screen:
+        """The first-order screen of the model that `recipe` makes; see `screen.screen`."""
+        packs = self._prepare(suite).packs
+        self._levels = None  # it needs the memory
+        self._opened(recipe)
+        return screen(self._pair, suite, packs, parts, self._reporter)
+
     def statuses(self, suite: Suite) -> Mapping[str, MediaStatus]:
         """Sample id -> how reading its media went.
 
@@ -270,15 +278,13 @@ class Engine:
         prepared: Prepared,
         stop: Stop | None,
     ) -> tuple[dict[str, Score], Cost]:
-        if self._switch is None:
-            raise RuntimeError("an engine evaluates inside its with block only")
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
         rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
         packs = _ordered(prepared.packs, stop)
         try:
             with meter.stage("switch"):
-                self._switch(recipe)
+                self._opened(recipe)
                 _wait(self._pair.device)
             with self._asking(recipe, suite, packs, meter) as ask:
                 for pack in packs:
@@ -292,6 +298,12 @@ class Engine:
             raise TrialFailed(f"out of memory{tried}: {error}") from error
         asked = len(suite.samples) - len(prepared.excluded)
         return scores, meter.total(asked=asked, matrix_rate=rate)
+
+    def _opened(self, recipe: Recipe) -> None:
+        """Make the live model what `recipe` says."""
+        if self._switch is None:
+            raise RuntimeError("an engine evaluates inside its with block only")
+        self._switch(recipe)
 
     @contextmanager
     def _asking(

@@ -117,6 +117,11 @@ def _through(decoder: Any, pack: Pack, state: _State, start: int, stop: int) -> 
 
 
 def read_answers(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]:
+    """As `answer_rows`, in plain numbers."""
+    return [row.tolist() for row in answer_rows(pair, pack, read)]
+
+
+def answer_rows(pair: ModelPair, pack: Pack, read: Tensor) -> list[Tensor]:
     """Natural-log probabilities of each question's labels, or of each token of its answer.
 
     Labels' sum to 1 over them, each label's tokens taken together; those of an answer's tokens
@@ -126,6 +131,9 @@ def read_answers(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]
         pair: Gives final norm and head.
         pack: In whose order the answers come.
         read: [1, reads, hidden], what the last layer made of the rows that are read.
+
+    Returns:
+        float32, one row a question.
 
     Raises:
         TrialFailed: A logit is not finite; the message names the sample.
@@ -141,7 +149,7 @@ def read_answers(pair: ModelPair, pack: Pack, read: Tensor) -> list[list[float]]
                 f"sample {question.id}: logits are not finite, from "
                 f"{_first_non_finite(pair, pack)} on"
             )
-    return [found[question].tolist() for question in pack.questions]
+    return [found[question] for question in pack.questions]
 
 
 def _of_labels(head: Any, pack: Pack, normed: Tensor) -> Iterator[tuple[Question, Tensor]]:

@@ -67,6 +67,15 @@ class LiveMerge:
         with self.switching() as switch:
             yield switch(recipe)
 
+    def ends(self, tensor: AlignedTensor) -> tuple[Tensor, Tensor]:
+        """The VLM's own values of a tensor and its backbone's, each wherever it lies.
+
+        Whatever recipe is applied. They are not copies: nobody may change them.
+        """
+        live = layer_tensor(self._model, tensor).detach()
+        own = self._originals[tensor] if tensor in self._applied else live
+        return own, self._backbone[tensor]
+
     @torch.no_grad()
     def _switch(self, recipe: Recipe) -> Any:
         rules = self._rules(recipe)

@@ -31,6 +31,7 @@ from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.references import SEARCHED
 from merit_opt.search.result import StudyResult, Winners, note, to_dict
 from merit_opt.search.trial import best, best_of, front_of, told_records
+from merit_opt.search.warm_start import kept_prior
 from merit_opt.tracking.record import StudyOutcome, TrialRecord
 
 RESULT = "result.json"
@@ -109,6 +110,7 @@ def conclude(
         winners=Winners(winner, front_of(study), Pick.of(ending.objective)),
         confirmation=_confirm(ending, study, winner, engine, reporter),
         forked_from=study.user_attrs.get(FORK),
+        prior=kept_prior(study),
     )
     _keep(ending, result, engine.statuses(ending.split.confirm))
     return to_dict(result)
@@ -124,6 +126,8 @@ def outcome(folder: Path, result: Mapping[str, Any]) -> StudyOutcome:
         "confirm.base.TR": found["base"]["TR"],
         "confirm.base.TP": found["base"]["TP"],
     }
+    if (prior := result["prior"]) is not None:
+        metrics["prior.bill"] = prior["bill"]
     files = tuple(folder / name for name in (RESULT, BEST, *SAMPLES))
     return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 
@@ -165,7 +169,7 @@ def _confirm(
 
 
 def _failed_controls(study: Study) -> dict[str, str]:
-    told = [r for r in told_records(study).values() if r.name]
+    told = [r for r in told_records(study).values() if r.role == "control"]
     return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
 
 
@@ -175,7 +179,7 @@ def _compared(
     """Every finished control but the base, and of the random-layer ones only this winner's."""
     own = f"{RANDOM_LAYERS}:{winner.recipe.digest}/"
     for record in told.values():
-        if record.state != "COMPLETE" or record.name in ("", "base"):
+        if record.state != "COMPLETE" or record.role != "control" or record.name == "base":
             continue
         if not record.name.startswith(RANDOM_LAYERS):
             yield record.name, record.recipe

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.search.heartbeat import Heartbeat
 from merit_opt.search.processes import Process, this_process
-from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.samplers import FIXED, PROPOSAL, RETRY_OF, proposal_index
 from merit_opt.search.storage.faults import StorageAway, StorageFailed
 from merit_opt.search.storage.patient import TOKEN, PatientStorage
 from merit_opt.search.trial import RECORD
@@ -23,7 +23,6 @@ from merit_opt.search.trial import RECORD
 LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
 STOPPED = "stopped"  # why a trial ended that nobody told
-FIXED = "fixed_params"  # Optuna's name for the parameters of a queued trial
 BEATS_PER_GRACE = 8
 
 _held: set[str] = set()  # leases of this process

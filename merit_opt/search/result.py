@@ -8,6 +8,7 @@ from merit_opt.evaluation.stats import Difference, verdict
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.confirm import Confirmation, Contender, Tested
 from merit_opt.search.front import Pick
+from merit_opt.search.priors import Prior
 from merit_opt.tracking.record import TrialRecord
 
 SCHEMA = 1
@@ -44,6 +45,7 @@ class StudyResult:
         winners: Who won on the search samples.
         confirmation: The final comparison.
         forked_from: The study whose proposals this one began with; None where it began anew.
+        prior: What was known of layers before the search; None without a warm start.
     """
 
     study: str
@@ -56,6 +58,7 @@ class StudyResult:
     winners: Winners
     confirmation: Confirmation
     forked_from: str | None
+    prior: Prior | None
 
 
 def to_dict(result: StudyResult) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
         "pick": winners.pick and asdict(winners.pick),
         "confirm": _confirm(result.confirmation),
         "remarks": list(_remarks(result)),
+        "prior": result.prior and result.prior.to_dict(),
     }
 
 

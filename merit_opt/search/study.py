@@ -37,6 +37,7 @@ from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import PICK, Bench, told_records
+from merit_opt.search.warm_start import Room, WarmStart, WarmStarter
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import StudyRecord, Tracker, TrialRecord
 
@@ -57,6 +58,7 @@ class StudyPlan:
         objective: What is maximised.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
+        warm_start: Where a prior comes from, if any.
         forks: The study whose proposals it begins with; None where it begins anew.
     """
 
@@ -69,6 +71,7 @@ class StudyPlan:
     objective: Objective
     split: Split
     fingerprint: Mapping[str, str]
+    warm_start: WarmStart = "none"
     forks: str | None = None
 
     @property
@@ -145,8 +148,7 @@ def _run(
         measuring = engine()
     with measuring as measure:
         with Lease(storage) as lease:
-            if old is not None:
-                _queue_fork(plan, study, old, storage)
+            _queue_known(plan, study, old, storage)
             _search(plan, study, lease, tracked, measure, reporter)
         # One worker concludes for all: the others wait for it, and take over if it dies.
         with storage.turn(f"{plan.name} confirm"):
@@ -213,19 +215,32 @@ def _search(
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record)
         reporter.trial(record, leader, done, plan.budget.trials)
+        warm()
 
+    warm = WarmStarter(
+        source=plan.warm_start,
+        study=study,
+        bench=bench,
+        room=Room(plan.budget.trials, plan.budget.random_layers),
+        storage=lease.storage,
+        screen=lambda parts: engine.screen(unmerged, suite, parts),
+    )
+    warm()
     work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
-def _queue_fork(plan: StudyPlan, study: Study, old: Study, storage: PatientStorage) -> None:
-    """The other study's proposals wait behind the controls, which keep their place in the budget."""
+def _queue_known(
+    plan: StudyPlan, study: Study, old: Study | None, storage: PatientStorage
+) -> None:
+    """Controls first, which keep their place in the budget; then what another study proposed."""
     budget, space = plan.budget, plan.space
     controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
     room = budget.trials - len(controls) - budget.random_layers
 
     def queue() -> None:
         enqueue_controls(study, controls[: budget.trials], space)
-        queue_fork(study, old, space, room=room)
+        if old is not None:
+            queue_fork(study, old, space, room=room)
 
     storage.in_turn(plan.name, queue)
 

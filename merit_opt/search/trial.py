@@ -17,6 +17,7 @@ from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
 from merit_opt.search.front import Pick, leader, leaders, pareto_front
+from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.pruners import Stops
 from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
@@ -48,7 +49,7 @@ class Bench:
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
         stops: Decides which proposals are stopped; None measures all of them in full. Controls
-            always are.
+            and the trials of a scan always are.
     """
 
     space: SearchSpace
@@ -134,7 +135,7 @@ def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Out
 
 def _stop(study: Study, trial: Trial, bench: Bench) -> Stop | None:
     """When to stop a proposal; an equal value wins for the trial with the smaller number."""
-    if bench.stops is None or is_control(trial):
+    if bench.stops is None or is_control(trial) or is_scan(trial):
         return None
     first = best(study)
     if first is None or first.value is None:
@@ -156,7 +157,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         number=trial.number,
         state=STATES[trial.state],
         role="control" if is_control(trial) else "trial",
-        name=control_recipe(trial.user_attrs[CONTROL])[0] if is_control(trial) else "",
+        name=_name(trial),
         recipe=from_json(kept["recipe"]),
         value=_value(trial, kept),
         metrics=kept["metrics"],
@@ -168,6 +169,12 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         feasible=all(by <= 0.0 for by in trial.constraints.values()),
         cached=kept.get("cached", False),
     )
+
+
+def _name(trial: FrozenTrial) -> str:
+    if is_control(trial):
+        return control_recipe(trial.user_attrs[CONTROL])[0]
+    return trial.user_attrs.get(SEED, "")
 
 
 def _value(trial: FrozenTrial, kept: Mapping[str, Any]) -> float | None:

@@ -26,7 +26,8 @@ class TrialRecord:
         number: Optuna's trial number.
         state: Optuna's final state.
         role: `trial` for the sampler's proposals, `control` for the rest.
-        name: The control's name, such as `uniform:0.5`; empty for a proposal.
+        name: The control's name, such as `uniform:0.5`, or that of a proposal that a warm start
+            put first, such as `gradient:3`; empty for the sampler's own.
         recipe: What was measured.
         value: What the search optimises, of two gains their sum; None unless COMPLETE.
         metrics: Accuracies in [0, 1] and their differences from the base, by short name

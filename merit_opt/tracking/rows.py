@@ -18,8 +18,8 @@ def run_name(trial: TrialRecord) -> str:
 
 
 def headline(trial: TrialRecord) -> str:
-    """Which trial, and what came of it: `t0042 0.713`, `t0043 FAIL`."""
-    who = trial.name if trial.role == "control" else f"t{trial.number:04d}"
+    """Which trial, and what came of it: `t0042 0.713`, `gradient:3 0.650`, `t0043 FAIL`."""
+    who = trial.name or f"t{trial.number:04d}"
     is_told = trial.state == "COMPLETE" and trial.value is not None
     return f"{who} {trial.value:.3f}" if is_told else f"{who} {trial.state}"
 
@@ -56,6 +56,7 @@ def _summary(recipe: Recipe) -> dict[str, str]:
 def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     """What a trial can be found by."""
     why = {"why": trial.why[:LONGEST_REASON]} if trial.why else {}
+    seed = {"seed": trial.name} if trial.name and trial.role == "trial" else {}
     flags = {"cached": trial.cached, "infeasible": not trial.feasible}
     return {
         "study": study.name,
@@ -64,6 +65,7 @@ def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
         "state": trial.state,
         "role": trial.role,
         **{name: "true" for name, holds in flags.items() if holds},
+        **seed,
         **why,
     }
 

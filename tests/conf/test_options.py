@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from merit_opt.cli import conf_dir
 from merit_opt.cli.build import ALLOWED, TARGET, factories
 from merit_opt.cli.main import VERBS
-from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED
+from merit_opt.cli.parts import SAMPLER_KEYS, SPLIT_KEYS, SUITE_INJECTED
 from merit_opt.cli.schema import SCHEMAS
 
 CONF = conf_dir()
@@ -25,7 +25,7 @@ SHARED = [path for path in OPTIONS if path.name.startswith("_")]
 LAUNCHERS = [path for path in OPTIONS if path.parent == CONF / "hydra" / "launcher"]
 FACTORIES = [path for path in OPTIONS if path not in EXPERIMENTS + SHARED + LAUNCHERS]
 
-OWN = {"suite": SPLIT_KEYS}
+OWN = {"suite": SPLIT_KEYS, "sampler": SAMPLER_KEYS}
 TABLES = ("roles",)
 INJECTED = {"suite": SUITE_INJECTED, "space": {"n_layers"}}
 

@@ -7,8 +7,10 @@ import torch
 
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.forward import embed, finish, read_answers
+from merit_opt.models.gradient import backbone_of, passed, slopes
 from merit_opt.models.live import LiveMerge
 from merit_opt.recipe.constructors import attention, full
+from merit_opt.recipe.recipe import PARTS
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="this machine has no CUDA device"
@@ -44,6 +46,21 @@ def test_a_backbone_on_the_host_is_pinned(foreign_source):
     resident = pair.live._backbone.resident
     assert {tensor.part for tensor in resident} == {"attention"}
     assert all(tensor.is_pinned() for tensor in resident.values())
+
+
+@pytest.mark.parametrize("backbone", ["device", "host"])
+def test_slopes_on_a_gpu_are_those_of_the_cpu(
+    foreign_source, foreign_pair_live, small_packs, backbone
+):
+    def first_label(rows):
+        return [torch.stack([row[0] for row in rows]).sum().cpu()]
+
+    found = []
+    for pair in (foreign_pair_live, foreign_source.load("cuda:0", backbone)):
+        goals = backbone_of(pair, PARTS)
+        found += slopes(pair, passed(pair, small_packs[0]), goals, first_label)
+    for tensor, slope in found[0].items():
+        assert found[1][tensor] == pytest.approx(slope, rel=1e-2, abs=1e-3)
 
 
 def test_layers_on_two_devices_answer_as_on_one(foreign_source, small_packs):

@@ -1,7 +1,7 @@
 """A world without a model: recipes are scored by their distance from a planted answer."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from merit_opt.evaluation.cost import Cost
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import Objective, PenalisedGain
+from merit_opt.evaluation.screen import Screen
 from merit_opt.evaluation.yardstick import Yardstick
+from merit_opt.models.alignment import AlignedTensor
 from merit_opt.recipe.constructors import base
-from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
@@ -29,12 +31,14 @@ from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.study import StudyPlan, run_study
 from merit_opt.search.trial import Bench
+from merit_opt.search.warm_start import WarmStart
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
 from tests.suites import made_up
 
 LAYERS = 6
 ANSWER = {1: 0.7, 4: 1.0}
+SLOPES = {"TR": (0.5, 0.7, 0.05, 0.0, 1.0, -0.2), "TP": (-0.1, 0.0, 0.0, -0.3, -0.05, 0.4)}
 VIDEOS = 20
 ZERO = {"TR": 0.0, "TP": 0.0}
 NO_COST = Cost(0.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0, 1.0, 1.0, None, 0)
@@ -96,6 +100,8 @@ class FakeEngine:
     cached: dict[tuple[Recipe, str], Mapping[str, Score]] = field(default_factory=dict)
     before: Callable[[Recipe, int], None] = lambda recipe, count: None
     made: int = 0
+    screened: list[tuple[Recipe, Suite, tuple[Part, ...]]] = field(default_factory=list)
+    before_screen: Callable[[], None] = lambda: None
 
     def __call__(self) -> "FakeEngine":
         self.made += 1
@@ -136,6 +142,16 @@ class FakeEngine:
             scores[found.ids[index]] = known[found.ids[index]]
         return found
 
+    def screen(self, recipe: Recipe, suite: Suite, parts: Sequence[Part]) -> Screen:
+        """Slopes as `measure` has them at the base, but for its layers 0 and 2."""
+        self.screened.append((recipe, suite, tuple(parts)))
+        self.before_screen()
+        slopes = {
+            role: {AlignedTensor(i, part, "w"): s for i, s in enumerate(own) for part in parts}
+            for role, own in SLOPES.items()
+        }
+        return Screen(slopes, {}, {}, seconds=12.0, forward_seconds=3.0)
+
     def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
         return self.cached.get((recipe, suite.digest), {})
 
@@ -172,6 +188,7 @@ class World:
     sampler: SeededSampler = field(default_factory=lambda: tpe(n_startup_trials=10))
     curtails: bool = False
     pruning: Pruning | None = None
+    warm_start: WarmStart = "none"
     objective: Objective = field(default_factory=lambda: PenalisedGain("probability", 2.0))
 
     def budget(self, trials: int, **changes: Any) -> Budget:
@@ -247,6 +264,7 @@ class World:
             objective=self.objective,
             split=self.split,
             fingerprint=parts,
+            warm_start=self.warm_start,
         )
 
     def run(self, trials: int, tracker: Tracker | None = None, **changes: Any) -> dict[str, Any]:
