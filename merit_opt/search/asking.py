@@ -98,7 +98,7 @@ class Desk:
             return Answer.OVER
         if own := [t for t in found.running if _is_of(t, self._lease)]:
             # The storage was away when it was asked for.
-            return Trial(self._study, self.trial_id(own[0].number))
+            return _sampled(Trial(self._study, self.trial_id(own[0].number)))
         if is_late:
             return Answer.WAIT if found.running else Answer.OVER
         if found.taken >= self._budget.trials:
@@ -138,7 +138,13 @@ class Desk:
         """The first in the queue, which is the one that Optuna gives."""
         first, *_ = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         self._lease.take(self.trial_id(first.number))
-        return self._study.ask()
+        return _sampled(self._study.ask())
+
+
+def _sampled(trial: Trial) -> Trial:
+    """With its parameters drawn now, before another worker asks; Optuna would draw them later."""
+    _ = trial.relative_params
+    return trial
 
 
 def finished(study: Study) -> int:

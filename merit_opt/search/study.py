@@ -134,7 +134,8 @@ def _run(
     engine: Callable[[], AbstractContextManager[Engine]],
     reporter: Reporter,
 ) -> dict[str, Any]:
-    old = None if plan.forks is None else require_forkable(storage, plan.forks, plan.name)
+    if plan.forks is not None:
+        require_forkable(storage, plan.forks, plan.name)
     study = storage.in_turn(plan.name, lambda: _open(plan, storage))
     tracked = Tracked(tracker, reporter.warn)
     reporter.stage("opening the study's record", 0, 1)
@@ -148,7 +149,6 @@ def _run(
         measuring = engine()
     with measuring as measure:
         with Lease(storage) as lease:
-            _queue_known(plan, study, old, storage)
             _search(plan, study, lease, tracked, measure, reporter)
         # One worker concludes for all: the others wait for it, and take over if it dies.
         with storage.turn(f"{plan.name} confirm"):
@@ -225,13 +225,12 @@ def _search(
         storage=lease.storage,
         screen=lambda parts: engine.screen(unmerged, suite, parts),
     )
+    _queue_known(plan, study, lease.storage)
     warm()
     work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
-def _queue_known(
-    plan: StudyPlan, study: Study, old: Study | None, storage: PatientStorage
-) -> None:
+def _queue_known(plan: StudyPlan, study: Study, storage: PatientStorage) -> None:
     """Controls first, which keep their place in the budget; then what another study proposed."""
     budget, space = plan.budget, plan.space
     controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
@@ -239,7 +238,8 @@ def _queue_known(
 
     def queue() -> None:
         enqueue_controls(study, controls[: budget.trials], space)
-        if old is not None:
+        if plan.forks is not None:
+            old = require_forkable(storage, plan.forks, plan.name)
             queue_fork(study, old, space, room=room)
 
     storage.in_turn(plan.name, queue)

@@ -146,5 +146,5 @@ def test_parameters_out_of_range_are_never_queued(world):
     recipe = attention(6, {1: 0.5})
     kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": ""}
     study.add_trial(create_trial(value=1.0, user_attrs={RECORD: kept}))
-    assert queue_fork(study, study, Careless(), room=9, lease="me") == 0
-    assert queue_fork(study, study, world.space, room=9, lease="me") == 1
+    assert queue_fork(study, study, Careless(), room=9) == 0
+    assert queue_fork(study, study, world.space, room=9) == 1

@@ -12,14 +12,12 @@ from optuna.trial import TrialState
 
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.recipe.constructors import attention, base
-from merit_opt.search.leases import turn
 from merit_opt.search.priors import PRIOR, SEED, Prior
 from merit_opt.search.samplers import random
 from merit_opt.search.spaces import Layerwise, Merit, Switch
 from merit_opt.search.trial import record_of
 from merit_opt.search.warm_start import (
     Room,
-    Shared,
     WarmStarter,
     as_warm_start,
     kept_prior,
@@ -138,7 +136,7 @@ def test_the_gradient_s_seeds_come_right_after_the_controls(world):
     study = world.study()
     assert named(study) == [(6, "gradient:1"), (7, "gradient:2")]
     assert recipes(study) == {"gradient:1": {4: 1.0}, "gradient:2": {1: 1.0, 4: 1.0}}
-    assert result["trials"] == {"complete": 20, "pruned": 0, "failed": 0}
+    assert result["trials"] == {"complete": 20, "pruned": 0, "failed": 0, "cached": 0}
     roles = {r.name: r.role for r in world.told.trials if r.name.startswith("gradient")}
     assert roles == {"gradient:1": "trial", "gradient:2": "trial"}
 
@@ -214,7 +212,7 @@ def test_workers_that_start_together_differentiate_once_and_seed_once(world):
             study=study,
             bench=world.bench(),
             room=Room(20, 0),
-            shared=Shared(lambda: turn(folder), folder / "prior.lock", "w"),
+            storage=world.storage,
             screen=lambda parts: world.engine.screen(base(LAYERS), world.split.search, parts),
         )
         started.wait()
