@@ -130,10 +130,10 @@ def _run(
 ) -> dict[str, Any]:
     with turn(plan.leases):
         study = _open(plan, storage)
-    tracked = Tracked(tracker, reporter.warn)
+    tracked = Tracked(tracker, reporter.warn, study)
     ask_dead_again(study, plan.leases)
     reporter.stage("opening the study's record", 0, 1)
-    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), _told(study))
+    tracked.start(replace(plan.record, uid=study.user_attrs[UID]))
     if (known := _known_result(plan, study)) is not None:
         tracked.finish(_outcome(plan, known))
         return known
@@ -224,7 +224,7 @@ def _search(
     bench = Bench(plan.space, measure, yardstick, history)
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
-        tracked.log_trial(record)
+        tracked.log_trial(record, leader)
         reporter.trial(record, leader, done, plan.budget.trials)
 
     with Lease(plan.leases) as lease:

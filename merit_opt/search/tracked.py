@@ -1,15 +1,21 @@
 """A tracker whose absence never stops a study."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from optuna.study import Study
+
+from merit_opt.search.trial import best, record_of
 from merit_opt.tracking.record import (
+    Standing,
     StudyOutcome,
     StudyRecord,
     Tracker,
     TrackingUnavailable,
     TrialRecord,
 )
+from merit_opt.tracking.rows import drawable
 
 
 @dataclass
@@ -21,29 +27,65 @@ class Tracked:
     Attributes:
         tracker: Where records go.
         warn: Told the reason, once per absence.
+        study: Whose storage has the last word.
     """
 
     tracker: Tracker
     warn: Callable[[str], None]
+    study: Study
     _away: bool = field(default=False, init=False)
+    _told: dict[int, TrialRecord | None] = field(default_factory=dict, init=False)
+    _shown: int | None = field(default=None, init=False)
 
-    def start(self, study: StudyRecord, told: Mapping[int, TrialRecord]) -> None:
+    def start(self, study: StudyRecord) -> None:
         """Make the study known and repair what is missing of its told trials."""
+        told = self._look()
 
         def act() -> None:
             self.tracker.start(study)
-            for number in sorted(self.tracker.missing(told)):
-                self.tracker.log_trial(told[number])
+            missing = self.tracker.missing(told)
+            for trial, standing in as_they_came(told.values()):
+                if trial.number in missing:
+                    self.tracker.log_trial(trial, standing)
+            self._show(best(self.study) if missing else None)
 
         self._pass(act)
 
-    def log_trial(self, trial: TrialRecord) -> None:
-        """Keep one told trial."""
-        self._pass(lambda: self.tracker.log_trial(trial))
+    def log_trial(self, trial: TrialRecord, leader: TrialRecord | None) -> None:
+        """Keep one told trial, and show who leads."""
+        told = self._look()
+
+        def act() -> None:
+            self.tracker.log_trial(trial, standing(told.values()))
+            self._show(leader)
+
+        self._pass(act)
+
+    def log_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Keep numbers about the study as a whole, such as what a prior cost."""
+        self._pass(lambda: self.tracker.log_numbers(numbers))
 
     def finish(self, outcome: StudyOutcome) -> None:
         """Close the study with its result."""
-        self._pass(lambda: self.tracker.finish(outcome))
+
+        def act() -> None:
+            # Of workers that showed two leaders at once the wrong one may have been the last.
+            self._show(best(self.study))
+            self.tracker.finish(outcome)
+
+        self._pass(act)
+
+    def _look(self) -> dict[int, TrialRecord]:
+        """The records of all told trials, each read once."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.number not in self._told and trial.state.is_finished():
+                self._told[trial.number] = record_of(trial)
+        return {number: record for number, record in self._told.items() if record is not None}
+
+    def _show(self, leader: TrialRecord | None) -> None:
+        if leader is not None and leader.number != self._shown:
+            self.tracker.log_leader(leader)
+            self._shown = leader.number
 
     def _pass(self, act: Callable[[], None]) -> None:
         try:
@@ -54,3 +96,33 @@ class Tracked:
             self._away = True
         else:
             self._away = False
+
+
+def standing(told: Iterable[TrialRecord]) -> Standing | None:
+    """How far the proposals among the told trials have come."""
+    found: Standing | None = None
+    for trial in told:
+        found = _after(found, trial)
+    return found
+
+
+def as_they_came(
+    told: Iterable[TrialRecord],
+) -> Iterator[tuple[TrialRecord, Standing | None]]:
+    """The trials in the order in which they were told, each with how the study stood then."""
+    found: Standing | None = None
+    for trial in sorted(told, key=lambda t: (t.finished or datetime.min, t.number)):
+        found = _after(found, trial)
+        yield trial, found
+
+
+def _after(before: Standing | None, trial: TrialRecord) -> Standing | None:
+    if trial.role == "control" or drawable(trial) is None:
+        return before
+    if before is None:
+        return Standing(trial, trial)
+    last, leader = before.last, before.best
+    return Standing(
+        max(last, trial, key=lambda t: t.number),
+        max(leader, trial, key=lambda t: (t.value or 0.0, -t.number)),
+    )

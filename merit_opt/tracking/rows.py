@@ -1,13 +1,16 @@
 """What a trial looks like as a row of a tracking table: its name, params, tags, metrics, note."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from merit_opt.recipe.recipe import PARTS, Recipe
-from merit_opt.tracking.record import StudyRecord, TrialRecord
+from merit_opt.tracking.record import Standing, StudyRecord, TrialRecord
 
 LONGEST_REASON = 1000
+# The curve that has a point of every trial that is kept, and the one that only rises.
+KEPT, BEST = "trial_seconds", "best_value"
 
 
 def run_name(trial: TrialRecord) -> str:
@@ -108,39 +111,51 @@ def milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def points(
-    trial: TrialRecord, before: Iterable[tuple[int, float]]
-) -> tuple[tuple[str, int, float], ...]:
-    """What a told trial adds to its study's curves, as (name, step, value).
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One of a curve.
 
-    Steps are trial numbers. `best_value` never falls: a trial told after later ones moves it
-    only by being better, and then at the last step. Controls have a curve of their own.
+    Attributes:
+        curve: Its name.
+        step: A trial's number.
+        value: Finite.
+        when: In milliseconds since 1970; of one step always the same.
+    """
+
+    curve: str
+    step: int
+    value: float
+    when: int
+
+
+def points(trial: TrialRecord, standing: Standing | None, born: int) -> tuple[Point, ...]:
+    """What a told trial adds to its study's curves; the same whenever it is asked.
+
+    Every trial has a point of `trial_seconds`. Complete proposals have one of `value`, and
+    controls of `control_value`. `best_value` never falls however many workers draw it: each
+    standing is at most as far right and at most as high as any later one.
 
     Args:
-        trial: The trial; one that did not complete adds nothing.
-        before: (number, value) of the proposals that the curve already has.
+        trial: The trial.
+        standing: How the study stood when it was told.
+        born: When the study began; trials that do not know when they ended count from there.
     """
-    value, known = _drawable(trial), dict(before)
-    if value is None or trial.number in known:
-        return ()
-    if trial.role == "control":
-        return (("control_value", trial.number, value),)
-    own = ("value", trial.number, value)
-    last, best = max(known, default=-1), max(known.values(), default=-math.inf)
-    if trial.number < last and value <= best:
-        return (own,)
-    return own, ("best_value", max(trial.number, last), max(value, best))
+    spent = trial.seconds.get("total", 0.0)
+    found = [_point(KEPT, trial, spent if math.isfinite(spent) else 0.0, born)]
+    if (value := drawable(trial)) is not None:
+        name = "control_value" if trial.role == "control" else "value"
+        found.append(_point(name, trial, value, born))
+    if standing is not None and (best := drawable(standing.best)) is not None:
+        found.append(_point(BEST, standing.last, best, born))
+    return tuple(found)
 
 
-def is_best(trial: TrialRecord, before: Iterable[tuple[int, float]]) -> bool:
-    """Whether a proposal beats all those in `before`, given as for `points`."""
-    value, known = _drawable(trial), dict(before)
-    if value is None or trial.role == "control" or trial.number in known:
-        return False
-    return value > max(known.values(), default=-math.inf)
+def _point(curve: str, at: TrialRecord, value: float, born: int) -> Point:
+    return Point(curve, at.number, value, milliseconds(at.finished) or born + at.number)
 
 
-def _drawable(trial: TrialRecord) -> float | None:
+def drawable(trial: TrialRecord) -> float | None:
+    """Its value, where it has one that a curve can show."""
     if trial.state != "COMPLETE" or trial.value is None or not math.isfinite(trial.value):
         return None
     return trial.value
