@@ -16,6 +16,7 @@ class StudySchema:
     hours: float | None = MISSING
     uniform: list[float] = MISSING
     random_layers: int = MISSING
+    dashboard: bool = MISSING
 
 
 @dataclass

@@ -30,6 +30,7 @@ from merit_opt.models.alignment import Alignment
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
+from merit_opt.search import dashboard
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.spaces import first_layers
 from merit_opt.search.study import StudyPlan, run_study
@@ -47,6 +48,8 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
+    if cfg.study.dashboard:
+        dashboard.require_installed()
     require_seed("seed", cfg.seed)
     require_seed("suite.split_seed", cfg.suite.split_seed)
     name = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
@@ -144,6 +147,7 @@ def _plan(
         objective=objective,
         split=split,
         fingerprint=parts,
+        dashboard=request.outputs.dashboard if cfg.study.dashboard else None,
     )
 
 
@@ -186,4 +190,8 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
     ]
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
+    if cfg.study.dashboard:
+        place = cfg.storage.get("url") or cfg.storage.get("path")
+        look = dashboard.command(place, outputs.dashboard)
+        lines.append(f"  {look}   # what the search is learning, in the browser")
     console.print(without_credentials("\n".join(lines)), highlight=False, soft_wrap=True)

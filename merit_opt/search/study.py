@@ -33,6 +33,7 @@ from merit_opt.recipe.store import write_recipe
 from merit_opt.search import fingerprint
 from merit_opt.search.confirm import Confirmation, confirm
 from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, ask_dead_again, turn
 from merit_opt.search.references import SEARCHED, SHOWN
@@ -65,6 +66,7 @@ class StudyPlan:
         objective: What is maximised.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
+        dashboard: Where pictures for optuna-dashboard go; None where nobody asked for them.
     """
 
     record: StudyRecord
@@ -76,6 +78,7 @@ class StudyPlan:
     objective: PenalisedGain
     split: Split
     fingerprint: Mapping[str, str]
+    dashboard: Path | None = None
 
     @property
     def name(self) -> str:
@@ -130,7 +133,8 @@ def _run(
 ) -> dict[str, Any]:
     with turn(plan.leases):
         study = _open(plan, storage)
-    tracked = Tracked(tracker, reporter.warn, study)
+    board = None if plan.dashboard is None else Dashboard(study, storage, plan.dashboard)
+    tracked = Tracked(tracker, reporter.warn, study, board)
     ask_dead_again(study, plan.leases)
     reporter.stage("opening the study's record", 0, 1)
     tracked.start(replace(plan.record, uid=study.user_attrs[UID]))

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from optuna.study import Study
 
+from merit_opt.errors import UserError
+from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.trial import best, record_of
 from merit_opt.tracking.record import (
     Standing,
@@ -28,12 +30,15 @@ class Tracked:
         tracker: Where records go.
         warn: Told the reason, once per absence.
         study: Whose storage has the last word.
+        dashboard: Is told too; None where nobody asked for one.
     """
 
     tracker: Tracker
     warn: Callable[[str], None]
     study: Study
+    dashboard: Dashboard | None = None
     _away: bool = field(default=False, init=False)
+    _full: bool = field(default=False, init=False)
     _told: dict[int, TrialRecord | None] = field(default_factory=dict, init=False)
     _shown: int | None = field(default=None, init=False)
 
@@ -50,6 +55,7 @@ class Tracked:
             self._show(best(self.study) if missing else None)
 
         self._pass(act)
+        self._note(lambda dashboard: dashboard.repair(told.values()))
 
     def log_trial(self, trial: TrialRecord, leader: TrialRecord | None) -> None:
         """Keep one told trial, and show who leads."""
@@ -60,6 +66,7 @@ class Tracked:
             self._show(leader)
 
         self._pass(act)
+        self._note(lambda dashboard: dashboard.keep(trial))
 
     def log_numbers(self, numbers: Mapping[str, float]) -> None:
         """Keep numbers about the study as a whole, such as what a prior cost."""
@@ -74,6 +81,7 @@ class Tracked:
             self.tracker.finish(outcome)
 
         self._pass(act)
+        self._note(lambda dashboard: dashboard.finish(outcome.note))
 
     def _look(self) -> dict[int, TrialRecord]:
         """The records of all told trials, each read once."""
@@ -86,6 +94,16 @@ class Tracked:
         if leader is not None and leader.number != self._shown:
             self.tracker.log_leader(leader)
             self._shown = leader.number
+
+    def _note(self, act: Callable[[Dashboard], None]) -> None:
+        if self.dashboard is None:
+            return
+        try:
+            act(self.dashboard)
+        except UserError as error:
+            if not self._full:
+                self.warn(f"{error}; the study goes on without notes for the dashboard")
+            self._full = True
 
     def _pass(self, act: Callable[[], None]) -> None:
         try:

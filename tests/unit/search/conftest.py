@@ -164,6 +164,7 @@ class World:
     sampler: SeededSampler = field(default_factory=lambda: tpe(n_startup_trials=10))
     curtails: bool = False
     objective: PenalisedGain = field(default_factory=lambda: PenalisedGain("probability", 2.0))
+    dashboard: Path | None = None
 
     def budget(self, trials: int, **changes: Any) -> Budget:
         given = {
@@ -228,6 +229,7 @@ class World:
             objective=self.objective,
             split=self.split,
             fingerprint=parts,
+            dashboard=self.dashboard,
         )
 
     def run(self, trials: int, tracker: Tracker | None = None, **changes: Any) -> dict[str, Any]:
