@@ -77,7 +77,7 @@ class Dashboard:
         picture = layer_strip(trial.recipe, title=rows.headline(trial))
         self._attach(trial_id, "layers.png", picture)
         self._attach(trial_id, "recipe.json", f"{to_json(trial.recipe)}\n".encode())
-        note = rows.note(trial)
+        note = rows.note(trial) + (f"\n\ncontrol `{trial.name}`" if trial.name else "")
         for i in range(0, len(note), PIECE):
             self._set(f"dashboard:{trial_id}:note_str:{i // PIECE}", note[i : i + PIECE])
         self._set(_version(trial_id), 1)  # last: it says that the rest is there

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What databases say, through MLflow, to a row that is there already.
+TAKEN = ("unique constraint", "duplicate entry", "duplicate key")
+
 # What MLflow says to a write into a run that was deleted.
 DELETED = "must be in the 'active' state"
 
@@ -198,5 +201,6 @@ def _may_pass(error: Exception) -> bool:
         final = (FileNotFoundError, NotADirectoryError, PermissionError)
         return isinstance(error, (OSError, SQLAlchemyError)) and not isinstance(error, final)
     # Another worker made it first: the next try finds it.
-    taken = error.error_code == "RESOURCE_ALREADY_EXISTS"
+    reason = str(error).lower()
+    taken = error.error_code == "RESOURCE_ALREADY_EXISTS" or any(t in reason for t in TAKEN)
     return taken or error.get_http_status_code() == 429 or error.get_http_status_code() >= 500

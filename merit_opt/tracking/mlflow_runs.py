@@ -214,7 +214,7 @@ def _parent(place: Place, study: StudyRecord) -> "Run | None":
 
 def _new_parent(place: Place, study: StudyRecord) -> "Run":
     tags = {**_identity(study), "role": "study", SOURCE: COMMAND}
-    made = place.client.create_run(place.experiment_id, None, tags, study.name)
+    made = place.client.create_run(place.experiment_id, None, tags, rows.study_name(study))
     if place.lock is not None:
         return made
     time.sleep(SETTLING)

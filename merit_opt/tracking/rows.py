@@ -20,6 +20,16 @@ def run_name(trial: TrialRecord) -> str:
     return f"{headline(trial)} {len(trial.recipe.merged_layers)}L"
 
 
+def study_name(study: StudyRecord) -> str:
+    """A study's run name; of one named by its parts those come first that sweeps go over.
+
+    `tiny-clips-layerwise-tpe-s0` becomes `s0 tpe layerwise clips tiny`.
+    """
+    parts = [study.params.get(key, "") for key in ("pair", "suite", "space", "sampler")]
+    parts.append(f"s{study.params.get('seed', '')}")
+    return " ".join(reversed(parts)) if study.name == "-".join(parts) else study.name
+
+
 def headline(trial: TrialRecord) -> str:
     """Which trial, and what came of it: `t0042 0.713`, `t0043 FAIL`."""
     who = trial.name if trial.role == "control" else f"t{trial.number:04d}"

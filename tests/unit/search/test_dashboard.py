@@ -58,6 +58,7 @@ def test_every_told_trial_has_a_note_its_recipe_and_a_picture(noted) -> None:
     told = {r.number: r for r in noted.told.trials}
     first_lines = {number: note.splitlines()[0] for number, note in notes(noted).items()}
     assert all(f"TR **{r.metrics['TR']:.3f}**" in first_lines[n] for n, r in told.items())
+    assert notes(noted)[0].endswith("control `base`")
     for number, found in files(noted).items():
         assert found.keys() == {"layers.png", "recipe.json"}
         assert found["layers.png"].startswith(b"\x89PNG")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,13 @@ def told(number: int, value: float | None = 0.5, **changes: object) -> TrialReco
 )
 def test_a_run_name_says_what_came_of_a_trial(trial: TrialRecord, name: str) -> None:
     assert rows.run_name(trial) == name
+
+
+def test_a_study_of_a_sweep_is_told_apart_by_the_start_of_its_name() -> None:
+    params = {"pair": "tiny", "suite": "clips", "space": "merit", "sampler": "tpe", "seed": "3"}
+    named = StudyRecord("tiny-clips-merit-tpe-s3", "f00d", params, "")
+    assert rows.study_name(named) == "s3 tpe merit clips tiny"
+    assert rows.study_name(replace(named, name="mine")) == "mine"
 
 
 def test_params_begin_with_a_summary_and_list_every_layer() -> None:
