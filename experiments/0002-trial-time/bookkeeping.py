@@ -8,7 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -37,25 +37,35 @@ from merit_opt.tracking.record import StudyRecord, TrialRecord
 
 LAYERS = 28
 AROUND = 10
+Spent = dict[str, float]  # seconds by clock
 STEPS = ("storage", "MLflow", "both")
+CLOCKS = {"wall": time.perf_counter, "CPU": time.process_time}
 
 
 def main(trials: int, uri: str) -> None:
     """Print what bookkeeping took at the study's first trials, at 100, 200 and so on."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = run(Path(folder), trials, uri or f"sqlite:///{folder}/mlflow.db")
-    table = Table(title=f"ms of a trial with {2 * LAYERS} parameters, median of {AROUND} (worst)")
+    for clock in CLOCKS:
+        show(clock, {step: [spent[clock] for spent in seconds[step]] for step in STEPS}, trials)
+
+
+def show(clock: str, seconds: Mapping[str, list[float]], trials: int) -> None:
+    """Print one clock's table."""
+    title = f"{clock} ms of a trial with {2 * LAYERS} parameters, median of {AROUND} (worst)"
+    table = Table(title=title)
     for column in ("trials in the study", *STEPS):
         table.add_column(column, justify="right")
-    for end in sorted({AROUND, 100, *range(250, trials, 250), trials} & set(range(trials + 1))):
+    ends = {AROUND, 100, *range(250, trials, 250), trials}
+    for end in sorted(end for end in ends if end <= trials):
         near = {step: seconds[step][max(end - AROUND, 0) : end] for step in STEPS}
         cells = [f"{1000 * statistics.median(s):.0f} ({1000 * max(s):.0f})" for s in near.values()]
         table.add_row(str(end), *cells)
     Console().print(table)
 
 
-def run(folder: Path, trials: int, uri: str) -> Mapping[str, list[float]]:
-    """Step -> seconds of each trial; measuring a recipe takes no time."""
+def run(folder: Path, trials: int, uri: str) -> Mapping[str, list[Spent]]:
+    """Step -> seconds of each trial by clock; measuring a recipe takes no time."""
     suite = questions()
     space = Layerwise(n_layers=LAYERS, low=0.1, high=1.0)
     sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space)
@@ -74,22 +84,25 @@ def run(folder: Path, trials: int, uri: str) -> Mapping[str, list[float]]:
         return evaluation(recipe, suite)
 
     bench = Bench(space, measure, yardstick, None)
-    seconds: dict[str, list[float]] = {step: [] for step in STEPS}
-    began = time.perf_counter()
+    seconds: dict[str, list[Spent]] = {step: [] for step in STEPS}
+    began = now()
 
-    def told(record: TrialRecord, leader: TrialRecord | None, _: int) -> None:
+    def watch(record: TrialRecord, leader: TrialRecord | None, _: int) -> None:
         nonlocal began
-        asked_and_told = time.perf_counter() - began
-        kept = timed(lambda: tracked.log_trial(record, leader))
-        for step, spent in zip(STEPS, (asked_and_told, kept, asked_and_told + kept), strict=True):
-            seconds[step].append(spent)
-        began = time.perf_counter()
+        told = now()
+        tracked.log_trial(record, leader)
+        kept = now()
+        for step, (first, last) in zip(
+            STEPS, ((began, told), (told, kept), (began, kept)), strict=True
+        ):
+            seconds[step].append({clock: last[clock] - first[clock] for clock in CLOCKS})
+        began = now()
 
     budget = Budget(
         trials=trials, hours=None, uniform=(), parts=("attention",), random_layers=0, seed=0
     )
     with Lease(folder / "workers") as lease:
-        work(study, bench, budget=budget, lease=lease, watch=told)
+        work(study, bench, budget=budget, lease=lease, watch=watch)
     return seconds
 
 
@@ -115,11 +128,9 @@ def evaluation(recipe: Recipe, suite: Suite) -> Evaluation:
     return Evaluation(suite.digest, recipe.digest, tuple(s.id for s in suite.samples), scores)
 
 
-def timed(act: Callable[[], None]) -> float:
-    """Seconds that `act` takes."""
-    started = time.perf_counter()
-    act()
-    return time.perf_counter() - started
+def now() -> Spent:
+    """What each clock says."""
+    return {name: clock() for name, clock in CLOCKS.items()}
 
 
 if __name__ == "__main__":
