@@ -5,8 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
+import optuna_dashboard
 import pytest
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna_dashboard import get_note
@@ -64,6 +67,40 @@ def test_every_told_trial_has_a_note_its_recipe_and_a_picture(noted) -> None:
         assert found["layers.png"].startswith(b"\x89PNG")
         assert from_json(found["recipe.json"].decode()) == told[number].recipe
     assert f"TR {result['confirm']['best']['TR']:.3f}" in get_note(noted.study()).splitlines()[0]
+
+
+def test_its_own_pages_serve_what_was_written(noted) -> None:
+    noted.run(9)
+    store = FileSystemArtifactStore(noted.dashboard)
+    app = optuna_dashboard.wsgi(noted.storage, artifact_store=store)
+    study = noted.study()
+    page = json.loads(served(app, f"/api/studies/{study._study_id}"))
+    assert page["note"]["body"] == get_note(study)
+    for trial in page["trials"]:
+        assert trial["note"]["body"] == notes(noted)[trial["number"]]
+        paths = {
+            one[
+                "filename"
+            ]: f"/artifacts/{study._study_id}/{trial['trial_id']}/{one['artifact_id']}"
+            for one in trial["artifacts"]
+        }
+        assert {name: served(app, path) for name, path in paths.items()} == files(noted)[
+            trial["number"]
+        ]
+
+
+def served(app, path: str) -> bytes:
+    environ: dict[str, object] = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    said: list[str] = []
+    body = app(environ, lambda status, headers, error=None: said.append(status))
+    try:
+        found = b"".join(body)
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+    assert said == ["200 OK"]
+    return found
 
 
 def test_told_twice_is_written_once(noted) -> None:
