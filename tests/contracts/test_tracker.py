@@ -392,17 +392,3 @@ def test_a_deleted_experiment_is_not_brought_back_unasked(mlflow, open_mlflow, s
     seen().client.delete_experiment(seen().experiment)
     with pytest.raises(UserError, match="'merit_opt' was deleted; bring it back with"):
         open_mlflow().start(STUDY)
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("mlruns", r"tracking.uri starts with sqlite:///.*got 'mlruns'"),
-        ("postgresql://host/db", r"give tracking.artifacts a folder or a bucket"),
-    ],
-)
-def test_an_address_that_cannot_work_is_refused(uri: str, message: str) -> None:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    with pytest.raises(UserError, match=message):
-        MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
