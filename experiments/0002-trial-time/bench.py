@@ -106,7 +106,7 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
             whole = time.perf_counter() - started
             measured = sum(steps[-1] for steps in list(seconds.values())[:4])
             seconds["storage"].append(whole - measured)
-            seconds["MLflow"].append(timed(partial(tracker.log_trial, record)))
+            seconds["MLflow"].append(timed(partial(tracker.log_trial, record, None)))
     return seconds
 
 

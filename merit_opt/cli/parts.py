@@ -55,6 +55,11 @@ class Outputs:
         """Media that are not read again."""
         return self.cache / QUARANTINE
 
+    @property
+    def dashboard(self) -> Path:
+        """Pictures that optuna-dashboard shows."""
+        return self.root / "dashboard_artifacts"
+
     def study(self, name: str) -> Path:
         """A study's folder.
 

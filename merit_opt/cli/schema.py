@@ -21,6 +21,7 @@ class StudySchema:
     uniform: list[float] = MISSING
     random_layers: int = MISSING
     retries: int = MISSING
+    dashboard: bool = MISSING
 
 
 @dataclass

@@ -31,6 +31,7 @@ from merit_opt.evaluation.objective import Objective, require_measurable
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
+from merit_opt.search import dashboard
 from merit_opt.search.abilities import require_able
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import RESULT
@@ -55,6 +56,8 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     built = factories(cfg, OWN_KEYS, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
+    if cfg.study.dashboard:
+        dashboard.require_installed()
     require_seed("seed", cfg.seed)
     require_seed("suite.split_seed", cfg.suite.split_seed)
     own = cfg.study.name or "-".join([*(choices[k] for k in NAMED_BY), f"s{cfg.seed}"])
@@ -180,6 +183,7 @@ def _plan(
         fingerprint=parts,
         warm_start=warm_start,
         forks=request.forks,
+        dashboard=request.outputs.dashboard if cfg.study.dashboard else None,
     )
 
 
@@ -252,4 +256,8 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
     ]
     if uri and uri.startswith("sqlite"):
         lines.append(f"  mlflow ui --backend-store-uri {uri}   # every trial, in the browser")
+    if cfg.study.dashboard:
+        place = cfg.storage.get("url") or cfg.storage.get("path")
+        look = dashboard.command(place, outputs.dashboard)
+        lines.append(f"  {look}   # what the search is learning, in the browser")
     console.print(without_credentials("\n".join(lines)), highlight=False, soft_wrap=True)

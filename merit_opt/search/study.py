@@ -26,6 +26,7 @@ from merit_opt.search import fingerprint
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import FORK, Ending, conclude, known_result, outcome
 from merit_opt.search.controls import enqueue_controls, fixed_controls
+from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.fork import queue_fork, require_forkable
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
@@ -60,6 +61,7 @@ class StudyPlan:
         fingerprint: Name -> identity of all that must not change while it is resumed.
         warm_start: Where a prior comes from, if any.
         forks: The study whose proposals it begins with; None where it begins anew.
+        dashboard: Where pictures for optuna-dashboard go; None where nobody asked for them.
     """
 
     record: StudyRecord
@@ -73,6 +75,7 @@ class StudyPlan:
     fingerprint: Mapping[str, str]
     warm_start: WarmStart = "none"
     forks: str | None = None
+    dashboard: Path | None = None
 
     @property
     def name(self) -> str:
@@ -137,9 +140,10 @@ def _run(
     if plan.forks is not None:
         require_forkable(storage, plan.forks, plan.name)
     study = storage.in_turn(plan.name, lambda: _open(plan, storage))
-    tracked = Tracked(tracker, reporter.warn)
+    board = None if plan.dashboard is None else Dashboard(study, storage, plan.dashboard)
+    tracked = Tracked(tracker, reporter.warn, study, board)
     reporter.stage("opening the study's record", 0, 1)
-    tracked.start(replace(plan.record, uid=study.user_attrs[UID]), told_records(study))
+    tracked.start(replace(plan.record, uid=study.user_attrs[UID]))
     if (known := known_result(plan.ending, study)) is not None:
         tracked.finish(outcome(plan.folder, known))
         return known
@@ -213,7 +217,7 @@ def _search(
     bench = Bench(plan.space, measure, yardstick, _stops(plan, study, yardstick, engine))
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
-        tracked.log_trial(record)
+        tracked.log_trial(record, leader)
         reporter.trial(record, leader, done, plan.budget.trials)
         warm()
 

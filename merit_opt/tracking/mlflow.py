@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.tracking import local_store
-from merit_opt.tracking.mlflow_runs import StudyRun, find_experiment, open_study
+from merit_opt.tracking.mlflow_runs import Lock, Place, StudyRun, find_experiment, open_study
 from merit_opt.tracking.patience import patiently
 from merit_opt.tracking.record import (
+    Standing,
     StudyOutcome,
     StudyRecord,
     TrackingUnavailable,
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
+
+# What databases say, through MLflow, to a row that is there already.
+TAKEN = ("unique constraint", "duplicate entry", "duplicate key")
+
+# What MLflow says to a write into a run that was deleted.
+DELETED = "must be in the 'active' state"
 
 REMOTE = ("http://", "https://")
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -54,9 +60,9 @@ class MlflowTracker:
         self,
         *,
         uri: str,
-        artifacts: str | None = None,
-        experiment: str = "merit_opt",
-        patience: float = 20.0,
+        artifacts: str | None,
+        experiment: str,
+        patience: float,
     ) -> None:
         _quieten()
         self._is_local = uri.startswith(local_store.PREFIX)
@@ -66,7 +72,7 @@ class MlflowTracker:
         self.patience = patience
         self._study: StudyRecord | None = None
         self._run: StudyRun | None = None
-        self._owed: dict[int, TrialRecord] = {}
+        self._owed: dict[int, tuple[TrialRecord, Standing | None]] = {}
         self._away = False
 
     def start(self, study: StudyRecord) -> None:
@@ -77,13 +83,21 @@ class MlflowTracker:
         self._patiently(self._opened)
 
     def missing(self, numbers: Iterable[int]) -> set[int]:
-        """Those of the told trials `numbers` that have no complete run."""
-        return set(numbers) - self._patiently(lambda: self._opened().complete())
+        """Those of the told trials `numbers` that have no whole run."""
+        return self._patiently(lambda: set(numbers) - self._opened().drawn.kept)
 
-    def log_trial(self, trial: TrialRecord) -> None:
+    def log_trial(self, trial: TrialRecord, standing: Standing | None) -> None:
         """Keep one told trial, and those that could not be kept before."""
-        self._owed[trial.number] = trial
+        self._owed[trial.number] = trial, standing
         self._patiently(self._pay)
+
+    def log_leader(self, leader: TrialRecord) -> None:
+        """Put a trial in front: its files under `best`, and its scores in the study's note."""
+        self._patiently(lambda: self._opened().lead(leader))
+
+    def log_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Write numbers of the study as a whole to its parent run."""
+        self._patiently(lambda: self._opened().add(numbers))
 
     def finish(self, outcome: StudyOutcome) -> None:
         """End the parent run with the study's result."""
@@ -92,9 +106,9 @@ class MlflowTracker:
 
     def _pay(self) -> None:
         run = self._opened()
-        for trial in tuple(self._owed.values()):
-            run.keep(trial)
-            del self._owed[trial.number]
+        for number, owed in tuple(self._owed.items()):
+            run.keep(*owed)
+            del self._owed[number]
 
     def _opened(self) -> "StudyRun":
         if self._study is None:
@@ -102,25 +116,32 @@ class MlflowTracker:
         if self._run is None:
             client = _connect(self.uri)
             experiment = find_experiment(client, self.experiment, self.artifacts)
-            self._run = open_study(client, experiment, self._study, self._lock)
+            self._run = open_study(Place(client, experiment, self._lock()), self._study)
         return self._run
 
-    def _lock(self) -> AbstractContextManager[object]:
+    def _lock(self) -> Lock | None:
         if not self._is_local:
-            return nullcontext()
-        return local_store.store_lock(local_store.database_file(self.uri))
+            return None
+        return lambda: local_store.store_lock(local_store.database_file(self.uri))
 
     def _patiently(self, act: Callable[[], T]) -> T:
         from mlflow.exceptions import MlflowException
 
         seconds = 0.0 if self._away else self.patience
         try:
-            result = patiently(act, seconds=seconds, may_pass=_may_pass)
+            result = patiently(act, seconds=seconds, may_pass=self._may_pass)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             self._away = True
             raise TrackingUnavailable(self._sentence(error)) from error
         self._away = False
         return result
+
+    def _may_pass(self, error: Exception) -> bool:
+        if DELETED in str(error):
+            # Another worker found that it was one too many, or a user deleted it.
+            self._run = None
+            return True
+        return _may_pass(error)
 
     def _sentence(self, error: BaseException) -> str:
         while origin := error.__cause__ or error.__context__:
@@ -180,5 +201,6 @@ def _may_pass(error: Exception) -> bool:
         final = (FileNotFoundError, NotADirectoryError, PermissionError)
         return isinstance(error, (OSError, SQLAlchemyError)) and not isinstance(error, final)
     # Another worker made it first: the next try finds it.
-    taken = error.error_code == "RESOURCE_ALREADY_EXISTS"
+    reason = str(error).lower()
+    taken = error.error_code == "RESOURCE_ALREADY_EXISTS" or any(t in reason for t in TAKEN)
     return taken or error.get_http_status_code() == 429 or error.get_http_status_code() >= 500

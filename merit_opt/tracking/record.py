@@ -59,6 +59,21 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a study's proposals had come, at one look at its storage.
+
+    Of two looks the later one has neither a smaller number nor a smaller value, whoever looks.
+
+    Attributes:
+        last: Of the complete ones that of the greatest number.
+        best: That of the greatest value.
+    """
+
+    last: TrialRecord
+    best: TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRecord:
     """What identifies a study to its readers.
 
@@ -107,8 +122,19 @@ class Tracker(Protocol):
         """Those of the told trials `numbers` that are not kept yet."""
         ...
 
-    def log_trial(self, trial: TrialRecord) -> None:
-        """Keep one told trial, once per number."""
+    def log_trial(self, trial: TrialRecord, standing: Standing | None) -> None:
+        """Keep one told trial, once per number, and how the study stood then.
+
+        Without a standing no proposal was complete.
+        """
+        ...
+
+    def log_leader(self, leader: TrialRecord) -> None:
+        """Show the trial that leads a study which goes on."""
+        ...
+
+    def log_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Keep numbers about the study as a whole, such as what a prior cost."""
         ...
 
     def finish(self, outcome: StudyOutcome) -> None:
@@ -126,7 +152,13 @@ class NoTracker:
         """Nothing is ever missing."""
         return set()
 
-    def log_trial(self, trial: TrialRecord) -> None:
+    def log_trial(self, trial: TrialRecord, standing: Standing | None) -> None:
+        """Nothing to do."""
+
+    def log_leader(self, leader: TrialRecord) -> None:
+        """Nothing to do."""
+
+    def log_numbers(self, numbers: Mapping[str, float]) -> None:
         """Nothing to do."""
 
     def finish(self, outcome: StudyOutcome) -> None:

@@ -1,13 +1,16 @@
 """What a trial looks like as a row of a tracking table: its name, params, tags, metrics, note."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from merit_opt.recipe.recipe import PARTS, Recipe
-from merit_opt.tracking.record import StudyRecord, TrialRecord
+from merit_opt.tracking.record import Standing, StudyRecord, TrialRecord
 
 LONGEST_REASON = 1000
+# The curve that has a point of every trial that is kept, and the one that only rises.
+KEPT, BEST = "trial_seconds", "best_value"
 
 
 def run_name(trial: TrialRecord) -> str:
@@ -15,6 +18,16 @@ def run_name(trial: TrialRecord) -> str:
     if trial.role == "control" or trial.state != "COMPLETE":
         return headline(trial)
     return f"{headline(trial)} {len(trial.recipe.merged_layers)}L"
+
+
+def study_name(study: StudyRecord) -> str:
+    """A study's run name; of one named by its parts those come first that sweeps go over.
+
+    `tiny-clips-layerwise-tpe-s0` becomes `s0 tpe layerwise clips tiny`.
+    """
+    parts = [study.params.get(key, "") for key in ("pair", "suite", "space", "sampler")]
+    parts.append(f"s{study.params.get('seed', '')}")
+    return " ".join(reversed(parts)) if study.name == "-".join(parts) else study.name
 
 
 def headline(trial: TrialRecord) -> str:
@@ -114,43 +127,56 @@ def milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def points(
-    trial: TrialRecord, before: Iterable[tuple[int, float]]
-) -> tuple[tuple[str, int, float], ...]:
-    """What a told trial adds to its study's curves, as (name, step, value).
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One of a curve.
 
-    Steps are trial numbers. `best_value` never falls: a trial told after later ones moves it
-    only by being better, and then at the last step. Controls have a curve of their own, and so
-    have trials that miss a constraint.
+    Attributes:
+        curve: Its name.
+        step: A trial's number.
+        value: Finite.
+        when: In milliseconds since 1970; of one step always the same.
+    """
+
+    curve: str
+    step: int
+    value: float
+    when: int
+
+
+def points(trial: TrialRecord, standing: Standing | None, born: int) -> tuple[Point, ...]:
+    """What a told trial adds to its study's curves; the same whenever it is asked.
+
+    Every trial has a point of `trial_seconds`. Complete proposals have one of `value`, those that
+    miss a constraint of `infeasible_value`, and controls of `control_value`. `best_value` never falls however many workers draw it: each
+    standing is at most as far right and at most as high as any later one.
 
     Args:
-        trial: The trial; one that did not complete adds nothing.
-        before: (number, value) of the proposals that the curve already has.
+        trial: The trial.
+        standing: How the study stood when it was told.
+        born: When the study began; trials that do not know when they ended count from there.
     """
-    value, known = _drawable(trial), dict(before)
-    if value is None or trial.number in known:
-        return ()
+    spent = trial.seconds.get("total", 0.0)
+    found = [_point(KEPT, trial, spent if math.isfinite(spent) else 0.0, born)]
+    if (value := drawable(trial)) is not None:
+        found.append(_point(_curve(trial), trial, value, born))
+    if standing is not None and (best := drawable(standing.best)) is not None:
+        found.append(_point(BEST, standing.last, best, born))
+    return tuple(found)
+
+
+def _curve(trial: TrialRecord) -> str:
     if trial.role == "control":
-        return (("control_value", trial.number, value),)
-    if not trial.feasible:
-        return (("infeasible_value", trial.number, value),)
-    own = ("value", trial.number, value)
-    last, best = max(known, default=-1), max(known.values(), default=-math.inf)
-    if trial.number < last and value <= best:
-        return (own,)
-    return own, ("best_value", max(trial.number, last), max(value, best))
+        return "control_value"
+    return "value" if trial.feasible else "infeasible_value"
 
 
-def is_best(trial: TrialRecord, before: Iterable[tuple[int, float]]) -> bool:
-    """Whether a proposal beats all those in `before`, given as for `points`."""
-    value, known = _drawable(trial), dict(before)
-    may_lead = trial.role == "trial" and trial.feasible
-    if value is None or not may_lead or trial.number in known:
-        return False
-    return value > max(known.values(), default=-math.inf)
+def _point(curve: str, at: TrialRecord, value: float, born: int) -> Point:
+    return Point(curve, at.number, value, milliseconds(at.finished) or born + at.number)
 
 
-def _drawable(trial: TrialRecord) -> float | None:
+def drawable(trial: TrialRecord) -> float | None:
+    """Its value, where it has one that a curve can show."""
     if trial.state != "COMPLETE" or trial.value is None or not math.isfinite(trial.value):
         return None
     return trial.value

@@ -12,6 +12,7 @@ RIMS = {
     "hydra": "merit_opt/cli/",
     "omegaconf": "merit_opt/cli/",
     "optuna": "merit_opt/search/",
+    "optuna_dashboard": "merit_opt/search/dashboard",
     "mlflow": "merit_opt/tracking/mlflow",
     "transformers": "merit_opt/models/",
 }

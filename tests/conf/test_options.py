@@ -126,19 +126,7 @@ def test_an_option_names_one_factory_of_ours_and_holds_only_values(path):
     assert not [k for k in options if k.startswith("_") and k != TARGET]
 
 
-TWO_HOMES = {"tracking=mlflow": "MlflowTracker repeats three defaults of its option file"}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(p, marks=pytest.mark.xfail(reason=TWO_HOMES[name(p)], strict=True))
-        if name(p) in TWO_HOMES
-        else p
-        for p in FACTORIES
-    ],
-    ids=name,
-)
+@pytest.mark.parametrize("path", FACTORIES, ids=name)
 def test_a_default_has_its_one_home_in_the_yaml(path):
     accepted = parameters(options_of(path)[TARGET])
     empty = inspect.Parameter.empty

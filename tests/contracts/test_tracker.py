@@ -10,6 +10,7 @@ import pytest
 from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import from_json
+from merit_opt.search.tracked import standing
 from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import (
     NoTracker,
@@ -69,7 +70,18 @@ def folder(template: Path, tmp_path: Path) -> Path:
 def open_mlflow(folder: Path) -> Callable[[], Tracker]:
     from merit_opt.tracking.mlflow import MlflowTracker
 
-    return lambda: MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db", patience=0.0)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
+
+
+@pytest.fixture
+def patient_mlflow(folder: Path) -> Tracker:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
+    tracker.start(STUDY)
+    return tracker
 
 
 @pytest.fixture(params=["none", "mlflow"])
@@ -84,6 +96,12 @@ def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
     tracker = open_mlflow()
     tracker.start(STUDY)
     return tracker
+
+
+def keep(tracker: Tracker, *told: TrialRecord) -> None:
+    """What a study does with trials that are told in this order."""
+    for i, one in enumerate(told, start=1):
+        tracker.log_trial(one, standing(told[:i]))
 
 
 class Seen:
@@ -125,7 +143,7 @@ def seen(folder: Path) -> Callable[[], Seen]:
 
 def test_a_kept_trial_is_not_missing(tracker: Tracker) -> None:
     tracker.start(STUDY)
-    tracker.log_trial(TRIALS[2])
+    keep(tracker, TRIALS[2])
     assert 2 not in tracker.missing([1, 2])
 
 
@@ -134,9 +152,10 @@ def test_every_call_may_be_repeated(tracker: Tracker, tmp_path: Path) -> None:
     result.write_text("{}")
     for _ in range(2):
         tracker.start(STUDY)
-        for told in TRIALS:
-            tracker.log_trial(told)
+        keep(tracker, *TRIALS)
         assert tracker.missing(range(len(TRIALS))) == set()
+        tracker.log_leader(TRIALS[4])
+        tracker.log_numbers({"prior.trials": 2.0})
         tracker.finish(StudyOutcome("**0.5**", {"confirm.TR": 0.9}, (result,)))
 
 
@@ -150,8 +169,8 @@ def test_only_what_is_asked_for_can_be_missing(tracker: Tracker) -> None:
 
 
 def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:
-    mlflow.log_trial(TRIALS[4])
-    mlflow.log_trial(TRIALS[4])
+    keep(mlflow, TRIALS[4])
+    keep(mlflow, TRIALS[4])
     run = seen().child(4)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "t0004 0.470 1L")
     assert run.data.metrics == {"value": 0.47, "TR": 0.9, "TP": 0.95, "seconds/total": 1.5}
@@ -163,7 +182,8 @@ def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> Non
 
 
 def test_a_trial_leaves_its_recipe_and_picture(mlflow: Tracker, seen) -> None:
-    mlflow.log_trial(TRIALS[2])
+    keep(mlflow, TRIALS[2])
+    mlflow.log_leader(TRIALS[2])
     run = seen().child(2)
     assert from_json(seen().file(run, "recipe.json").read_text()) == TRIALS[2].recipe
     assert seen().file(run, "layers.png").read_bytes().startswith(b"\x89PNG")
@@ -172,19 +192,20 @@ def test_a_trial_leaves_its_recipe_and_picture(mlflow: Tracker, seen) -> None:
 
 
 def test_a_failed_trial_never_has_a_value(mlflow: Tracker, seen) -> None:
-    mlflow.log_trial(trial(3, 0.9, state="FAIL", why="NaN logits in layer 2"))
+    keep(mlflow, trial(3, 0.9, state="FAIL", why="NaN logits in layer 2"))
     run = seen().child(3)
     assert run.info.status == "FAILED"
     assert run.data.metrics == {"seconds/total": 1.5}
     assert run.data.tags["why"] == "NaN logits in layer 2"
-    assert seen().parent().data.metrics == {}
+    assert seen().parent().data.metrics == {"trial_seconds": 1.5}
     assert mlflow.missing([3]) == set()
 
 
 def test_no_number_is_infinite(mlflow: Tracker, seen) -> None:
-    mlflow.log_trial(trial(1, math.inf, metrics={"TR": math.nan, "TP": -math.inf}))
+    keep(mlflow, trial(1, math.inf, metrics={"TR": math.nan, "TP": -math.inf}))
+    mlflow.log_numbers({"prior.trials": math.inf})
     assert seen().child(1).data.metrics == {"seconds/total": 1.5}
-    assert seen().parent().data.metrics == {}
+    assert seen().parent().data.metrics == {"trial_seconds": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -210,12 +231,12 @@ def test_a_trial_that_a_kill_left_running_is_completed(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, step, die)
         with pytest.raises(KeyboardInterrupt):
-            list(map(killed.log_trial, TRIALS[2:]))
+            keep(killed, *TRIALS[2:])
     resumed = open_mlflow()
     resumed.start(STUDY)
     numbers = range(2, len(TRIALS))
-    for number in resumed.missing(numbers):
-        resumed.log_trial(TRIALS[number])
+    for number in sorted(resumed.missing(numbers)):
+        resumed.log_trial(TRIALS[number], standing(TRIALS[2 : number + 1]))
     assert resumed.missing(numbers) == set()
     assert [seen().child(n).info.status for n in numbers] == [
         "FINISHED",
@@ -230,8 +251,7 @@ def test_a_trial_that_a_kill_left_running_is_completed(
 
 
 def test_trials_may_come_in_any_order(mlflow: Tracker, seen) -> None:
-    for told in reversed(TRIALS):
-        mlflow.log_trial(told)
+    keep(mlflow, *reversed(TRIALS))
     names = [seen().child(told.number).info.run_name for told in TRIALS]
     assert names == [
         "base 0.000",
@@ -243,9 +263,39 @@ def test_trials_may_come_in_any_order(mlflow: Tracker, seen) -> None:
     ]
     assert sorted(seen().curve("value")) == [(2, 0.31), (4, 0.47)]
     assert sorted(seen().curve("control_value")) == [(0, 0.0), (1, 0.2)]
-    assert seen().parent().data.metrics["best_value"] == 0.47
-    best = seen().file(seen().parent(), "best/recipe.json")
-    assert from_json(best.read_text()) == TRIALS[4].recipe
+    assert seen().curve("best_value") == [(4, 0.47)]
+    assert sorted(step for step, _ in seen().curve("trial_seconds")) == list(range(len(TRIALS)))
+
+
+def test_whoever_leads_is_in_front(mlflow: Tracker, seen) -> None:
+    for leader in (TRIALS[2], TRIALS[4]):
+        mlflow.log_leader(leader)
+    parent = seen().parent()
+    assert from_json(seen().file(parent, "best/recipe.json").read_text()) == TRIALS[4].recipe
+    first = parent.data.tags["mlflow.note.content"].splitlines()[0]
+    assert first.startswith("best so far: **t0004 0.470 1L**")
+
+
+def test_numbers_of_the_study_are_kept_once(mlflow: Tracker, seen) -> None:
+    for spent in (2.0, 2.0, 3.0):
+        mlflow.log_numbers({"prior.trials": spent})
+    assert [value for _, value in seen().curve("prior.trials")] == [2.0, 3.0]
+    assert seen().parent().data.metrics["prior.trials"] == 3.0
+
+
+def test_a_curve_goes_on_where_another_worker_left_it(open_mlflow, seen) -> None:
+    one, other = open_mlflow(), open_mlflow()
+    one.start(STUDY)
+    other.start(STUDY)
+    early, late = trial(6, 0.6), trial(7, 0.3)
+    other.log_trial(late, standing([late]))
+    one.log_trial(early, standing([late, early]))
+    repaired = open_mlflow()
+    repaired.start(STUDY)
+    repaired.log_trial(trial(5, 0.1), standing([trial(5, 0.1)]))
+    assert sorted(seen().curve("best_value")) == [(7, 0.3), (7, 0.6)]
+    assert seen().parent().data.metrics["best_value"] == 0.6
+    assert sorted(seen().curve("value")) == [(5, 0.1), (6, 0.6), (7, 0.3)]
 
 
 def test_a_resumed_study_keeps_its_parent_and_tags_what_changed(open_mlflow, seen) -> None:
@@ -259,7 +309,7 @@ def test_a_resumed_study_keeps_its_parent_and_tags_what_changed(open_mlflow, see
 
 
 def test_a_new_study_of_an_old_name_starts_empty(mlflow: Tracker, open_mlflow) -> None:
-    mlflow.log_trial(TRIALS[2])
+    keep(mlflow, TRIALS[2])
     other = open_mlflow()
     other.start(StudyRecord("tiny-clips", "f00d", {}, "", uid="u2"))
     assert other.missing([2]) == {2}
@@ -268,8 +318,7 @@ def test_a_new_study_of_an_old_name_starts_empty(mlflow: Tracker, open_mlflow) -
 def test_the_result_closes_the_study(mlflow: Tracker, seen, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     result.write_text("{}")
-    mlflow.log_trial(TRIALS[2])
-    assert "best so far: **t0002" in seen().parent().data.tags["mlflow.note.content"]
+    keep(mlflow, TRIALS[2])
     for accuracy in (0.9, 0.8, 0.8):
         numbers = {"confirm.TR": accuracy, "confirm.TP": math.nan}
         mlflow.finish(StudyOutcome("**0.31** on confirm\n\nmore", numbers, (result,)))
@@ -282,17 +331,37 @@ def test_the_result_closes_the_study(mlflow: Tracker, seen, tmp_path: Path) -> N
     assert seen().file(parent, "result.json").read_text() == "{}"
 
 
-def test_two_runs_of_one_trial_become_one(mlflow: Tracker, seen) -> None:
-    mlflow.log_trial(TRIALS[2])
-    double = dict(seen().child(2).data.tags)
-    seen().client.create_run(seen().experiment, start_time=1, tags=double)
+def test_two_runs_of_one_trial_become_one(open_mlflow, mlflow: Tracker, seen) -> None:
+    keep(mlflow, TRIALS[4])
+    double = {**seen().child(4).data.tags, "optuna_trial": "2"}
+    for start in (1, 2):
+        seen().client.create_run(seen().experiment, start_time=start, tags=double)
     own = {"mlflow.parentRunId": double["mlflow.parentRunId"]}
-    by_hand = [seen().client.create_run(seen().experiment, tags=own) for _ in range(2)]
-    assert mlflow.missing([2]) == set()
+    by_hand = seen().client.create_run(seen().experiment, tags=own)
+    keep(mlflow, TRIALS[2])
     assert seen().child(2).info.status == "FINISHED"
-    assert {seen().client.get_run(run.info.run_id).info.lifecycle_stage for run in by_hand} == {
-        "active"
-    }
+    assert seen().client.get_run(by_hand.info.run_id).info.lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("whose", ["child", "parent"])
+def test_a_run_that_is_deleted_meanwhile_is_made_anew(
+    patient_mlflow: Tracker, seen, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    from mlflow import MlflowClient
+
+    log, before = MlflowClient.log_batch, seen()
+    victims = [before.parent().info.run_id] if whose == "parent" else [""]
+
+    def deleted_first(client: MlflowClient, run_id: str, **named: object) -> None:
+        if victims:
+            client.delete_run(victims.pop() or run_id)
+        log(client, run_id, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", deleted_first)
+    keep(patient_mlflow, TRIALS[2])
+    own = f"tags.`mlflow.parentRunId` = '{seen().parent().info.run_id}'"
+    assert [run.info.status for run in seen().runs(own)] == ["FINISHED"]
+    assert seen().curve("value") == [(2, 0.31)]
 
 
 @pytest.fixture
@@ -312,9 +381,9 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 def test_what_could_not_be_written_is_written_later(mlflow: Tracker, seen, outage) -> None:
     for told in TRIALS[:2]:
         with pytest.raises(TrackingUnavailable, match=r"database is locked.*written: [12]"):
-            mlflow.log_trial(told)
+            mlflow.log_trial(told, None)
     outage()
-    mlflow.log_trial(TRIALS[2])
+    keep(mlflow, TRIALS[2])
     assert mlflow.missing([0, 1, 2]) == set()
     assert seen().child(0).info.status == "FINISHED"
 
@@ -323,17 +392,3 @@ def test_a_deleted_experiment_is_not_brought_back_unasked(mlflow, open_mlflow, s
     seen().client.delete_experiment(seen().experiment)
     with pytest.raises(UserError, match="'merit_opt' was deleted; bring it back with"):
         open_mlflow().start(STUDY)
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("mlruns", r"tracking.uri starts with sqlite:///.*got 'mlruns'"),
-        ("postgresql://host/db", r"give tracking.artifacts a folder or a bucket"),
-    ],
-)
-def test_an_address_that_cannot_work_is_refused(uri: str, message: str) -> None:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    with pytest.raises(UserError, match=message):
-        MlflowTracker(uri=uri)

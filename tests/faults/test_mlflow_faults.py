@@ -15,6 +15,7 @@ import pytest
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import uniform
+from merit_opt.search.tracked import standing
 from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import StudyRecord, TrackingUnavailable, TrialRecord
 
@@ -38,13 +39,14 @@ def keep_everything(folder: str) -> None:
     """What a worker does that finds the trials told and nothing kept."""
     tracker = open_tracker(Path(folder))
     for number in tracker.missing(NUMBERS):
-        tracker.log_trial(trial(number))
+        tracker.log_trial(trial(number), standing([trial(n) for n in range(number + 1)]))
 
 
 def open_tracker(folder: Path):
     from merit_opt.tracking.mlflow import MlflowTracker
 
-    tracker = MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
     tracker.start(STUDY)
     return tracker
 
@@ -151,13 +153,13 @@ def test_a_server_that_is_away_is_given_up_in_time(
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     uri = request.getfixturevalue(kind).replace("//", "//user:secret@")
-    tracker = MlflowTracker(uri=uri, patience=2.0)
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=2.0)
     begun = time.monotonic()
     with pytest.raises(TrackingUnavailable, match=r"MLflow at http://…@127\.0\.0\.1:") as caught:
         tracker.start(STUDY)
     assert "secret" not in str(caught.value)
     with pytest.raises(TrackingUnavailable, match="trials waiting to be written: 1"):
-        tracker.log_trial(trial(0))
+        tracker.log_trial(trial(0), None)
     assert time.monotonic() - begun < 30
 
 

@@ -190,6 +190,7 @@ class World:
     pruning: Pruning | None = None
     warm_start: WarmStart = "none"
     objective: Objective = field(default_factory=lambda: PenalisedGain("probability", 2.0))
+    dashboard: Path | None = None
 
     def budget(self, trials: int, **changes: Any) -> Budget:
         given = {
@@ -265,6 +266,7 @@ class World:
             split=self.split,
             fingerprint=parts,
             warm_start=self.warm_start,
+            dashboard=self.dashboard,
         )
 
     def run(self, trials: int, tracker: Tracker | None = None, **changes: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ class Absent:
         self.kept: dict[int, str] = {}
         self.studies: list[str] = []
         self.outcomes: list[object] = []
+        self.standings: list[tuple[int, float] | None] = []
+        self.leaders: list[int] = []
 
     def _call(self) -> None:
         self.calls += 1
@@ -27,9 +29,16 @@ class Absent:
         self._call()
         return set(numbers) - self.kept.keys()
 
-    def log_trial(self, trial) -> None:
+    def log_trial(self, trial, standing) -> None:
         self._call()
         self.kept[trial.number] = trial.recipe.digest
+        self.standings.append(standing and (standing.last.number, standing.best.value))
+
+    def log_leader(self, leader) -> None:
+        self.leaders.append(leader.number)
+
+    def log_numbers(self, numbers) -> None:
+        self._call()
 
     def finish(self, outcome) -> None:
         self._call()
@@ -72,8 +81,33 @@ def test_the_next_start_repairs_what_is_missing(world):
 
 def test_any_other_error_of_a_tracker_is_a_bug(world):
     tracker = Absent(set())
-    tracker.log_trial = lambda trial: 1 / 0
+    tracker.log_trial = lambda trial, standing: 1 / 0
     with pytest.raises(ZeroDivisionError):
         world.run(9, tracker)
     world.run(9)
     assert world.study().user_attrs["fingerprint"] == {"pair": "p", "space": "s"}
+
+
+def test_a_trial_is_kept_with_how_the_study_stood(world):
+    tracker = Absent(set())
+    world.run(12, tracker)
+    proposals = [r for r in world.told.trials if r.role == "trial"]
+    drawn = [standing for standing in tracker.standings if standing is not None]
+    assert drawn == sorted(drawn)
+    assert drawn[-1] == (max(r.number for r in proposals), max(r.value for r in proposals))
+    assert tracker.standings[0] is None  # the base is no proposal
+
+
+def test_each_leader_is_shown_once_and_the_last_is_the_winner(world):
+    tracker = Absent(set())
+    result = world.run(12, tracker)
+    assert len(tracker.leaders) == len(set(tracker.leaders))
+    assert tracker.leaders[-1] == result["best"]["number"]
+
+
+def test_a_repair_draws_what_was_drawn_before(world):
+    seen, late = Absent(set()), Absent(set())
+    world.run(12, seen)
+    world.run(12, late)
+    assert late.standings == seen.standings
+    assert late.leaders == seen.leaders[-1:]

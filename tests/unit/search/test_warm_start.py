@@ -203,7 +203,6 @@ def test_workers_that_start_together_differentiate_once_and_seed_once(world):
         time.sleep(0.3)
 
     world.engine.before_screen = slowly
-    folder = world.folder / "workers"
     started = threading.Barrier(2)
 
     def worker(study):

@@ -1,13 +1,11 @@
 import math
-from itertools import permutations
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from merit_opt.recipe.constructors import attention, base, full, uniform
 from merit_opt.tracking import rows
-from merit_opt.tracking.record import StudyRecord, TrialRecord
+from merit_opt.tracking.record import Standing, StudyRecord, TrialRecord
 
 STUDY = StudyRecord("tiny-clips", "f00d", {}, "")
 
@@ -37,6 +35,13 @@ def told(number: int, value: float | None = 0.5, **changes: object) -> TrialReco
 )
 def test_a_run_name_says_what_came_of_a_trial(trial: TrialRecord, name: str) -> None:
     assert rows.run_name(trial) == name
+
+
+def test_a_study_of_a_sweep_is_told_apart_by_the_start_of_its_name() -> None:
+    params = {"pair": "tiny", "suite": "clips", "space": "merit", "sampler": "tpe", "seed": "3"}
+    named = StudyRecord("tiny-clips-merit-tpe-s3", "f00d", params, "")
+    assert rows.study_name(named) == "s3 tpe merit clips tiny"
+    assert rows.study_name(replace(named, name="mine")) == "mine"
 
 
 def test_params_begin_with_a_summary_and_list_every_layer() -> None:
@@ -72,49 +77,30 @@ def test_a_failed_trial_has_no_score_whatever_it_is_given() -> None:
     assert rows.metrics(trial) == {"seconds/total": 1.5}
     assert rows.tags(STUDY, trial)["why"] == "NaN logits in layer 3"
     assert "NaN logits in layer 3" in rows.note(trial).splitlines()[0]
-    assert rows.points(trial, []) == ()
+    assert [point.curve for point in rows.points(trial, None, 0)] == ["trial_seconds"]
 
 
 def test_a_pruned_trial_does_not_rank_among_the_told() -> None:
     trial = told(1, 0.9, state="PRUNED")
     assert "value" not in rows.metrics(trial)
-    assert rows.points(trial, []) == ()
-    assert not rows.is_best(trial, [])
+    assert [point.curve for point in rows.points(trial, None, 0)] == ["trial_seconds"]
 
 
 def test_controls_have_a_curve_of_their_own() -> None:
     control = told(3, 0.9, role="control", name="base")
-    assert rows.points(control, [(1, 0.2)]) == (("control_value", 3, 0.9),)
-    assert not rows.is_best(control, [(1, 0.2)])
+    drawn = {(p.curve, p.step, p.value) for p in rows.points(control, None, 0)}
+    assert drawn == {("control_value", 3, 0.9), ("trial_seconds", 3, 1.5)}
 
 
-def curves(order: list[tuple[int, float]]) -> tuple[dict[int, float], list[tuple[int, float]]]:
-    objective: dict[int, float] = {}
-    best: list[tuple[int, float]] = []
-    for number, value in order:
-        for name, step, point in rows.points(told(number, value), objective.items()):
-            if name == "value":
-                objective[step] = point
-            else:
-                best.append((step, point))
-    return objective, best
-
-
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=5))
-def test_in_any_order_the_best_curve_rises_to_the_best_value(values: list[float]) -> None:
-    numbered = list(enumerate(values))
-    for order in map(list, permutations(numbered)):
-        objective, best = curves(order)
-        assert objective == dict(numbered)
-        assert best == sorted(best)
-        assert [value for _, value in best] == sorted(value for _, value in best)
-        assert best[-1] == (max(objective), max(values))
-
-
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=6))
-def test_a_trial_told_again_adds_no_point(values: list[float]) -> None:
-    numbered = list(enumerate(values))
-    assert curves(numbered + numbered[::-1]) == curves(numbered)
+def test_a_point_never_moves() -> None:
+    trial, first, last = told(3, 0.4), told(1, 0.9), told(7, 0.2)
+    points = rows.points(trial, Standing(last, first), 1000)
+    assert points == rows.points(trial, Standing(last, first), 1000)
+    assert {(p.curve, p.step, p.value, p.when) for p in points} == {
+        ("trial_seconds", 3, 1.5, 1003),
+        ("value", 3, 0.4, 1003),
+        ("best_value", 7, 0.9, 1007),
+    }
 
 
 def test_the_note_of_a_running_study_begins_with_its_best() -> None:
