@@ -147,7 +147,7 @@ def _plan(
     }
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials)}
-    shared = OmegaConf.masked_copy(cfg, [key for key in cfg if key != WORKER])
+    shared = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != WORKER])
     config = without_credentials(OmegaConf.to_yaml(shared))
     return StudyPlan(
         record=StudyRecord(request.name, digest(parts), facts, config),
