@@ -15,16 +15,21 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console = Console()
     with display(console) as shown:
         planted = plant(
-            layers=tuple(cfg.layers), seed=cfg.seed, out=Path(cfg.out), progress=shown.stage
+            layers=tuple(cfg.layers),
+            decoys=tuple(cfg.decoys),
+            seed=cfg.seed,
+            out=Path(cfg.out),
+            progress=shown.stage,
         )
     scores = {
         "as it is": planted.base,
         "damaged layers restored": planted.restored,
         "half restored in every layer": planted.uniform_half,
     }
-    layers = ", ".join(map(str, planted.layers))
+    layers, decoys = (", ".join(map(str, chosen)) for chosen in (planted.layers, planted.decoys))
+    beside = f", decoys in {decoys}" if decoys else ""
     console.print(
-        f"{planted.folder}: damage planted in layers {layers}, {planted.seconds:.0f} s",
+        f"{planted.folder}: damage planted in layers {layers}{beside}, {planted.seconds:.0f} s",
         *(f"  {name:<29}TR {score.TR:.3f}  TP {score.TP:.3f}" for name, score in scores.items()),
         f"next: merit-opt search pair.vlm={planted.folder} study.name=NAME",
         sep="\n",

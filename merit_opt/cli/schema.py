@@ -86,6 +86,7 @@ class PlantSchema:
     """See conf/plant.yaml."""
 
     layers: list[int] = MISSING
+    decoys: list[int] = MISSING
     seed: int = MISSING
     out: str = MISSING
 

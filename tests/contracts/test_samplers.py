@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
+from scipy.stats.qmc import Sobol
 
 from merit_opt.data.sample import Sample
 from merit_opt.evaluation.curtail import Curtailment
@@ -23,13 +24,17 @@ from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.search.flip_sampler import flips
 from merit_opt.search.leases import LEASE, Lease, ask_dead_again
 from merit_opt.search.samplers import (
     CONTROL,
     PerProposal,
     SeededSampler,
     cmaes,
+    gp,
+    nsgaii,
     proposal_index,
+    qmc,
     random,
     tpe,
 )
@@ -43,8 +48,14 @@ SAMPLERS: dict[str, SeededSampler] = {
     "tpe": tpe(n_startup_trials=8),
     "cmaes": cmaes(sigma0=None),
     "random": random(),
+    "gp": gp(n_startup_trials=14),
+    "nsgaii": nsgaii(population_size=6),
+    "qmc": qmc(scramble=True),
+    "flips": flips(max_pairs=2, penalty=2.0),
 }
-MODELLING = ("tpe", "cmaes")
+REPEATING = ("nsgaii",)  # a child may be its parent
+UNSEEDED = ("flips",)  # its climbs leave nothing to chance
+MODELLING = ("tpe", "cmaes", "gp", "nsgaii", "flips")
 LAYERS, ANSWER, TRIALS = 4, {1: 0.6, 3: 1.0}, 30
 SPACE = Layerwise(LAYERS, 0.1, 1.0)
 SUITE = made_up(
@@ -146,6 +157,7 @@ def test_one_seed_gives_one_sequence_in_any_process(uninterrupted):
     }
 
 
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - set(UNSEEDED)))
 def test_another_seed_gives_another_sequence(name, uninterrupted):
     other = run(name, seed=1)
     free = [i for i in other if i >= 4]
@@ -153,6 +165,7 @@ def test_another_seed_gives_another_sequence(name, uninterrupted):
     assert all(other[i][0] != uninterrupted[name][i][0] for i in free)
 
 
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - set(REPEATING)))
 def test_no_two_proposals_of_a_sequence_are_drawn_alike(name, uninterrupted):
     free = [tuple(p.values()) for i, (p, _) in uninterrupted[name].items() if i >= 4]
     assert len(set(free)) == len(free)
@@ -238,6 +251,43 @@ def test_tpe_draws_at_random_until_enough_trials_are_finished(uninterrupted):
         i for i in range(4, TRIALS) if uninterrupted["tpe"][i][0] == uninterrupted["random"][i][0]
     ]
     assert same == list(range(4, 8))
+
+
+def test_the_first_generation_is_drawn_at_random(uninterrupted):
+    chance, bred = uninterrupted["random"], uninterrupted["nsgaii"]
+    assert [i for i in range(4, TRIALS) if bred[i][0] == chance[i][0]] == list(range(4, 10))
+
+
+def bred_for_two_objectives(storage: BaseStorage, trials: int) -> list[tuple[object, object]]:
+    study = optuna.create_study(
+        storage=storage,
+        sampler=PerProposal(SAMPLERS["nsgaii"], seed=0, space=SPACE),
+        study_name="pareto",
+        directions=["maximize", "maximize"],
+        load_if_exists=True,
+    )
+    while len(study.trials) < trials:
+        trial = study.ask()
+        scores = measure(SPACE.suggest(trial)).scores
+        study.tell(trial, [score.log_probability for score in scores])
+    return [(t.params, t.values) for t in study.trials]
+
+
+def test_breeding_for_two_objectives_resumes():
+    storage = InMemoryStorage()
+    bred_for_two_objectives(storage, 15)
+    whole = bred_for_two_objectives(InMemoryStorage(), TRIALS)
+    assert bred_for_two_objectives(storage, TRIALS) == whole
+    late, early = whole[-12:], whole[:6]
+    assert sum(sum(v) for _, v in late) / 12 > sum(sum(v) for _, v in early) / 6
+
+
+def test_a_sequence_of_points_leaves_no_gap_for_what_was_enqueued(uninterrupted):
+    engine = Sobol(2 * LAYERS, scramble=True, seed=0)
+    points = engine.random(32)[: TRIALS - 4]
+    masks = [[int(x >= 0.5) for x in point[0::2]] for point in points]
+    drawn = [uninterrupted["qmc"][i][0] for i in range(4, TRIALS)]
+    assert [[params[f"L{i:02d}.mask"] for i in range(LAYERS)] for params in drawn] == masks
 
 
 def test_a_proposal_depends_on_seed_index_and_finished_trials_alone(name, tmp_path):

@@ -6,7 +6,8 @@ training forgets.
 The projector's output is rotated, and the first layers learn to undo it: now they carry
 perception, so that restoring the backbone everywhere destroys it. All attention then drifts a
 little on right answers, and the chosen layers' attention learns temporal questions about a
-shuffled order of events until temporal reasoning has fallen.
+shuffled order of events until temporal reasoning has fallen. Decoys, if there are any, have their
+attention moved far on right answers, and the signs of value dimensions turned.
 """
 
 import copy
@@ -26,11 +27,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from merit_opt.data.progress import Progress
 from merit_opt.errors import UserError
+from merit_opt.models.distance import distances
+from merit_opt.models.source import FolderOrId
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.models.tiny.classroom import Clips, see_clips
+from merit_opt.models.tiny.decoys import require_decoys, turn_signs
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import QUESTIONS, Accuracy, accuracy, restored
 from merit_opt.models.tiny.packing import video_prefix
+from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.models.tiny.stages import (
     PERCEPTION_LAYERS,
     Desk,
@@ -38,6 +43,7 @@ from merit_opt.models.tiny.stages import (
     damage_layers,
     distil_perception,
     let_layers_drift,
+    move_decoys,
 )
 
 SOURCE = "vlm_aligned"
@@ -51,6 +57,8 @@ FULL = Schedule(
     distil_rate=5e-3,
     drift_steps=40,
     drift_rate=4e-3,
+    decoy_steps=60,
+    decoy_rate=1e-2,
     damage_steps=300,
     damage_rate=1e-2,
     check_every=10,
@@ -65,29 +73,34 @@ class Planting:
     Attributes:
         folder: The checkpoint.
         layers: The damaged layers, ascending.
+        decoys: The decoys, ascending.
         seed: What it was planted with.
         damage_steps: Steps until temporal reasoning had fallen.
         questions: How many questions are behind each TR and each TP.
         base: The planted VLM as it is.
         restored: With the backbone's attention in the damaged layers.
         uniform_half: With half of the backbone's attention in every layer.
+        distance: Of each layer's attention to the backbone's; see `Distance`.
         seconds: How long it took.
     """
 
     folder: Path
     layers: tuple[int, ...]
+    decoys: tuple[int, ...]
     seed: int
     damage_steps: int
     questions: dict[str, int]
     base: Accuracy
     restored: Accuracy
     uniform_half: Accuracy
+    distance: tuple[float, ...]
     seconds: float
 
 
 def plant(
     *,
     layers: Sequence[int],
+    decoys: Sequence[int],
     seed: int,
     out: Path,
     progress: Progress | None,
@@ -100,21 +113,24 @@ def plant(
 
     Args:
         layers: Which layers to damage; not 0 to 2, which come to carry perception.
+        decoys: Which others to change much without harm; none asked for, none made.
         seed: Chooses rotation, clips and questions; 0 or more.
         out: Folder to make; it gets the checkpoint and `planting.json`.
         progress: Called with (stage, done, total).
         schedule: How long and how hard to train.
 
     Raises:
-        UserError: The layers or the seed do not fit, `out` is taken, or temporal reasoning did
+        UserError: Layers, decoys or the seed do not fit, `out` is taken, or temporal reasoning did
             not fall.
     """
     started = time.perf_counter()
     model = _load(tiny_folder(SOURCE))
-    chosen = _checked(layers, len(model.model.language_model.layers), seed, out)
+    chosen = _checked(layers, decoys, len(model.model.language_model.layers), seed, out)
+    changed = tuple(sorted(decoys))
     desk, measuring = _set_up(model, seed, schedule, progress)
     half = schedule.measuring_clips // 2
-    steps = _train(desk, chosen, measuring.part(0, half), seed)
+    steps = _train(desk, chosen, changed, measuring.part(0, half), seed)
+    turn_signs(desk.student, changed, seed)
     folder = _beside(out)
     try:
         _save(model, folder)
@@ -122,10 +138,12 @@ def plant(
         planting = Planting(
             folder=out,
             layers=chosen,
+            decoys=changed,
             seed=seed,
             damage_steps=steps,
             questions={role: half * count for role, count in QUESTIONS.items()},
             **measured,
+            distance=_distance(folder),
             seconds=time.perf_counter() - started,
         )
         _write_result(folder / RESULT, planting)
@@ -135,7 +153,9 @@ def plant(
     return planting
 
 
-def _checked(layers: Sequence[int], n_layers: int, seed: int, out: Path) -> tuple[int, ...]:
+def _checked(
+    layers: Sequence[int], decoys: Sequence[int], n_layers: int, seed: int, out: Path
+) -> tuple[int, ...]:
     allowed = range(len(PERCEPTION_LAYERS), n_layers)
     chosen = tuple(sorted(set(layers)))
     if not chosen or len(chosen) != len(layers) or not set(chosen) <= set(allowed):
@@ -143,6 +163,7 @@ def _checked(layers: Sequence[int], n_layers: int, seed: int, out: Path) -> tupl
             f"layers must be one or more different ones of {allowed[0]} to {allowed[-1]}, got "
             f"{list(layers)}; layers 0 to {allowed[0] - 1} come to carry perception"
         )
+    require_decoys(decoys, chosen, allowed)
     if seed < 0:
         raise UserError(f"seed must be 0 or more, got {seed}")
     if out.exists():
@@ -199,7 +220,9 @@ def _turn_projector(model: Any, seed: int) -> Tensor:
     return rotation
 
 
-def _train(desk: Desk, layers: tuple[int, ...], stop_clips: Clips, seed: int) -> int:
+def _train(
+    desk: Desk, layers: tuple[int, ...], decoys: tuple[int, ...], stop_clips: Clips, seed: int
+) -> int:
     def reasoning() -> float:
         seen = accuracy(
             desk.student, stop_clips, writer=desk.writer, prefix=desk.prefix, seed=seed
@@ -208,6 +231,7 @@ def _train(desk: Desk, layers: tuple[int, ...], stop_clips: Clips, seed: int) ->
 
     distil_perception(desk)
     let_layers_drift(desk)
+    move_decoys(desk, decoys)
     steps = damage_layers(desk, layers, reasoning)
     if (left := reasoning()) > STILL_REASONS:
         raise UserError(
@@ -234,6 +258,12 @@ def _measure(
         if desk.progress:
             desk.progress("measuring", done, len(variants))
     return measured
+
+
+def _distance(folder: Path) -> tuple[float, ...]:
+    stored = tiny_pair(vlm=FolderOrId(str(folder)), dtype=None).stored
+    found = distances(stored.vlm, stored.backbone, lambda done, total: None)
+    return tuple(d.relative for d in found if d.part == "attention")
 
 
 def _save(model: Any, folder: Path) -> None:

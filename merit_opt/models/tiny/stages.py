@@ -1,4 +1,4 @@
-"""The three stages of planting; each changes the student's language model and nothing else."""
+"""The stages of planting; each changes the student's language model and nothing else."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -35,10 +35,12 @@ class Schedule:
         distil_rate: Its rate, for the layers of perception.
         drift_steps: Steps of stage 2.
         drift_rate: Its rate for the layers of perception; half of it for the others.
-        damage_steps: Most steps of stage 3.
+        decoy_steps: Steps of stage 3.
+        decoy_rate: Its rate, for the decoys.
+        damage_steps: Most steps of stage 4.
         damage_rate: Its rate, for the chosen layers.
-        check_every: Steps of stage 3 between two looks at the score.
-        stop_below: Temporal reasoning, a fraction, below which stage 3 ends.
+        check_every: Steps of stage 4 between two looks at the score.
+        stop_below: Temporal reasoning, a fraction, below which stage 4 ends.
     """
 
     training_clips: int
@@ -48,6 +50,8 @@ class Schedule:
     distil_rate: float
     drift_steps: int
     drift_rate: float
+    decoy_steps: int
+    decoy_rate: float
     damage_steps: int
     damage_rate: float
     check_every: int
@@ -106,16 +110,22 @@ def let_layers_drift(desk: Desk) -> None:
         Pupil(_perception(desk.student), rate),
         Pupil(_attention(desk.student, others), rate / 2),
     ]
-
-    def lessons(events: Events) -> Sequence[Lesson]:
-        return (*_right_answers(desk, events), *_captions(desk, events))
-
-    loss = _answering(desk, lessons)
+    loss = _answering(desk, lambda events: _all_that_is_right(desk, events))
     _train(desk, "letting layers drift", pupils, desk.schedule.drift_steps, loss)
 
 
+def move_decoys(desk: Desk, decoys: Sequence[int]) -> None:
+    """Stage 3, where there are decoys: their attention moves much, taught only right answers."""
+    if not decoys:
+        return
+    pupils = [Pupil(_attention(desk.student, decoys), desk.schedule.decoy_rate)]
+    stage = f"moving decoys {', '.join(map(str, decoys))}"
+    loss = _answering(desk, lambda events: _all_that_is_right(desk, events))
+    _train(desk, stage, pupils, desk.schedule.decoy_steps, loss)
+
+
 def damage_layers(desk: Desk, layers: Sequence[int], score: Callable[[], float]) -> int:
-    """Stage 3: the attention of `layers` unlearns the order of events, until `score` is low.
+    """Stage 4: the attention of `layers` unlearns the order of events, until `score` is low.
 
     Returns:
         Steps taken.
@@ -166,6 +176,10 @@ def _answering(desk: Desk, lessons: Callable[[Events], Sequence[Lesson]]) -> Cal
 
 def _draw_clips(desk: Desk) -> list[int]:
     return desk.rng.sample(range(len(desk.clear.events)), desk.schedule.batch)
+
+
+def _all_that_is_right(desk: Desk, events: Events) -> tuple[Lesson, ...]:
+    return (*_right_answers(desk, events), *_captions(desk, events))
 
 
 def _right_answers(desk: Desk, events: Events) -> tuple[Lesson, ...]:

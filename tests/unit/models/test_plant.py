@@ -27,6 +27,8 @@ BRIEF = Schedule(
     distil_rate=1e-2,
     drift_steps=1,
     drift_rate=1e-2,
+    decoy_steps=2,
+    decoy_rate=1e-2,
     damage_steps=2,
     damage_rate=1e-2,
     check_every=1,
@@ -35,8 +37,10 @@ BRIEF = Schedule(
 PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
 
 
-def made(out, *, layers=(4, 6), seed=0, schedule=BRIEF, progress=None):
-    return plant(layers=layers, seed=seed, out=out, progress=progress, schedule=schedule)
+def made(out, *, layers=(4, 6), decoys=(), seed=0, schedule=BRIEF, progress=None):
+    return plant(
+        layers=layers, decoys=decoys, seed=seed, out=out, progress=progress, schedule=schedule
+    )
 
 
 def changed(folder):
@@ -90,6 +94,7 @@ def test_a_planting_is_a_checkpoint_with_its_result(planted):
     assert type(AutoProcessor.from_pretrained(folder)).__name__ == "Qwen2VLProcessor"
     result = json.loads((folder / "planting.json").read_text())
     assert (result["layers"], result["seed"], result["damage_steps"]) == ([4, 6], 0, 2)
+    assert result["decoys"] == []
     assert result["engineered"] is True
     assert result["questions"] == {"TR": 6, "TP": 4}
     for name in ("base", "restored", "uniform_half"):
@@ -114,6 +119,30 @@ def test_the_seed_decides_the_weights(planted, tmp_path):
     assert changed(again.folder) == changed(planted[0].folder)
     weights = [(p.folder / "model.safetensors").read_bytes() for p in (planted[0], again)]
     assert weights[0] == weights[1]
+
+
+def test_decoys_move_beside_the_damaged_layers_and_lie_far_from_the_backbone(tmp_path):
+    told = []
+    planting = made(
+        tmp_path / "vlm",
+        decoys=(7, 5),
+        schedule=replace(BRIEF, distil_rate=0.0, drift_rate=0.0),
+        progress=lambda *step: told.append(step[0]),
+    )
+    stages = list(dict.fromkeys(told))
+    assert stages.index("moving decoys 5, 7") == stages.index("damaging layers 4, 6") - 1
+    assert {name.split(".")[2] for name in changed(planting.folder) - PROJECTOR} == set("4567")
+    result = json.loads((planting.folder / "planting.json").read_text())
+    assert (result["layers"], result["decoys"]) == ([4, 6], [5, 7])
+    assert result["distance"] == list(planting.distance)
+    assert len(planting.distance) == 9
+    assert set(sorted(range(9), key=lambda layer: -planting.distance[layer])[:2]) == {5, 7}
+    assert {k for k, d in enumerate(planting.distance) if d > 0} == {4, 5, 6, 7}
+
+
+def test_a_damaged_layer_is_no_decoy(tmp_path):
+    with pytest.raises(UserError, match=r"that are not damaged, got \[6\] beside .* \[4, 6\]"):
+        made(tmp_path / "vlm", decoys=(6,))
 
 
 def test_damage_that_does_not_take_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
