@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
 from merit_opt.cli.build import ALLOWED, TARGET, factories
+from merit_opt.cli.launchers import Submitted
 from merit_opt.cli.main import VERBS
 from merit_opt.cli.parts import SAMPLER_KEYS, SPLIT_KEYS, SUITE_INJECTED
 from merit_opt.cli.schema import SCHEMAS
@@ -175,14 +177,14 @@ def test_every_launcher_is_one_of_a_plugin():
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("path", LAUNCHERS, ids=name)
 def test_a_launcher_composes_with_every_verb_as_its_plugin_knows_it(composed, path, verb):
-    missing = [f"{key}=0" for key in OmegaConf.missing_keys(composed(verb))]
-    cfg = composed(verb, [f"hydra/launcher={path.stem}", *missing], hydra=True).hydra
+    cfg = composed(verb, [f"hydra/launcher={path.stem}"], hydra=True).hydra
     known = OmegaConf.structured(PLUGINS[path.stem])
     given = OmegaConf.to_container(cfg.launcher)
     assert given[TARGET] == known[TARGET]
     merged = OmegaConf.merge(known, {k: v for k, v in given.items() if "${" not in str(v)})
     assert set(given) == set(merged) or path.stem == "joblib"
-    assert all("merit_opt.cli.launchers." in c[TARGET] for c in cfg.callbacks.values())
+    told = [instantiate(callback) for callback in cfg.callbacks.values()]
+    assert [type(callback) for callback in told] == [Submitted] * (path.stem != "joblib")
 
 
 def test_interpolation_is_only_of_what_the_root_knows():

@@ -46,15 +46,6 @@ def test_a_study_of_a_few_layers_that_turns_on_fewer(merit_opt):
         assert all(isinstance(recipe.layers[i].mlp, Lerp) for i in recipe.merged_layers)
 
 
-def test_a_uniform_study_s_winner_is_told_with_its_parts(merit_opt):
-    line = "space=uniform space.low=0.1 space.parts=[mlp]"
-    done = merit_opt(f"search @small {line} {MORE} objective.penalty=0")
-    assert done.code == 0
-    best = json.loads(next(Path("outputs/studies").glob("*/result.json")).read_text())["best"]
-    expected = "merged layers (mlp coefficient): 0: " if best["layers"] == {} else "none: nothing"
-    assert ("mlp_layers" in best) == (expected in done.out)
-
-
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -1,0 +1,48 @@
+"""What a person sees while a study runs, alone at the terminal or among other workers."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from merit_opt.cli.progress import display
+from merit_opt.recipe.constructors import uniform
+from merit_opt.tracking.record import TrialRecord
+
+RECORD = TrialRecord(
+    number=4,
+    state="COMPLETE",
+    role="trial",
+    name="",
+    recipe=uniform(3, 0.5),
+    value=0.25,
+    metrics={"TR": 0.75, "TP": 1.0},
+    seconds={},
+    cost={},
+    why="",
+    finished=None,
+)
+
+
+def shown(teller: str, *, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
+    with display(console, teller) as told:
+        told.stage("loading the pair", 0, 1)
+        told.trial(RECORD, RECORD, 5, 9)
+        told.warn("little room")
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_worker_among_others_draws_nothing_and_says_a_line_a_trial(terminal):
+    assert shown("a, worker 1: ", terminal=terminal).splitlines() == [
+        "a, worker 1: trial 4 TR 0.750 TP 1.000 │ best 4 TR 0.750 TP 1.000 3 layers (5 of 9)",
+        "a, worker 1: warning: little room",
+    ]
+
+
+def test_alone_it_draws_at_a_terminal_only():
+    assert shown("", terminal=False) == "warning: little room\n"
+    drawn = shown("", terminal=True)
+    assert "\x1b" in drawn
+    assert "best 4" in drawn
