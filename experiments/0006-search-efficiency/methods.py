@@ -80,7 +80,7 @@ def merit(low: float, high: float) -> Callable[[int], SearchSpace]:
     return lambda n_layers: Merit(n_layers, low, high)
 
 
-FLIPS, CMAES = flips(max_pairs=30, penalty=PENALTY), cmaes(sigma0=None)
+FLIPS, CMAES = flips(max_pairs=30, penalty=PENALTY, least_share=0.02), cmaes(sigma0=None)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {

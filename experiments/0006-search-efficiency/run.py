@@ -37,20 +37,24 @@ def main() -> None:
     parser.add_argument("--summarise", action="store_true")
     parser.add_argument("--testbeds", nargs="*", default=[*LAWS, PLANTED])
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--pairs", nargs="*", type=int, default=range(1, 9), help="planted ones")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("outputs/planted"), help="of the pairs"
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if not options.summarise:
-        _run_missing(options.testbeds, options.methods)
+        _run_missing(options)
     rows = _rows()
     RESULT.write_text(json.dumps(summarised(rows), indent=1) + "\n")
     print(RESULT.read_text())
 
 
-def _run_missing(testbeds: list[str], methods: list[str]) -> None:
+def _run_missing(options: argparse.Namespace) -> None:
     done = {tuple(r[name] for name in KEY) for r in _rows()}
     if not RUNS.exists():
         RUNS.write_text(",".join(COLUMNS) + "\n")
-    for testbed, seed, name in _wanted(testbeds, methods):
+    for testbed, seed, name in _wanted(options):
         if (testbed.name, testbed.pair, str(seed), name) in done:
             continue
         found = row(testbed, name, _method(name, testbed), seed)
@@ -59,24 +63,27 @@ def _run_missing(testbeds: list[str], methods: list[str]) -> None:
         print(testbed.name, testbed.pair, name, found["trials_to_target"], flush=True)
 
 
-def _wanted(testbeds: list[str], methods: list[str]) -> Iterator[tuple[Testbed, int, str]]:
+def _wanted(options: argparse.Namespace) -> Iterator[tuple[Testbed, int, str]]:
     """Testbed, seed, method; of the surrogate every seed is a pair of its own."""
-    for law in (name for name in testbeds if name in LAWS):
+    for law in (name for name in options.testbeds if name in LAWS):
         seeds = SEEDS if law in AIMED_AT else SEEDS_OF_OTHERS
-        for name in methods:
+        for name in options.methods:
             if law in AIMED_AT or name in ON_OTHERS:
                 for seed in range(min(seeds, METHODS[name].seeds)):
                     yield Surrogate(law, seed), seed, name
-    for testbed in _planted_pairs() if PLANTED in testbeds else ():
-        for name in methods:
+    for testbed in _planted_pairs(options) if PLANTED in options.testbeds else ():
+        for name in options.methods:
             for seed in range(min(SEEDS_OF_PLANTED, METHODS[name].seeds)):
                 yield testbed, seed, name
 
 
-def _planted_pairs() -> Iterator[Testbed]:
-    from planted_pairs import planted_pairs
+def _planted_pairs(options: argparse.Namespace) -> Iterator[Testbed]:
+    from draws import DRAWS
+    from planted import planted
 
-    yield from planted_pairs()
+    for draw in DRAWS:
+        if draw.seed in options.pairs:
+            yield planted(draw, options.folder)
 
 
 def _method(name: str, testbed: Testbed) -> Method:

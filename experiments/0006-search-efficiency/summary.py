@@ -17,6 +17,11 @@ HELD = 0.95
 MEANS = (
     *(f"held_{what}_{n}" for what in ("share", "tr", "tp") for n in (10, 20, 60)),
     *(f"{what}_{n}" for what in ("precision", "recall", "decoys") for n in (10, 20, 60)),
+    *(
+        f"plain_{what}_{n}"
+        for what in ("share", "precision", "recall", "decoys")
+        for n in (10, 60)
+    ),
     "uniform_share",
 )
 
@@ -85,15 +90,28 @@ def _planted(rows: Sequence[Row]) -> dict[str, Any] | None:
     ours = of(rows, DEFAULT)
     if not ours:
         return None
-    beats = [float(r["held_share_10"]) > float(r["uniform_share"]) for r in ours]
     return {
         "runs": len(ours),
         "pairs": len({r["pair"] for r in ours}),
         "held_at_10": _interval(_holds(ours), np.mean),
-        "beats_best_uniform": float(np.mean(beats)),
-        "names_all_useful": float(np.mean([float(r["recall_10"]) == 1.0 for r in ours])),
-        "names_no_decoy": float(np.mean([float(r["decoys_10"]) == 0.0 for r in ours])),
+        "beats_best_uniform": _share(
+            ours, lambda r: float(r["held_share_10"]) > float(r["uniform_share"])
+        ),
+        **{
+            f"{winner}{what}": _share(
+                ours, lambda r, c=f"{winner}{column}_10", x=wanted: float(r[c]) == x
+            )
+            for winner in ("", "plain_")
+            for what, column, wanted in (
+                ("names_useful", "recall", 1.0),
+                ("no_decoy", "decoys", 0.0),
+            )
+        },
     }
+
+
+def _share(rows: Sequence[Row], is_so: Callable[[Row], bool]) -> float:
+    return float(np.mean([is_so(r) for r in rows]))
 
 
 def _holds(rows: Sequence[Row]) -> Numbers:

@@ -41,6 +41,8 @@ class FlipSettings:
         max_pairs: Pairs of switches tried in all, at least 0.
         penalty: Price of one point of TP in points of TR where a prior orders the switches, at
             least 0.
+        least_share: What a switch that is on must be worth, as a share of the best value, in
+            [0, 1).
 
     Raises:
         UserError: A value out of its range.
@@ -48,21 +50,24 @@ class FlipSettings:
 
     max_pairs: int
     penalty: float
+    least_share: float
 
     def __post_init__(self) -> None:
         if self.max_pairs < 0:
             raise UserError(f"sampler.max_pairs must be 0 or more, got {self.max_pairs}")
         if not self.penalty >= 0:
             raise UserError(f"sampler.penalty must be 0 or more, got {self.penalty}")
+        if not 0 <= self.least_share < 1:
+            raise UserError(f"sampler.least_share lies in [0, 1), got {self.least_share}")
 
 
-def flips(*, max_pairs: int, penalty: float) -> SeededSampler:
+def flips(*, max_pairs: int, penalty: float, least_share: float) -> SeededSampler:
     """A climb by single switches from the best recipe known; see `FlipSettings`.
 
     Raises:
         UserError: A value out of its range.
     """
-    settings = FlipSettings(max_pairs, penalty)
+    settings = FlipSettings(max_pairs, penalty, least_share)
     return SeededSampler(lambda seed, space: FlipSampler(seed, space, settings), learns=True)
 
 
@@ -146,7 +151,7 @@ class FlipSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, drawn: State, seen: set[State]
     ) -> State:
         """A new recipe near `drawn`, and CMA-ES told that it was drawn."""
-        board = Board(tuple(_dial(switch) for switch in self._space.switches), None, 0)
+        board = Board(tuple(_dial(switch) for switch in self._space.switches), None, 0, 0.0)
         rng = random.Random(self._seed)
         state, n = drawn, 0
         while state in seen:
@@ -174,11 +179,11 @@ def _cold_cmaes(seed: int) -> BaseSampler:
 def _board(study: Study, switches: tuple[Switch, ...], settings: FlipSettings) -> Board:
     dials = tuple(_dial(switch) for switch in switches)
     kept = study.user_attrs.get(PRIOR)
-    if kept is None:
-        return Board(dials, None, settings.max_pairs)
-    gains = Prior.from_dict(kept).gains(settings.penalty)
-    promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
-    return Board(dials, promise, settings.max_pairs)
+    promise: tuple[float, ...] | None = None
+    if kept is not None:
+        gains = Prior.from_dict(kept).gains(settings.penalty)
+        promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
+    return Board(dials, promise, settings.max_pairs, settings.least_share)
 
 
 def _dial(switch: Switch) -> Dial:

@@ -55,11 +55,18 @@ class Board:
         dials: By depth.
         promise: What turning each switch on promises; None where nothing is known of them.
         max_pairs: Pairs of switches tried in all.
+        least_share: What a switch that is on must be worth, as a share of the greatest value told,
+            or else it is off; at least 0.
     """
 
     dials: tuple[Dial, ...]
     promise: tuple[float, ...] | None
     max_pairs: int
+    least_share: float
+
+    def size(self, state: State) -> int:
+        """How many switches are not off."""
+        return sum(here != dial.off for here, dial in zip(state, self.dials, strict=True))
 
     @property
     def all_off(self) -> State:
@@ -212,8 +219,8 @@ class _Climb:
 
     @cached_property
     def best(self) -> Tried | None:
-        """The greatest value told, the earliest of equals."""
-        return _best(self.history)
+        """The greatest worth told, the earliest of equals."""
+        return self._best_of(self.history)
 
     @cached_property
     def is_peeling(self) -> bool:
@@ -248,19 +255,32 @@ class _Climb:
             yield Proposal(state, change, None if start is None else start.index)
 
     def _rose(self, tried: Tried) -> bool:
-        return tried.value is not None and self._rise(tried) > 0
+        return self._rise(tried) > 0
 
     def _rise(self, tried: Tried) -> float:
         """How far a told recipe lies above the one that it was made of."""
+        worth = self._worth(tried)
         start = self._by_index.get(tried.proposal.start)
-        below = LOST if start is None or start.value is None else start.value
-        value = LOST if tried.value is None else tried.value
-        return value - below if value > LOST else LOST
+        return worth - (LOST if start is None else self._worth(start)) if worth > LOST else LOST
 
     def _rise_alone(self, start: Tried, switch: int) -> float:
         """What flipping a switch did when it was last tried."""
         tries = [t for t in self._flipped if t.proposal.change.switches == (switch,)]
         return self._rise(tries[-1]) if tries else LOST
+
+    def _worth(self, tried: Tried) -> float:
+        """Its value less what its switches cost; nothing while it is measured."""
+        value = LOST if tried.value is None else tried.value
+        return value - self._price * self.board.size(tried.proposal.state)
+
+    @cached_property
+    def _price(self) -> float:
+        told = (t.value for t in self.history if t.value is not None)
+        return self.board.least_share * max([0.0, *told])
+
+    def _best_of(self, tried: Iterable[Tried]) -> Tried | None:
+        told = [t for t in tried if t.value is not None and t.value > LOST]
+        return max(told, key=lambda t: (self._worth(t), -t.index), default=None)
 
     @cached_property
     def _flipped(self) -> list[Tried]:
@@ -269,7 +289,7 @@ class _Climb:
     @cached_property
     def _best_peeled(self) -> Tried | None:
         on = self.board.all_on
-        return _best(
+        return self._best_of(
             t for t in self.history if t.proposal.change.phase == "peel" or t.proposal.state == on
         )
 
@@ -287,8 +307,3 @@ class _Climb:
         for tried in self.history:
             found[tried.proposal.change].append(tried)
         return dict(found)
-
-
-def _best(tried: Iterable[Tried]) -> Tried | None:
-    told = [t for t in tried if t.value is not None and t.value > LOST]
-    return max(told, key=lambda t: (t.value, -t.index), default=None)
