@@ -8,7 +8,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def score(testbed: Planted, recipe: Recipe) -> dict[str, float]:
     }
 
 
-def promises(testbed: Planted) -> dict[str, Sequence[float]]:
+def promises(testbed: Planted) -> Mapping[str, Sequence[float]]:
     """By method, what each layer promises."""
     priors = {
         "margin's slope": testbed.finite_difference_prior("margin"),
