@@ -1,6 +1,6 @@
 """Makes every planted pair, checks its measurements against the engine, says what is in it.
 
-python experiments/0006-search-efficiency/planted_pairs.py [--folder outputs/planted] [--only 1 2]
+python experiments/0006-search-efficiency/planted_pairs.py [--folder outputs/planted] [--only 1 2] [--timed]
 writes planted_pairs.json beside this file, and prints it as a table.
 """
 
@@ -8,16 +8,15 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from draws import DRAWS
-from planted import COEFFICIENTS, FOLDER, Planted, planted
+from planted import COEFFICIENTS, FOLDER, PENALTY, Planted, planted
 
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.priors import Source
 
 CHECKED = 3
 TIMED = 12
@@ -31,7 +30,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for draw in chosen:
         testbed = planted(draw, options.folder)
-        rows.append(facts(testbed))
+        rows.append(
+            facts(testbed) | ({"seconds_a_recipe": seconds(testbed)} if options.timed else {})
+        )
         print(markdown(rows[-1:])[-1], flush=True)
     options.out.write_text(json.dumps({"schema": 1, "pairs": rows}, indent=1) + "\n")
     print("\n".join(markdown(rows)))
@@ -42,6 +43,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Makes and measures every planted pair.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pairs are kept")
     parser.add_argument("--only", type=int, nargs="*", help="seeds of the draws; default all")
+    parser.add_argument("--timed", action="store_true", help="say what a recipe takes, too")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("planted_pairs.json"))
     return parser.parse_args()
 
@@ -74,7 +76,6 @@ def facts(testbed: Planted) -> dict[str, Any]:
         "distance": [round(d, 4) for d in testbed.distance],
         "ranks": ranks(testbed),
         "engine_difference": checked(testbed),
-        "seconds_a_recipe": seconds(testbed),
     }
 
 
@@ -88,11 +89,14 @@ def score(testbed: Planted, recipe: Recipe) -> dict[str, float]:
     }
 
 
-def promises(testbed: Planted) -> dict[str, Sequence[float]]:
+def promises(testbed: Planted) -> Mapping[str, Sequence[float]]:
     """By method, what each layer promises."""
-    sources: tuple[Source, ...] = ("gradient", "scan")
-    priors = {source: testbed.prior(source).gains(2.0) for source in sources}
-    return {"distance": testbed.distance, **priors}
+    priors = {
+        "margin's slope": testbed.finite_difference_prior("margin"),
+        "log-probability's slope": testbed.finite_difference_prior("log_probability"),
+        "scan": testbed.prior("scan"),
+    }
+    return {"distance": testbed.distance} | {k: p.gains(PENALTY) for k, p in priors.items()}
 
 
 def ranks(testbed: Planted) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = (
         "pair", "damaged (useful)", "decoys", "base TR/TP", "oracle TR/TP", "gain",
         "best uniform TR/TP", "gain", "distance by layer",
-        "decoys above useful: distance, gradient, scan",
+        "decoys above useful: distance, slope of margin, of log-probability, scan",
     )  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return lines + ["| " + " | ".join(cells(row)) + " |" for row in rows]
