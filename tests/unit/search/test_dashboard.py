@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
 import optuna_dashboard
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna_dashboard import get_note
 from optuna_dashboard._note import get_note_from_system_attrs
 from optuna_dashboard.artifact._backend import list_trial_artifacts
@@ -21,20 +18,21 @@ from merit_opt.recipe.recipe import from_json
 from merit_opt.search import dashboard
 from merit_opt.search.dashboard import Dashboard, command, require_installed
 from merit_opt.search.trial import record_of
-
-STORAGES: dict[str, Callable[[Path], BaseStorage]] = {
-    "memory": lambda folder: InMemoryStorage(),
-    "sqlite": lambda folder: RDBStorage(f"sqlite:///{folder}/merit.db"),
-    "journal": lambda folder: JournalStorage(JournalFileBackend(f"{folder}/merit.journal")),
-}
+from tests.storages import STORAGES, opened
 
 
 @pytest.fixture(params=STORAGES)
 def noted(request: pytest.FixtureRequest, world):
     """A world whose study is made with a dashboard."""
-    world.storage = STORAGES[request.param](world.folder)
+    kind = request.param
+    if kind == "postgres":
+        place = request.getfixturevalue("postgres").database()
+    else:
+        place = str(world.folder / f"merit.{kind}")
+    world.storage = opened(kind, place)
     world.dashboard = world.folder / "dashboard_artifacts"
-    return world
+    yield world
+    world.storage.close()
 
 
 def notes(world) -> dict[int, str]:

@@ -117,8 +117,8 @@ def test_what_cost_nothing_and_what_misses_a_constraint_can_be_found() -> None:
 
 def test_a_trial_that_misses_a_constraint_never_leads() -> None:
     trial = told(3, 0.9, feasible=False)
-    assert rows.points(trial, [(1, 0.2)]) == (("infeasible_value", 3, 0.9),)
-    assert not rows.is_best(trial, [(1, 0.2)])
+    drawn = {(p.curve, p.step, p.value) for p in rows.points(trial, None, 0)}
+    assert drawn == {("infeasible_value", 3, 0.9), ("trial_seconds", 3, 1.5)}
 
 
 def test_of_two_gains_each_is_a_column() -> None:
