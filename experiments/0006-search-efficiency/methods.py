@@ -84,12 +84,12 @@ FLIPS, CMAES = flips(max_pairs=30, penalty=PENALTY, least_share=0.02), cmaes(sig
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "default": Method(layerwise, FLIPS, source="gradient"),
-        "flips+none": Method(layerwise, FLIPS),
+        "default": Method(layerwise, FLIPS),
+        "flips+gradient": Method(layerwise, FLIPS, source="gradient"),
         "flips+scan": Method(layerwise, FLIPS, source="scan"),
         "flips+gradient+seeds": Method(layerwise, FLIPS, source="gradient", has_seeds=True),
-        "flips+none:accuracy": Method(layerwise, FLIPS, score="accuracy"),
-        "flips+none:log_probability": Method(layerwise, FLIPS, score="log_probability"),
+        "default:accuracy": Method(layerwise, FLIPS, score="accuracy"),
+        "default:log_probability": Method(layerwise, FLIPS, score="log_probability"),
         "paper:0/1": Method(merit(0.0, 1.0), CMAES),
         "paper:.1/.9": Method(merit(0.1, 0.9), CMAES),
         "paper:.25/.75": Method(merit(0.25, 0.75), CMAES),

@@ -28,7 +28,7 @@ PLANTED = "planted"
 SEEDS = 24
 SEEDS_OF_OTHERS, SEEDS_OF_PLANTED = 8, 5
 BUDGET_OF_PLANTED = 60
-ON_OTHERS = ("paper:0/1", "flips+none", "default")
+ON_OTHERS = ("default", "flips+gradient", "paper:0/1")
 
 
 def main() -> None:

@@ -161,7 +161,7 @@ def _plan(climb: "_Climb") -> Iterator[Proposal]:
     yield from climb.peels()
     if climb.turn > 1:
         yield from climb.flips(climb.turn)
-    if climb.rose_in_turn:
+    if climb.is_turn_stale:
         yield from climb.flips(climb.turn + 1)
     if climb.has_risen:
         yield from climb.scales()
@@ -233,10 +233,11 @@ class _Climb:
         return max((t.proposal.change.step for t in self._flipped), default=1)
 
     @cached_property
-    def rose_in_turn(self) -> bool:
-        """Whether the best recipe is younger than the last pass of flips."""
-        begun = (t.index for t in self._flipped if t.proposal.change.step == self.turn)
-        return self.best is not None and self.best.index >= min(begun, default=math.inf)
+    def is_turn_stale(self) -> bool:
+        """Whether the last pass of flips began from another recipe than the best."""
+        begun = [t.proposal.start for t in self._flipped if t.proposal.change.step == self.turn]
+        top = None if self.best is None else self.best.index
+        return not begun or any(start != top for start in begun)
 
     @cached_property
     def has_risen(self) -> bool:

@@ -21,7 +21,7 @@ Value = Callable[[Recipe], float | None]
 
 
 def open_study(space: SearchSpace = SPACE, seed: int = 0, **settings: float) -> optuna.Study:
-    chosen = {"max_pairs": 0, "penalty": 2.0} | settings
+    chosen = {"max_pairs": 0, "penalty": 2.0, "least_share": 0.0} | settings
     sampler = PerProposal(flips(**chosen), seed=seed, space=space)
     return optuna.create_study(
         storage=InMemoryStorage(), sampler=sampler, direction="maximize", study_name="s"
@@ -198,15 +198,16 @@ def test_the_cold_search_learns_from_its_own_trials_alone():
 
 
 def test_several_objectives_are_refused():
-    sampler = PerProposal(flips(max_pairs=0, penalty=2.0), seed=0, space=SPACE)
+    sampler = PerProposal(flips(max_pairs=0, penalty=2.0, least_share=0.0), seed=0, space=SPACE)
     study = optuna.create_study(sampler=sampler, directions=["maximize", "maximize"])
     with pytest.raises(UserError, match="sampler=nsgaii"):
         study.ask()
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("max_pairs", -1), ("penalty", -0.5), ("penalty", float("nan"))]
+    ("key", "value"),
+    [("max_pairs", -1), ("penalty", -0.5), ("penalty", float("nan")), ("least_share", 1.0)],
 )
 def test_settings_out_of_range_are_refused(key, value):
     with pytest.raises(UserError, match=f"sampler.{key}"):
-        flips(**({"max_pairs": 1, "penalty": 2.0} | {key: value}))
+        flips(**({"max_pairs": 1, "penalty": 2.0, "least_share": 0.0} | {key: value}))

@@ -20,7 +20,8 @@ def dial(n_milder: int) -> Dial:
 def boards(draw: Callable) -> Board:
     dials = draw(st.lists(st.integers(0, 2).map(dial), min_size=1, max_size=4))
     known = st.tuples(*[st.sampled_from([-1.0, 0.0, 0.5, 2.0])] * len(dials))
-    return Board(tuple(dials), draw(st.none() | known), draw(st.integers(0, 4)))
+    share = draw(st.sampled_from([0.0, 0.1]))
+    return Board(tuple(dials), draw(st.none() | known), draw(st.integers(0, 4)), share)
 
 
 @st.composite
@@ -50,9 +51,17 @@ def play(board: Board, value: Value, history: list[Tried], limit: int = 1000) ->
     return history
 
 
-def best(history: list[Tried]) -> Tried | None:
-    told = [t for t in history if t.value is not None and t.value > LOST]
-    return max(told, key=lambda t: (t.value, -t.index), default=None)
+def best(history: list[Tried], board: Board, among: list[Tried] | None = None) -> Tried | None:
+    """Where every switch that is not off must be worth its share of the greatest value."""
+    top = max([0.0, *(t.value for t in history if t.value is not None)])
+
+    def worth(tried: Tried) -> float:
+        return tried.value - board.least_share * top * board.size(tried.proposal.state)
+
+    told = [
+        t for t in (history if among is None else among) if t.value is not None and t.value > LOST
+    ]
+    return max(told, key=lambda t: (worth(t), -t.index), default=None)
 
 
 @given(games())
@@ -82,13 +91,13 @@ def test_a_change_is_made_to_the_best_recipe_and_touches_nothing_else(game):
     board, value, seeds = game
     history = play(board, value, seeds)
     for tried in history[len(seeds) :]:
-        proposal, earlier = tried.proposal, history[: tried.index]
+        proposal, earlier, among = tried.proposal, history[: tried.index], None
         if proposal.change.phase == "peel":
-            earlier = [
+            among = [
                 t for t in earlier
                 if t.proposal.change.phase == "peel" or t.proposal.state == board.all_on
             ]  # fmt: skip
-        start = best(earlier)
+        start = best(earlier, board, among)
         assert (start is not None and start.index) == (
             proposal.start is not None and proposal.start
         )
@@ -104,7 +113,7 @@ def test_a_change_is_made_to_the_best_recipe_and_touches_nothing_else(game):
 def test_where_the_climbs_end_no_flip_raises_the_best(game):
     board, value, seeds = game
     history = play(board, value, seeds)
-    top, known = best(history), {t.proposal.state for t in history}
+    top, known = best(history, board), {t.proposal.state for t in history}
     assert board.all_on in known
     if top is not None:
         flips = {board.flipped(top.proposal.state, [s]) for s in range(len(board.dials))}
@@ -145,7 +154,7 @@ def test_several_workers_end_too_and_their_best_is_no_worse_than_its_flips(game,
             history[done] = Tried(done, proposal, value(proposal.state))
         else:
             break
-    top, known = best(history), {t.proposal.state for t in history}
+    top, known = best(history, board), {t.proposal.state for t in history}
     assert len(known) == len(history)
     changes = [t.proposal.change for t in history if t.proposal.change.phase == "flip"]
     assert all(changes.count(change) <= 2 for change in changes)
@@ -154,7 +163,7 @@ def test_several_workers_end_too_and_their_best_is_no_worse_than_its_flips(game,
         assert flips <= known
 
 
-THREE = Board((dial(0),) * 3, None, 0)
+THREE = Board((dial(0),) * 3, None, 0, 0.0)
 OFF, ON = (0.0,), (1.0,)
 
 
@@ -186,25 +195,38 @@ def test_what_lowered_an_older_recipe_is_not_tried_again_in_the_pass():
 def test_switches_go_from_the_last_to_the_first_or_by_what_they_promise():
     base = told(0, (OFF, ON, OFF), 0.0, Change("seed"), None)
     assert THREE.order(base.proposal.state) == [2, 1, 0]
-    promised = Board(THREE.dials, (0.5, -2.0, -1.0), 0)
+    promised = Board(THREE.dials, (0.5, -2.0, -1.0), 0, 0.0)
     assert promised.order(base.proposal.state) == [1, 0, 2]
 
 
 def test_layers_that_help_only_together_are_found_from_the_other_end():
-    board = Board((dial(1),) * 8, None, 0)
+    board = Board((dial(1),) * 8, None, 0, 0.0)
 
     def value(state: State) -> float:
         on = {switch for switch, position in enumerate(state) if position == ON}
         return sum(3 if pair <= on else 0 for pair in ({1, 6}, {2, 3})) - 0.5 * len(on)
 
     history = play(board, value, [], limit=18)
-    found = best(history).proposal.state
+    found = best(history, board).proposal.state
     assert found == tuple(ON if switch in (1, 2, 3, 6) else OFF for switch in range(8))
 
 
 def test_milder_positions_are_climbed_both_ways():
-    board = Board((dial(2),), None, 0)
+    board = Board((dial(2),), None, 0, 0.0)
     seeds = [told(0, ((0.5,),), 0.5, Change("seed"), None)]
     history = play(board, lambda state: 1 - abs(state[0][0] - 0.75), seeds)
-    assert best(history).proposal.state == ((0.75,),)
+    assert best(history, board).proposal.state == ((0.75,),)
     assert [t.proposal.change.phase for t in history[1:]] == ["flip", "scale", "scale"]
+
+
+def test_a_switch_that_is_worth_too_little_is_turned_off_again():
+    board = Board((dial(0),) * 3, None, 0, 0.05)
+    worths = (1.0, 0.02, 0.01)
+
+    def value(state: State) -> float:
+        return sum(w for w, position in zip(worths, state, strict=True) if position == ON)
+
+    history = play(board, value, [])
+    assert history[1].proposal.state == (OFF, OFF, ON)
+    assert best(history, board).proposal.state == (ON, OFF, OFF)
+    assert max(t.value for t in history) == sum(worths)
