@@ -1,5 +1,5 @@
 PYTHON ?= python3
-NAME ?= tiny-clips-layerwise-tpe-s0
+NAME ?= tiny-clips-layerwise-flips-s0
 
 VENV := .venv
 BIN := $(VENV)/bin

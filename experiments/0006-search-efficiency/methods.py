@@ -16,7 +16,7 @@ from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.controls import enqueue_controls
 from merit_opt.search.flip_sampler import flips
-from merit_opt.search.priors import PRIOR, Prior, Source
+from merit_opt.search.priors import PRICE, PRIOR, Prior, Source
 from merit_opt.search.samplers import (
     PerProposal,
     SeededSampler,
@@ -80,7 +80,7 @@ def merit(low: float, high: float) -> Callable[[int], SearchSpace]:
     return lambda n_layers: Merit(n_layers, low, high)
 
 
-FLIPS, CMAES = flips(max_pairs=30, penalty=PENALTY, least_share=0.02), cmaes(sigma0=None)
+FLIPS, CMAES = flips(max_pairs=30, least_share=0.02), cmaes(sigma0=None)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -141,6 +141,7 @@ def _prepared(study: Study, testbed: Testbed, method: Method, space: SearchSpace
     if method.source is None:
         return 0.0
     prior = testbed.prior(method.source)
+    study.set_user_attr(PRICE, PENALTY)
     study.set_user_attr(PRIOR, prior.to_dict())
     if method.has_seeds:
         _enqueue_seeds(study, prior, space)

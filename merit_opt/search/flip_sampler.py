@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from merit_opt.errors import UserError
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.flips import LOST, Board, Change, Dial, Proposal, State, Tried, propose
-from merit_opt.search.priors import PRIOR, Prior
+from merit_opt.search.priors import PRICE, PRIOR, Prior
 from merit_opt.search.samplers import (
     CONTROL,
     FIXED,
@@ -39,8 +39,6 @@ class FlipSettings:
 
     Attributes:
         max_pairs: Pairs of switches tried in all, at least 0.
-        penalty: Price of one point of TP in points of TR where a prior orders the switches, at
-            least 0.
         least_share: What a switch that is on must be worth, as a share of the best value, in
             [0, 1).
 
@@ -49,25 +47,22 @@ class FlipSettings:
     """
 
     max_pairs: int
-    penalty: float
     least_share: float
 
     def __post_init__(self) -> None:
         if self.max_pairs < 0:
             raise UserError(f"sampler.max_pairs must be 0 or more, got {self.max_pairs}")
-        if not self.penalty >= 0:
-            raise UserError(f"sampler.penalty must be 0 or more, got {self.penalty}")
         if not 0 <= self.least_share < 1:
             raise UserError(f"sampler.least_share lies in [0, 1), got {self.least_share}")
 
 
-def flips(*, max_pairs: int, penalty: float, least_share: float) -> SeededSampler:
+def flips(*, max_pairs: int, least_share: float) -> SeededSampler:
     """A climb by single switches from the best recipe known; see `FlipSettings`.
 
     Raises:
         UserError: A value out of its range.
     """
-    settings = FlipSettings(max_pairs, penalty, least_share)
+    settings = FlipSettings(max_pairs, least_share)
     return SeededSampler(lambda seed, space: FlipSampler(seed, space, settings), learns=True)
 
 
@@ -181,7 +176,7 @@ def _board(study: Study, switches: tuple[Switch, ...], settings: FlipSettings) -
     kept = study.user_attrs.get(PRIOR)
     promise: tuple[float, ...] | None = None
     if kept is not None:
-        gains = Prior.from_dict(kept).gains(settings.penalty)
+        gains = Prior.from_dict(kept).gains(study.user_attrs[PRICE])
         promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
     return Board(dials, promise, settings.max_pairs, settings.least_share)
 

@@ -10,6 +10,7 @@ from merit_opt.evaluation.screen import Screen
 from merit_opt.recipe.recipe import PARTS, Recipe
 
 PRIOR = "prior"  # the study's attribute that keeps it
+PRICE = "price"  # of a point of TP in points of TR, as the study's objective has it; kept beside
 SEED = "seed"  # the attribute of a trial that a warm start put first: its name
 SCANNED = "layer:"  # how the names of a scan's trials begin
 

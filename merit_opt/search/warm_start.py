@@ -18,6 +18,7 @@ from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.controls import control_recipe, is_control
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.priors import (
+    PRICE,
     PRIOR,
     SCANNED,
     SEED,
@@ -228,6 +229,7 @@ class WarmStarter:
         return own["TR"] - base["TR"], own["TP"] - base["TP"]
 
     def _keep(self, prior: Prior) -> Prior:
+        self.study.set_user_attr(PRICE, self.bench.yardstick.objective.price)
         self.study.set_user_attr(PRIOR, prior.to_dict())
         return prior
 

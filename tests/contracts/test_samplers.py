@@ -54,7 +54,7 @@ SAMPLERS: dict[str, SeededSampler] = {
     "gp": gp(n_startup_trials=14),
     "nsgaii": nsgaii(population_size=6),
     "qmc": qmc(scramble=True),
-    "flips": flips(max_pairs=2, penalty=2.0, least_share=0.02),
+    "flips": flips(max_pairs=2, least_share=0.02),
 }
 REPEATING = ("nsgaii",)  # a child may be its parent
 UNSEEDED = ("flips",)  # its climbs leave nothing to chance

@@ -20,7 +20,7 @@ from merit_opt.data.media.status import MediaError
 pytestmark = pytest.mark.xdist_group("bad_input")
 
 SMALL = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 device=cpu tracking=none"
-NAME = "tiny-clips-layerwise-tpe-s0"
+NAME = "tiny-clips-layerwise-flips-s0"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 TRIALS = 16
-NAME = "tiny-clips-layerwise-tpe-s0"
+NAME = "tiny-clips-layerwise-flips-s0"
 SMALL = (
     "suite.clips=6",
     "suite.tr_per_clip=2",

@@ -68,9 +68,9 @@ def test_other_settings_fork_a_study_and_the_cache_answers_what_did_not_change(m
     assert "study.fork=NEW to start a study NEW" in " ".join(refused.err.split())
     done = merit_opt(f"{first} objective.penalty=1 study.fork=milder")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("study milder, forked from tiny-clips-layerwise-tpe-s0\n")
+    assert done.out.startswith("study milder, forked from tiny-clips-layerwise-flips-s0\n")
     found = result("milder")
-    assert found["forked_from"] == "tiny-clips-layerwise-tpe-s0"
+    assert found["forked_from"] == "tiny-clips-layerwise-flips-s0"
     assert found["trials"]["cached"] == found["trials"]["complete"] == 9
     assert set(found["cost"].values()) == {0}
     again = merit_opt(f"{first} objective.penalty=1 study.fork=milder")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
-NAME = "tiny-clips-layerwise-tpe-s0"
+NAME = "tiny-clips-layerwise-flips-s0"
 
 
 @pytest.fixture(scope="module")

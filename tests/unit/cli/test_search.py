@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from merit_opt.evaluation.engine import Engine
 
-NAME = "tiny-clips-layerwise-tpe-s0"
+NAME = "tiny-clips-layerwise-flips-s0"
 ANSI = re.compile(r"\x1b|\r|[█━]{3}.*ETA")
 
 

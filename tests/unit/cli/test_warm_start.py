@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-STUDY = Path("outputs/studies/tiny-clips-layerwise-tpe-s0/result.json")
+STUDY = Path("outputs/studies/tiny-clips-layerwise-flips-s0/result.json")
 
 
 def test_a_gradient_s_bill_is_told_and_kept(merit_opt):

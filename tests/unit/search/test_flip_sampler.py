@@ -12,7 +12,7 @@ from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import Recipe, to_json
 from merit_opt.search.flip_sampler import PHASE, flips
-from merit_opt.search.priors import PRIOR, Prior
+from merit_opt.search.priors import PRICE, PRIOR, Prior
 from merit_opt.search.samplers import CONTROL, PerProposal
 from merit_opt.search.spaces import Layerwise, Merit, SearchSpace
 
@@ -21,7 +21,7 @@ Value = Callable[[Recipe], float | None]
 
 
 def open_study(space: SearchSpace = SPACE, seed: int = 0, **settings: float) -> optuna.Study:
-    chosen = {"max_pairs": 0, "penalty": 2.0, "least_share": 0.0} | settings
+    chosen = {"max_pairs": 0, "least_share": 0.0} | settings
     sampler = PerProposal(flips(**chosen), seed=seed, space=space)
     return optuna.create_study(
         storage=InMemoryStorage(), sampler=sampler, direction="maximize", study_name="s"
@@ -93,14 +93,16 @@ def test_without_a_finished_recipe_it_starts_from_the_vlm():
 def test_a_prior_puts_the_most_promising_switch_first():
     study = open_study()
     prior = Prior("gradient", (0.1, 0.3, 0.2), (0.0, -0.2, 0.0), 4.0)
+    study.set_user_attr(PRICE, 2.0)
     study.set_user_attr(PRIOR, prior.to_dict())
     recipes = run(study, size, 4)
     assert [r.merged_layers for r in recipes] == [(), (2,), (0,), (1,)]
 
 
 def test_the_price_of_perception_changes_the_order():
-    study = open_study(penalty=0.0)
+    study = open_study()
     prior = Prior("gradient", (0.1, 0.3, 0.2), (0.0, -0.2, 0.0), 4.0)
+    study.set_user_attr(PRICE, 0.0)
     study.set_user_attr(PRIOR, prior.to_dict())
     assert [r.merged_layers for r in run(study, size, 4)] == [(), (1,), (2,), (0,)]
 
@@ -198,7 +200,7 @@ def test_the_cold_search_learns_from_its_own_trials_alone():
 
 
 def test_several_objectives_are_refused():
-    sampler = PerProposal(flips(max_pairs=0, penalty=2.0, least_share=0.0), seed=0, space=SPACE)
+    sampler = PerProposal(flips(max_pairs=0, least_share=0.0), seed=0, space=SPACE)
     study = optuna.create_study(sampler=sampler, directions=["maximize", "maximize"])
     with pytest.raises(UserError, match="sampler=nsgaii"):
         study.ask()
@@ -206,8 +208,8 @@ def test_several_objectives_are_refused():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("max_pairs", -1), ("penalty", -0.5), ("penalty", float("nan")), ("least_share", 1.0)],
+    [("max_pairs", -1), ("least_share", 1.0)],
 )
 def test_settings_out_of_range_are_refused(key, value):
     with pytest.raises(UserError, match=f"sampler.{key}"):
-        flips(**({"max_pairs": 1, "penalty": 2.0, "least_share": 0.0} | {key: value}))
+        flips(**({"max_pairs": 1, "least_share": 0.0} | {key: value}))
