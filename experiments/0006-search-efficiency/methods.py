@@ -108,7 +108,7 @@ def search(testbed: Testbed, method: Method, seed: int) -> Iterator[Found]:
         sampler=PerProposal(method.sampler, seed=seed, space=space), direction="maximize"
     )
     unmerged = base(testbed.n_layers)
-    enqueue_controls(study, [("base", unmerged)], space, "")
+    enqueue_controls(study, [("base", unmerged)], space)
     spent = _prepared(study, testbed, method, space)
     answers: dict[str, Evaluation] = {}
 
