@@ -56,7 +56,7 @@ def test_a_test_that_stops_proposals_says_how_many(merit_opt):
 
 
 def test_where_nothing_can_be_stopped_it_is_told_why(merit_opt):
-    done = merit_opt("search @small pruner=median objective=pareto")
+    done = merit_opt("search @small pruner=median objective=pareto sampler=tpe")
     assert done.code == 0
     assert "every trial is measured in full" in " ".join(done.out.split())
 
