@@ -17,7 +17,7 @@ from merit_opt.cli.given import from_home
 from merit_opt.cli.main import USER_ERROR
 from merit_opt.cli.refusal import sentence, strangers
 from merit_opt.cli.schema import SCHEMAS, register
-from merit_opt.errors import TrialFailed, UserError
+from merit_opt.errors import TrialFailed, UserError, without_credentials
 from merit_opt.search.interrupts import interrupts_allowed
 
 
@@ -66,6 +66,6 @@ def _run_job(verb: str, cfg: DictConfig) -> int:
         with interrupts_allowed():
             function(cfg, dict(HydraConfig.get().runtime.choices))
     except (UserError, TrialFailed) as error:
-        print(f"merit-opt: {error}", file=sys.stderr)
+        print(f"merit-opt: {without_credentials(str(error))}", file=sys.stderr)
         return USER_ERROR
     return 0

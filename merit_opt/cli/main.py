@@ -4,7 +4,7 @@ import os
 import sys
 from difflib import get_close_matches
 
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, without_credentials
 
 USER_ERROR, INTERRUPTED = 2, 130
 VERBS = {
@@ -64,7 +64,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 
 
 def _tell(message: str) -> int:
-    print(f"merit-opt: {message}", file=sys.stderr)
+    print(f"merit-opt: {without_credentials(message)}", file=sys.stderr)
     return USER_ERROR
 
 
