@@ -2,7 +2,9 @@
 
 import json
 import signal
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -11,14 +13,15 @@ from optuna.trial import TrialState
 
 from merit_opt.search.controls import control_recipe
 from merit_opt.search.samplers import CONTROL, proposal_index
-from tests.faults.cheap_study import WORKER
-from tests.faults.nursery import Nursery
+from tests.faults.cheap_study import MEASURED, WORKER
+from tests.faults.nursery import PATIENCE, Nursery
 from tests.storages import STORAGES, opened
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
 
 TRIALS, WORKERS = 30, 4
 FIXED, RANDOM = 6, 5
+AWAY_SECONDS = 5.0
 
 
 @pytest.fixture(params=STORAGES)
@@ -53,6 +56,19 @@ def require_whole(kind: str, place: str) -> None:
     storage.close()
 
 
+def measured(folder: Path) -> int:
+    """How many evaluations the workers in a folder have begun."""
+    path = folder / MEASURED
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def results(folder: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in folder.glob("result-*.json")]
 
@@ -70,14 +86,48 @@ def test_four_workers_end_one_study_with_exactly_its_trials(nursery, tmp_path, k
 
 def test_what_killed_workers_leave_the_others_finish(nursery, tmp_path, kind, place):
     workers = [start(nursery, tmp_path, kind, place, 0.1) for _ in range(WORKERS)]
-    measured = tmp_path / "measured"
     victims = []
     for victim, after in zip(workers[:2], (8, 16), strict=True):
-        code = nursery.watch(
-            victim,
-            lambda after=after: measured.exists() and measured.read_text().count("\n") > after,
-        )
+        code = nursery.watch(victim, lambda after=after: measured(tmp_path) > after)
         victims.append(code)
     codes = [nursery.code(w) for w in workers[2:]]
     assert (victims, codes) == ([-signal.SIGKILL] * 2, [0, 0]), (tmp_path / "said").read_text()
     require_whole(kind, place)
+
+
+def test_a_server_that_comes_back_is_waited_for(nursery, tmp_path, postgres):
+    place = postgres.database()
+    patience = {"patience": 120.0}
+    workers = [
+        nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, patience) for _ in range(2)
+    ]
+    wait_for(lambda: measured(tmp_path) > 8)
+    postgres.stop()
+    time.sleep(AWAY_SECONDS)
+    postgres.start()
+    codes = [nursery.code(w) for w in workers]
+    said = (tmp_path / "said").read_text()
+    assert codes == [0, 0], said
+    assert "the study storage postgresql://…@/" in said
+    assert "is away" in said
+    assert "is back after" in said
+    require_whole("postgres", place)
+
+
+def test_a_server_that_stays_away_ends_in_a_sentence_and_the_study_goes_on_later(
+    nursery, tmp_path, postgres
+):
+    place = postgres.database()
+    worker = nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, {"patience": 2.0})
+    wait_for(lambda: measured(tmp_path) > 8)
+    postgres.stop()
+    try:
+        code = nursery.code(worker)
+    finally:
+        postgres.start()
+    said = (tmp_path / "said").read_text()
+    assert code == 2, said
+    assert "for longer than storage.patience=2 seconds; every told trial is kept" in said
+    assert "Traceback" not in said
+    assert nursery.code(start(nursery, tmp_path, "postgres", place)) == 0
+    require_whole("postgres", place)
