@@ -48,9 +48,7 @@ def keep(name: str, line: list[Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def worker(
-    kind: str, place: str, trials: int, seconds: float, options: dict[str, Any]
-) -> int:
+def worker(kind: str, place: str, trials: int, seconds: float, options: dict[str, Any]) -> int:
     """A whole search: 0, 2 after a sentence, 130 after Ctrl-C.
 
     Args:
@@ -59,7 +57,7 @@ def worker(
         trials: How many.
         seconds: How long one takes to measure.
         options: `patience` and `grace` of the storage, where they are not the tests' own;
-            `folder`, where the study's files go, if not here; `tracking`, the address of MLflow;
+            `files`, where the study's files go, if not here; `tracking`, the address of MLflow;
             `jumps`, after how many measurements the wall clock falls back by an hour.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -74,7 +72,7 @@ def worker(
     try:
         with interrupts_held():
             waits = {k: options[k] for k in ("patience", "grace") if k in options}
-            folder = Path(options.get("folder", Path.cwd()))
+            folder = Path(options.get("files", Path.cwd()))
             world = World(folder, split, storage=opened(kind, place, **waits), told=Lines())
             world.engine.before = before
             result = world.run(trials, tracker(options))
