@@ -33,11 +33,11 @@ def launch(verb: str, arguments: list[str]) -> int:
     arguments = [from_home(argument) for argument in arguments]
     sys.argv = [f"merit-opt {verb}", *arguments]
     register()
-    register_resolvers(arguments)
     application: Callable[[], None] = hydra.main(
         version_base="1.3", config_path=str(conf_dir()), config_name=verb
     )(job)
     try:
+        register_resolvers(arguments)
         application()
     except JobFailed as error:
         return tell(error.why, error.code) if error.why else error.code

@@ -25,11 +25,12 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import write_recipe
 from merit_opt.search.asking import finished
 from merit_opt.search.confirm import Confirmation, Entrants, confirm
-from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.references import SEARCHED
 from merit_opt.search.result import StudyResult, Winners, note, to_dict
+from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import best, best_of, front_of, simplest_of, told_records
 from merit_opt.search.warm_start import kept_prior
 from merit_opt.tracking.record import StudyOutcome, TrialRecord
@@ -37,6 +38,7 @@ from merit_opt.tracking.record import StudyOutcome, TrialRecord
 RESULT = "result.json"
 BEST, SIMPLEST = "recipes/best.json", "recipes/simplest.json"
 FORK = "fork of"
+UID = "uid"  # drawn when the study was made
 TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 
@@ -49,6 +51,7 @@ class Ending:
         name: The study's.
         fingerprint: Digest of what must not change.
         folder: Where its files go.
+        space: Where recipes came from.
         trials: How many were wanted.
         seed: Of the resampling.
         least_share: What a layer must be worth to be named, as a share of the best value.
@@ -59,6 +62,7 @@ class Ending:
     name: str
     fingerprint: str
     folder: Path
+    space: SearchSpace
     trials: int
     seed: int
     least_share: float
@@ -74,6 +78,7 @@ def known_result(ending: Ending, study: Study) -> dict[str, Any] | None:
         is_same = (
             known["fingerprint"] == ending.fingerprint
             and known["pick"] == (pick and asdict(pick))
+            and known["uid"] == study.user_attrs[UID]
             and known["simplest"]["least_share"] == ending.least_share
         )
         if is_same and known["trials"] == _counts(study) and finished(study) >= ending.trials:
@@ -106,13 +111,14 @@ def conclude(
     share = ending.least_share
     winners = Winners(
         best=winner,
-        simplest=simplest_of(study, winner, share),
+        simplest=simplest_of(study, winner, share, ending.space),
         least_share=share,
         front=front_of(study),
         pick=Pick.of(ending.objective),
     )
     result = StudyResult(
         study=ending.name,
+        uid=study.user_attrs[UID],
         fingerprint=ending.fingerprint,
         seed=ending.seed,
         seconds=seconds,
@@ -183,7 +189,8 @@ def _confirm(
 
 def _failed_controls(study: Study) -> dict[str, str]:
     told = [r for r in told_records(study).values() if r.role == "control"]
-    return {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
+    failed = {r.name: f"in the search: {r.why}" for r in told if r.state == "FAIL"}
+    return {name: f"in the search: {why}" for name, why in stopped_controls(study)} | failed
 
 
 def _compared(

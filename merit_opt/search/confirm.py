@@ -148,9 +148,15 @@ def confirm(
     winner = entrants.winner
     base = evaluate(constructors.base(len(winner.layers)))
     best = evaluate(winner)
-    measured, failed = _measured(entrants.controls, evaluate)
-    named, unnamed = _measured([("simplest", entrants.simplest)], evaluate)
-    found, lost = _measured([(f"trial {t.number}", t.recipe) for t in entrants.top], evaluate)
+
+    def scored(recipe: Recipe) -> Evaluation:
+        evaluation = evaluate(recipe)
+        role_means(evaluation, suite, "accuracy")
+        return evaluation
+
+    measured, failed = _measured(entrants.controls, scored)
+    named, unnamed = _measured([("simplest", entrants.simplest)], scored)
+    found, lost = _measured([(f"trial {t.number}", t.recipe) for t in entrants.top], scored)
     base_means = role_means(base, suite, "accuracy")
     difference = compare(base, best, suite, seed)
     rivals = _Rivals(suite, objective, base, seed)

@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
-from merit_opt.search.samplers import CONTROL
+from merit_opt.search.samplers import CONTROL, FIXED, STOPPED
 from merit_opt.search.spaces import SearchSpace
 
 RANDOM_LAYERS = "random-layers"
@@ -52,12 +52,14 @@ def random_layer_controls(winner: Recipe, count: int, seed: int) -> list[tuple[s
 def enqueue_controls(
     study: Study, controls: Sequence[tuple[str, Recipe]], space: SearchSpace
 ) -> None:
-    """Queue each control that the study does not know yet.
+    """Queue each control that the study does not know yet, or whose workers all stopped.
 
     One inside the search space carries its parameters, so that samplers learn from it; one
     outside carries none.
     """
-    known = {t.user_attrs[CONTROL][0] for t in study.get_trials(deepcopy=False) if is_control(t)}
+    trials = study.get_trials(deepcopy=False)
+    known = {t.user_attrs[CONTROL][0] for t in trials if is_control(t)}
+    known -= {name for name, _ in stopped_controls(study)}
     for name, recipe in controls:
         if name in known:
             continue
@@ -67,9 +69,18 @@ def enqueue_controls(
             create_trial(
                 state=TrialState.WAITING,
                 user_attrs={CONTROL: [name, to_json(recipe)]},
-                system_attrs={} if params is None else {"fixed_params": dict(params)},
+                system_attrs={} if params is None else {FIXED: dict(params)},
             )
         )
+
+
+def stopped_controls(study: Study) -> list[tuple[str, str]]:
+    """Name of each control that was given up because its workers stopped, and why they did."""
+    controls = [t for t in study.get_trials(deepcopy=False) if is_control(t)]
+    given_up = [t for t in controls if t.state == TrialState.FAIL and STOPPED in t.user_attrs]
+    others = {t.user_attrs[CONTROL][0] for t in controls if t not in given_up}
+    named = ((t.user_attrs[CONTROL][0], t.user_attrs[STOPPED]) for t in given_up)
+    return [(name, why) for name, why in named if name not in others]
 
 
 def is_control(trial: object) -> bool:

@@ -1,11 +1,12 @@
 """Who leads among told trials: of one value the greatest, of two the one that is picked."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from merit_opt.evaluation.objective import ParetoGain, PickRule
+from merit_opt.recipe.recipe import Recipe
 from merit_opt.tracking.record import TrialRecord
 
 
@@ -52,20 +53,26 @@ def leaders(records: Iterable[TrialRecord], pick: Pick | None, n: int) -> list[T
     return found
 
 
-def simplest(records: Iterable[TrialRecord], leading: TrialRecord, share: float) -> TrialRecord:
-    """The recipe that names layers: each must be worth `share` of the leader's value.
+def simplest(
+    records: Iterable[TrialRecord],
+    leading: TrialRecord,
+    price: float,
+    size: Callable[[Recipe], int],
+) -> TrialRecord:
+    """The recipe that names layers: the greatest value less `price` for every layer.
 
-    Of a falling number of layers the one that keeps most: the greatest value less `share` of the
-    leader's for every merged layer; the earliest of equals. The leader itself where it gains
-    nothing. The rule is ours.
+    The earliest of equals; the leader itself where nothing has a price. The rule is ours.
+
+    Args:
+        records: Of one value each.
+        leading: The best of them.
+        price: What a layer must be worth.
+        size: How many layers a recipe takes more of than it must.
     """
-    price = share * (leading.value or 0.0)
     if price <= 0.0:
         return leading
     feasible = [r for r in records if r.feasible]
-    return max(
-        feasible, key=lambda r: (_value(r) - price * len(r.recipe.merged_layers), -r.number)
-    )
+    return max(feasible, key=lambda r: (_value(r) - price * size(r.recipe), -r.number))
 
 
 def pareto_front(records: Iterable[TrialRecord]) -> list[TrialRecord]:

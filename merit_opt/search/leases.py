@@ -15,14 +15,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.search.heartbeat import Heartbeat
 from merit_opt.search.processes import Process, this_process
-from merit_opt.search.samplers import FIXED, PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.samplers import FIXED, PROPOSAL, RETRY_OF, STOPPED, SUGGESTED, proposal_index
 from merit_opt.search.storage.faults import StorageAway, StorageFailed
 from merit_opt.search.storage.patient import TOKEN, PatientStorage
 from merit_opt.search.trial import RECORD
 
 LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
-STOPPED = "stopped"  # why a trial ended that nobody told
 BEATS_PER_GRACE = 8
 
 _held: set[str] = set()  # leases of this process
@@ -199,10 +198,13 @@ def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
         return
     attrs = {k: v for k, v in trial.user_attrs.items() if k not in (LEASE, RECORD, STOPPED)}
     attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial), DEATHS: deaths}
-    # What a sampler noted of its proposal is not noted again where the parameters are fixed.
+    # What a sampler noted of its proposal is not noted again where the parameters are fixed; of a
+    # proposal that was not drawn to its end nothing is kept, and it is drawn again.
     noted = {k: v for k, v in trial.system_attrs.items() if k != TOKEN}
-    if trial.params:
+    if SUGGESTED in trial.user_attrs or FIXED in noted:
         noted[FIXED] = trial.params | noted.get(FIXED, {})
+    else:
+        noted = {}
     study.add_trial(create_trial(state=TrialState.WAITING, user_attrs=attrs, system_attrs=noted))
 
 

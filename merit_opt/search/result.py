@@ -40,6 +40,7 @@ class StudyResult:
 
     Attributes:
         study: Its name.
+        uid: Drawn when it was made.
         fingerprint: Digest of what must not change.
         seed: Of the study.
         seconds: Wall time of this run.
@@ -53,6 +54,7 @@ class StudyResult:
     """
 
     study: str
+    uid: str
     fingerprint: str
     seed: int
     seconds: float
@@ -71,6 +73,7 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "study": result.study,
+        "uid": result.uid,
         "fingerprint": result.fingerprint,
         "forked_from": result.forked_from,
         "seed": result.seed,
@@ -136,7 +139,13 @@ def _remarks(result: StudyResult) -> Iterator[str]:
             "only controls were measured, nothing was searched: give study.trials more than "
             f"{len(result.told)}"
         )
-    elif complete and not any(r.feasible for r in complete):
+    if stopped := len(proposals) - len(complete):
+        yield (
+            f"{stopped} proposals were stopped early, so that only the winner is sure to be what full "
+            "measurement would have found: its runners-up and the simplest are of those measured in "
+            "full"
+        )
+    if complete and not any(r.feasible for r in complete):
         yield (
             f"none of the {len(complete)} proposals keeps to the constraint; the best of those that "
             "do, the VLM as it is among them, is what is left"

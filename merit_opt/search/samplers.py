@@ -30,6 +30,9 @@ from merit_opt.search.spaces import SearchSpace
 CONTROL = "control"
 RETRY_OF = "retry_of"
 PROPOSAL = "proposal"
+SUGGESTED = "suggested"  # all parameters of a proposal are drawn and kept
+UNTOLD = (TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL)
+STOPPED = "stopped"  # why a trial ended that nobody told
 FIXED = "fixed_params"  # where Optuna keeps the parameters of what was enqueued
 
 
@@ -140,8 +143,15 @@ def proposal_index(study: Study, trial: FrozenTrial) -> int:
 
 
 def latest_by_proposal(study: Study) -> dict[int, FrozenTrial]:
-    """Index of every proposal and control -> the last trial that is, or repeats, it."""
-    return dict(_by_proposal(study))
+    """Index of every proposal and control -> the last trial that is, or repeats, it.
+
+    A told trial is not overruled by a repeat that was withdrawn.
+    """
+    found: dict[int, FrozenTrial] = {}
+    for index, trial in _by_proposal(study):
+        if index not in found or found[index].state in UNTOLD:
+            found[index] = trial
+    return found
 
 
 def _by_proposal(study: Study) -> Iterator[tuple[int, FrozenTrial]]:

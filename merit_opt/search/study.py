@@ -25,7 +25,7 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import fingerprint
 from merit_opt.search.budget import Budget
-from merit_opt.search.conclusion import FORK, Ending, conclude, known_result, outcome
+from merit_opt.search.conclusion import FORK, UID, Ending, conclude, known_result, outcome
 from merit_opt.search.controls import enqueue_controls, fixed_controls
 from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.fork import queue_fork, require_forkable
@@ -42,8 +42,6 @@ from merit_opt.search.trial import PICK, Bench, told_records
 from merit_opt.search.warm_start import Room, WarmStart, WarmStarter
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import StudyRecord, Tracker, TrialRecord
-
-UID = "uid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +98,7 @@ class StudyPlan:
             name=self.name,
             fingerprint=self.record.fingerprint,
             folder=self.folder,
+            space=self.space,
             trials=self.budget.trials,
             seed=self.budget.seed,
             least_share=self.least_share,
@@ -167,7 +166,7 @@ def _run(
         with Lease(storage) as lease:
             _search(plan, study, lease, tracked, measure, reporter)
         # One worker concludes for all: the others wait for it, and take over if it dies.
-        with storage.turn(f"{plan.name} confirm"):
+        with storage.turn(f"confirm/{plan.name}"):
             found = known_result(plan.ending, study)
             if found is None:
                 seconds = time.monotonic() - started
@@ -250,12 +249,12 @@ def _queue_known(plan: StudyPlan, study: Study, storage: PatientStorage) -> None
     """Controls first, which keep their place in the budget; then what another study proposed."""
     budget, space = plan.budget, plan.space
     controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
-    room = budget.trials - len(controls) - budget.random_layers
 
     def queue() -> None:
         enqueue_controls(study, controls[: budget.trials], space)
         if plan.forks is not None:
             old = require_forkable(storage, plan.forks, plan.name)
+            room = Room(budget.trials, budget.random_layers).left(study)
             queue_fork(study, old, space, room=room)
 
     storage.in_turn(plan.name, queue)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +20,8 @@ from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
 from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.pruners import Stops
-from merit_opt.search.samplers import CONTROL
-from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.samplers import CONTROL, SUGGESTED
+from merit_opt.search.spaces import SearchSpace, switched_on
 from merit_opt.search.told import Told
 from merit_opt.tracking.record import State, TrialRecord
 
@@ -207,9 +208,17 @@ def best_of(study: Study, n: int) -> list[TrialRecord]:
     return leaders(_candidates(study), _pick(study), n)
 
 
-def simplest_of(study: Study, leading: TrialRecord, share: float) -> TrialRecord:
-    """The trial whose every merged layer is worth `share` of the leader's value."""
-    return simplest(_candidates(study), leading, share)
+def simplest_of(
+    study: Study, leading: TrialRecord, share: float, space: SearchSpace
+) -> TrialRecord:
+    """The trial whose every merged layer is worth `share` of the leader's value.
+
+    Of two gains it is the leader: what it is worth is the pick's to say.
+    """
+    if len(study.directions) > 1:
+        return leading
+    price = share * (leading.value or 0.0)
+    return simplest(_candidates(study), leading, price, partial(switched_on, space))
 
 
 def front_of(study: Study) -> list[TrialRecord]:
@@ -236,7 +245,9 @@ def _may_win(trial: FrozenTrial, record: TrialRecord) -> bool:
 
 def _proposed(trial: Trial, space: SearchSpace) -> Recipe:
     if not is_control(trial):
-        return space.suggest(trial)
+        recipe = space.suggest(trial)
+        trial.set_user_attr(SUGGESTED, value=True)
+        return recipe
     _, recipe = control_recipe(trial.user_attrs[CONTROL])
     if space.params(recipe) is not None:
         space.suggest(trial)

@@ -27,7 +27,7 @@ from merit_opt.search.priors import (
     prior_of_screen,
 )
 from merit_opt.search.samplers import CONTROL, FIXED
-from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on
+from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on, switched_on
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.trial import Bench, record_of
 
@@ -85,7 +85,12 @@ def seeds(prior: Prior, space: SearchSpace, penalty: float) -> list[Seed]:
     made = (
         seed_of(f"{prior.source}:{count}", space, safe[:count]) for count in counts if count > 0
     )
-    return [seed for seed in made if seed is not None]
+    return [seed for seed in made if seed is not None and _is_whole(seed, space)]
+
+
+def _is_whole(seed: Seed, space: SearchSpace) -> bool:
+    """Whether it has all that its name says: a space may limit how many layers are merged."""
+    return seed.name == f"{seed.name.split(':')[0]}:{switched_on(space, seed.recipe)}"
 
 
 def scans(space: SearchSpace) -> Iterator[tuple[Switch, Seed]]:
@@ -178,7 +183,7 @@ class WarmStarter:
     def _screened(self) -> Prior:
         """Of this worker, or of the one that was at it while this one waited."""
         greatest = all_on(self.bench.space)
-        with self.storage.turn(f"{self.study.study_name} prior"):
+        with self.storage.turn(f"prior/{self.study.study_name}"):
             if (known := kept_prior(self.study)) is not None:
                 return known
             try:
@@ -196,7 +201,7 @@ class WarmStarter:
         space, scan = self.bench.space, list(scans(self.bench.space))
         self._in_turn(lambda: self._queue_scan([seed for _, seed in scan]))
         known = _states(self.study, space)
-        if any(_is_to_come(known[seed.recipe.digest]) for _, seed in scan):
+        if any(_is_to_come(known.get(seed.recipe.digest, [])) for _, seed in scan):
             return None
         changes = [(switch.layers, self._change(seed)) for switch, seed in scan]
         return self._keep(prior_of_scan(space.n_layers, changes))
@@ -239,11 +244,15 @@ class WarmStarter:
     def _new(self, found: Sequence[Seed]) -> list[Seed]:
         """Those whose recipe no trial has, each once."""
         known = _states(self.study, self.bench.space)
+        trials = self.study.get_trials(deepcopy=False)
+        names = {trial.user_attrs.get(SEED) for trial in trials}
         by_digest = {seed.recipe.digest: seed for seed in reversed(found)}
         return [
             seed
             for seed in found
-            if by_digest[seed.recipe.digest] is seed and seed.recipe.digest not in known
+            if by_digest[seed.recipe.digest] is seed
+            and seed.recipe.digest not in known
+            and seed.name not in names
         ]
 
     def _add(self, new: Sequence[Seed]) -> None:

@@ -4,7 +4,14 @@ from merit_opt.search.spaces.grouped import Grouped
 from merit_opt.search.spaces.layerwise import Layerwise
 from merit_opt.search.spaces.merit import Merit
 from merit_opt.search.spaces.smooth import Smooth
-from merit_opt.search.spaces.space import Params, SearchSpace, Switch, all_on, first_layers
+from merit_opt.search.spaces.space import (
+    Params,
+    SearchSpace,
+    Switch,
+    all_on,
+    first_layers,
+    switched_on,
+)
 from merit_opt.search.spaces.uniform import Uniform
 
 __all__ = [
@@ -18,4 +25,5 @@ __all__ = [
     "Uniform",
     "all_on",
     "first_layers",
+    "switched_on",
 ]

@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial, FixedTrial
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.recipe.recipe import LayerMerge, Recipe
 
 DRAWS = 200
 MILDER = (0.75, 0.5)  # of the greatest coefficient; ours
@@ -75,9 +75,22 @@ def first_layers(space: SearchSpace) -> dict[int, float]:
 
 
 def all_on(space: SearchSpace) -> Recipe:
-    """With every switch on: all parts and rules that the space's recipes may have."""
-    on = {name: value for switch in space.switches for name, value in switch.on.items()}
-    return space.suggest(FixedTrial(on))
+    """Each layer as its switch alone makes it: all parts and rules that recipes may have.
+
+    Not itself of a space that limits how many layers a recipe merges.
+    """
+    off = {name: value for switch in space.switches for name, value in switch.off.items()}
+    alone = [space.suggest(FixedTrial({**off, **switch.on})) for switch in space.switches]
+    layers = zip(*(recipe.layers for recipe in alone), strict=True)
+    return Recipe(tuple(next((x for x in own if x.is_merged), LayerMerge()) for own in layers))
+
+
+def switched_on(space: SearchSpace, recipe: Recipe) -> int:
+    """How many switches a recipe has turned on; none of one outside the space."""
+    params = space.params(recipe)
+    if params is None:
+        return 0
+    return sum(any(params[k] != v for k, v in switch.off.items()) for switch in space.switches)
 
 
 def require_range(low: float, high: float) -> None:

@@ -46,7 +46,7 @@ def by_thread() -> Turns:
 
 def by_file(folder: Path) -> Turns:
     """Locks on files in `folder`, made when one is first taken."""
-    return lambda name: _FileTurn(folder / f"{quote(name, safe=' ')}.lock")
+    return lambda name: _FileTurn(folder / f"turn {quote(name, safe=' ')}.lock")
 
 
 def by_connection(engine: Engine) -> Turns:

@@ -135,6 +135,10 @@ def merging(number, value, *layers):
     return replace(record(number, value), recipe=attention(30, dict.fromkeys(layers, 1.0)))
 
 
+def size(recipe):
+    return len(recipe.merged_layers)
+
+
 def test_layers_that_are_worth_little_are_not_named():
     found = [
         merging(0, 0.0),
@@ -143,22 +147,18 @@ def test_layers_that_are_worth_little_are_not_named():
         merging(3, 0.2, 3),
     ]
     leading = leader(found, None)
-    assert (leading.number, simplest(found, leading, 0.05).number) == (2, 1)
-    assert simplest(found, leading, 0.0).number == 2
-    assert simplest(found, leading, 0.7).number == 0
+    assert (leading.number, simplest(found, leading, 0.025, size).number) == (2, 1)
+    assert simplest(found, leading, 0.0, size).number == 2
+    assert simplest(found, leading, 0.35, size).number == 0
+    assert simplest(found, leading, 0.35, lambda recipe: 0).number == 2
 
 
 @given(st.lists(st.tuples(gains, st.sets(st.integers(0, 5))), min_size=1), st.floats(0.0, 0.9))
-def test_the_simplest_merges_no_more_than_the_leader(pairs, share):
+def test_the_simplest_merges_no_more_than_the_leader_and_its_price_pays(pairs, price):
     found = [merging(number, value, *layers) for number, (value, layers) in enumerate(pairs)]
     leading = leader(found, None)
-    named = simplest(found, leading, share)
-    assert len(named.recipe.merged_layers) <= len(leading.recipe.merged_layers) or named == leading
-    lost = leading.value - named.value
-    spared = len(leading.recipe.merged_layers) - len(named.recipe.merged_layers)
-    assert lost <= share * max(leading.value, 0.0) * spared + 1e-12
-
-
-def test_where_nothing_is_gained_the_leader_is_named():
-    found = [merging(0, -0.1, 3, 5), merging(1, -0.2)]
-    assert simplest(found, found[0], 0.05) == found[0]
+    named = simplest(found, leading, price, size)
+    assert size(named.recipe) <= size(leading.recipe)
+    assert (
+        leading.value - named.value <= price * (size(leading.recipe) - size(named.recipe)) + 1e-12
+    )
