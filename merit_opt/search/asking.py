@@ -11,14 +11,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.controls import (
-    RANDOM_LAYERS,
-    control_recipe,
     enqueue_controls,
-    is_control,
+    is_random_layer,
     random_layer_controls,
 )
 from merit_opt.search.leases import LEASE, Lease, Reaper, reap
-from merit_opt.search.samplers import CONTROL
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import COUNTED, best
 
@@ -115,7 +112,7 @@ class Desk:
         """
         proposals = self._budget.trials - self._reserved
         if found.taken >= proposals:
-            if not all(map(_is_random_layer, found.running)):
+            if not all(map(is_random_layer, found.running)):
                 return False
             self._queue_random_layers(self._budget.trials - found.finished)
         if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -164,9 +161,3 @@ def _standing(study: Study) -> _Standing:
 def _is_of(trial: FrozenTrial, lease: Lease) -> bool:
     sign = trial.user_attrs.get(LEASE)
     return isinstance(sign, dict) and sign.get("id") == lease.id
-
-
-def _is_random_layer(trial: FrozenTrial) -> bool:
-    return is_control(trial) and control_recipe(trial.user_attrs[CONTROL])[0].startswith(
-        RANDOM_LAYERS
-    )

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from optuna.study import Study
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
@@ -86,6 +86,11 @@ def stopped_controls(study: Study) -> list[tuple[str, str]]:
 def is_control(trial: object) -> bool:
     """Whether a trial (running or frozen) is a control."""
     return CONTROL in trial.user_attrs  # type: ignore[attr-defined]
+
+
+def is_random_layer(trial: FrozenTrial) -> bool:
+    """Whether a trial is a control on random layers."""
+    return is_control(trial) and trial.user_attrs[CONTROL][0].startswith(RANDOM_LAYERS)
 
 
 def control_recipe(attr: Sequence[str]) -> tuple[str, Recipe]:

@@ -15,7 +15,7 @@ from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.evaluation import Curtailed, paired_means
 from merit_opt.evaluation.screen import Screen
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
-from merit_opt.search.controls import control_recipe, is_control
+from merit_opt.search.controls import control_recipe, is_control, is_random_layer
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.priors import (
     PRICE,
@@ -130,8 +130,9 @@ class Room:
     def left(self, study: Study) -> int:
         """How many more may be queued."""
         others = study.get_trials(deepcopy=False)
-        known = sum(trial.state != TrialState.FAIL for trial in others)
-        return max(0, self.trials - known - self.reserved)
+        known = [trial for trial in others if trial.state != TrialState.FAIL]
+        drawn = sum(is_random_layer(trial) for trial in known)
+        return max(0, self.trials - len(known) - max(0, self.reserved - drawn))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from merit_opt.errors import UserError
 from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap
 from merit_opt.search.processes import this_process
-from merit_opt.search.samplers import PROPOSAL, RETRY_OF
+from merit_opt.search.samplers import PROPOSAL, RETRY_OF, SUGGESTED
 from merit_opt.search.storage.patient import PatientStorage
 from tests.storages import STORAGES, opened
 
@@ -84,6 +84,7 @@ def running(study: optuna.Study, sign: dict | None) -> optuna.Trial:
     """A trial that a worker asked for and did not tell."""
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
+    trial.set_user_attr(SUGGESTED, value=True)
     if sign is not None:
         trial.set_user_attr(LEASE, sign)
     return trial

@@ -81,9 +81,12 @@ def test_a_proposal_depends_on_what_was_tried_not_on_the_order_of_telling(game, 
 
 @given(games())
 def test_a_pass_flips_every_switch_of_the_best_once(game):
+    """Or twice, where what a switch must be worth has risen since and it is not kept."""
+    board = game[0]
     history = play(*game)
     changes = [t.proposal.change for t in history if t.proposal.change.phase in ("flip", "peel")]
-    assert len(set(changes)) == len(changes)
+    most = 1 if board.least_share == 0 else 2
+    assert all(changes.count(change) <= most for change in changes)
 
 
 @given(games())

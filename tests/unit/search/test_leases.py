@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from merit_opt.search.heartbeat import Heartbeat
 from merit_opt.search.leases import LEASE, Lease, Reaper, give_up, reap
 from merit_opt.search.processes import this_process
-from merit_opt.search.samplers import PROPOSAL, RETRY_OF, proposal_index
+from merit_opt.search.samplers import PROPOSAL, RETRY_OF, SUGGESTED, proposal_index
 
 
 def running(world):
@@ -140,11 +140,25 @@ def test_what_else_is_kept_with_a_trial_its_repeat_has_too(world):
     trial = study.ask()
     world.space.suggest(trial)
     trial.set_user_attr("phase", "cold")
+    trial.set_user_attr(SUGGESTED, value=True)
     reaped(world)
     repeat = study.trials[1]
     assert repeat.user_attrs["phase"] == "cold"
     assert repeat.user_attrs[PROPOSAL] == 0
     assert repeat.system_attrs["fixed_params"] == trial.params
+
+
+def test_what_was_not_drawn_to_its_end_is_drawn_again(world):
+    study = world.study()
+    trial = study.ask()
+    [first, *_] = world.space.distributions
+    trial.suggest_int(first, 0, 1)
+    study._storage.set_trial_system_attr(trial._trial_id, "noted", 1)
+    reaped(world)
+    repeat = study.trials[1]
+    assert not {"fixed_params", "noted"} & repeat.system_attrs.keys()
+    again = world.study().ask()
+    assert world.space.suggest(again) == world.space.suggest(trial)
 
 
 def test_a_trial_may_be_interrupted_more_often_than_its_workers_may_die(world):
