@@ -21,7 +21,7 @@ from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.budget import Budget
-from merit_opt.search.samplers import PerProposal, random
+from merit_opt.search.samplers import PerProposal, tpe
 from merit_opt.search.spaces import Layerwise
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.storage.postgres import open_postgres
@@ -37,7 +37,7 @@ NO_COST = Cost(0.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0, 1.0, 1.0, None, 0)
 
 
 def sampler() -> PerProposal:
-    return PerProposal(random(), seed=0, space=SPACE)
+    return PerProposal(tpe(n_startup_trials=10), seed=0, space=SPACE)
 
 
 def split() -> Split:

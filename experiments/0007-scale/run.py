@@ -2,6 +2,7 @@
 
     python experiments/0007-scale/run.py FOLDER workers
     python experiments/0007-scale/run.py FOLDER trials
+    python experiments/0007-scale/run.py FOLDER trial
 
 FOLDER is not root's alone where root runs it, as a PostgreSQL server is not root's. The big studies
 stay there, so that a second run need not make them; what is measured goes into result.json.
@@ -10,9 +11,11 @@ stay there, so that a second run need not make them; what is measured goes into 
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -40,18 +43,19 @@ from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import best, front_of, told_records
 from merit_opt.search.worker import work
 from merit_opt.tracking.mlflow import MlflowTracker
-from merit_opt.tracking.record import StudyRecord
+from merit_opt.tracking.record import StudyRecord, TrialRecord
 
 HERE = Path(__file__).parent
 WORKERS = (1, 2, 4, 8)
 EACH, SECONDS = 4, 10.0
-TRIALS = 10_000
+TRIALS, MIDDLE, MORE = 10_000, 500, 11
 FORK = multiprocessing.get_context("fork")
+Look = Callable[[Place, str, Path, "Queue[dict[str, Any]]"], None]
 
 
 def main(folder: Path, what: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    measure = {"workers": throughput, "trials": bookkeeping}[what]
+    measure = {"workers": throughput, "trials": bookkeeping, "trial": in_the_middle}[what]
     found: dict[str, Any] = {"load before": os.getloadavg()[0]}
     for kind in STORAGES:
         found[kind] = measure(folder, kind)
@@ -134,17 +138,26 @@ def opened(storage: Any) -> optuna.Study:
 
 def bookkeeping(folder: Path, kind: str) -> dict[str, Any]:
     """What it takes to join and to report a study of `TRIALS` trials; each in a fresh process."""
+    return looked(folder, kind, TRIALS, (join, report))
+
+
+def in_the_middle(folder: Path, kind: str) -> dict[str, Any]:
+    """What a trial takes of its own in a study of `MIDDLE` trials."""
+    return looked(folder, kind, MIDDLE, (one_more,))
+
+
+def looked(folder: Path, kind: str, trials: int, looks: Sequence[Look]) -> dict[str, Any]:
     with places(kind, folder) as place:
-        big, uri = place(f"big_{TRIALS}"), f"sqlite:///{folder.resolve()}/{kind}_mlflow.db"
-        fill(big, TRIALS, uri)
+        big, uri = place(f"big_{trials}"), f"sqlite:///{folder.resolve()}/{kind}{trials}_mlflow.db"
+        fill(big, trials, uri)
         answers: Queue[dict[str, Any]] = FORK.Queue()
-        for look in (join, report, one_more):
+        for look in looks:
             process = FORK.Process(target=look, args=(big, uri, folder, answers))
             process.start()
             process.join()
             if process.exitcode:
                 raise RuntimeError(f"{look.__name__} failed")
-        return {name: seconds for _ in range(3) for name, seconds in answers.get().items()}
+        return {name: seconds for _ in looks for name, seconds in answers.get().items()}
 
 
 class Clock:
@@ -158,7 +171,7 @@ class Clock:
         now = time.process_time(), time.perf_counter()
         if name:
             cpu, wall = (a - b for a, b in zip(now, self._last, strict=True))
-            self.steps[name] = {"CPU": round(cpu, 2), "wall": round(wall, 2)}
+            self.steps[name] = {"CPU": round(cpu, 3), "wall": round(wall, 3)}
         self._last = now
 
     def total(self) -> dict[str, float]:
@@ -200,27 +213,31 @@ def report(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]
 
 
 def one_more(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]") -> None:
-    """A trial more, apart from its measurement: asked, told, written to MLflow; the middle of five."""
+    """A trial more, apart from its measurement: asked, told, written to MLflow; the middle of some."""
     storage = place.open()
     study = opened(storage)
     tracker = MlflowTracker(uri=uri, artifacts=None, experiment="bench", patience=20.0)
     tracked = Tracked(tracker, print, study)
     tracked.start(record(study))
-    before = len(study.get_trials(deepcopy=False))
+    best(study)
     clock = Clock()
+
+    def watch(told: TrialRecord, leader: TrialRecord | None, done: int) -> None:
+        clock.lap(f"told {done}")
+        tracked.log_trial(told, leader)
+        clock.lap(f"kept {done}")
+
+    whole = budget(len(study.get_trials(deepcopy=False)) + MORE)
     with Lease(storage) as lease:
-        work(
-            study,
-            bench(0.0),
-            budget=budget(before + 5),
-            lease=lease,
-            watch=lambda told, leader, done: (
-                tracked.log_trial(told, leader),
-                clock.lap(str(done)),
-            )[1],
+        work(study, bench(0.0), budget=whole, lease=lease, watch=watch)
+    middle = {
+        f"{step}, {c}": statistics.median(
+            s[c] for name, s in clock.steps.items() if name.startswith(step)
         )
-    spent = sorted(step["CPU"] for step in clock.steps.values())
-    answers.put({"a trial more, median CPU": spent[len(spent) // 2]})
+        for step in ("told", "kept")
+        for c in ("CPU", "wall")
+    }
+    answers.put(middle)
 
 
 def record(study: optuna.Study) -> StudyRecord:

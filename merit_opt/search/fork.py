@@ -44,17 +44,15 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int) -> in
         study: The new one.
         old: Where from.
         space: The new study's.
-        room: At most so many in all.
+        room: At most so many, 0 or more.
 
     Returns:
         How many were queued now.
     """
     trials = study.get_trials(deepcopy=False)
     known = {t.user_attrs[FORKED_FROM][1] for t in trials if FORKED_FROM in t.user_attrs}
-    queued = 0
-    for record, params in _proposals(old, space)[: max(room, 0)]:
-        if record.number in known:
-            continue
+    new = [found for found in _proposals(old, space) if found[0].number not in known]
+    for record, params in new[:room]:
         study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
@@ -62,8 +60,7 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int) -> in
                 system_attrs={FIXED: dict(params)},
             )
         )
-        queued += 1
-    return queued
+    return len(new[:room])
 
 
 def _proposals(old: Study, space: SearchSpace) -> list[tuple[TrialRecord, Params]]:

@@ -23,6 +23,7 @@ from merit_opt.search.trial import RECORD
 LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
 BEATS_PER_GRACE = 8
+NOT_REPEATED = (LEASE, RECORD, STOPPED, SUGGESTED)
 
 _held: set[str] = set()  # leases of this process
 
@@ -196,7 +197,7 @@ def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
     """Queue an unfinished trial's proposal anew, once."""
     if _repeats(study, trial):
         return
-    attrs = {k: v for k, v in trial.user_attrs.items() if k not in (LEASE, RECORD, STOPPED)}
+    attrs = {k: v for k, v in trial.user_attrs.items() if k not in NOT_REPEATED}
     attrs |= {RETRY_OF: trial.number, PROPOSAL: proposal_index(study, trial), DEATHS: deaths}
     # What a sampler noted of its proposal is not noted again where the parameters are fixed; of a
     # proposal that was not drawn to its end nothing is kept, and it is drawn again.
