@@ -25,13 +25,14 @@ from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.budget import Budget
 from merit_opt.search.leases import Lease
 from merit_opt.search.samplers import PerProposal, tpe
 from merit_opt.search.spaces import Layerwise
-from merit_opt.search.storage import open_storage
+from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import Bench
-from merit_opt.search.worker import Budget, work
+from merit_opt.search.worker import work
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord, TrialRecord
 
@@ -69,7 +70,7 @@ def run(folder: Path, trials: int, uri: str) -> Mapping[str, list[Spent]]:
     suite = questions()
     space = Layerwise(n_layers=LAYERS, low=0.1, high=1.0)
     sampler = PerProposal(tpe(n_startup_trials=10), seed=0, space=space)
-    storage = open_storage(f"sqlite:///{folder}/merit.db")
+    storage = open_sqlite(url=f"sqlite:///{folder}/merit.db", patience=600.0, grace=120.0)
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
     tracker = MlflowTracker(uri=uri, artifacts=None, experiment="bench", patience=20.0)
     tracked = Tracked(tracker, print, study)
@@ -99,9 +100,15 @@ def run(folder: Path, trials: int, uri: str) -> Mapping[str, list[Spent]]:
         began = now()
 
     budget = Budget(
-        trials=trials, hours=None, uniform=(), parts=("attention",), random_layers=0, seed=0
+        trials=trials,
+        hours=None,
+        uniform=(),
+        parts=("attention",),
+        random_layers=0,
+        seed=0,
+        retries=2,
     )
-    with Lease(folder / "workers") as lease:
+    with Lease(storage) as lease:
         work(study, bench, budget=budget, lease=lease, watch=watch)
     return seconds
 

@@ -27,7 +27,7 @@ from merit_opt.cli.progress import display
 from merit_opt.cli.tables import size_text
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.engine import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.features import FeatureStore
@@ -112,9 +112,8 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         if is_engine and is_pair:
             look("engine", lambda: _room_lines(engine(), pair(), shapes, outputs))
     verb = "search" if cfg.recipe is None else "evaluate"
-    console.print(
-        f"{found.verdict()}; next: merit-opt {verb}{given()}", highlight=False, soft_wrap=True
-    )
+    line = without_credentials(f"{found.verdict()}; next: merit-opt {verb}{given()}")
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _output_lines(outputs: Outputs) -> Iterator[str]:

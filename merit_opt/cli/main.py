@@ -4,7 +4,7 @@ import os
 import sys
 from difflib import get_close_matches
 
-from merit_opt.errors import UserError
+from merit_opt.errors import UserError, without_credentials
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 VERBS = {
@@ -66,7 +66,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 
 def tell(message: str, code: int = USER_ERROR) -> int:
     """Say it on stderr; the exit code that goes with it."""
-    print(f"merit-opt: {message}", file=sys.stderr)
+    print(f"merit-opt: {without_credentials(message)}", file=sys.stderr)
     return code
 
 

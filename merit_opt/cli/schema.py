@@ -22,6 +22,7 @@ class StudySchema:
     random_layers: int = MISSING
     retries: int = MISSING
     dashboard: bool = MISSING
+    least_share: float = MISSING
 
 
 @dataclass

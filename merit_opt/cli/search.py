@@ -179,6 +179,7 @@ def _plan(
         sampler=sampler,
         pruning=pruning,
         objective=objective,
+        least_share=cfg.study.least_share,
         split=split,
         fingerprint=parts,
         warm_start=warm_start,

@@ -30,12 +30,12 @@ from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.references import SEARCHED
 from merit_opt.search.result import StudyResult, Winners, note, to_dict
-from merit_opt.search.trial import best, best_of, front_of, told_records
+from merit_opt.search.trial import best, best_of, front_of, simplest_of, told_records
 from merit_opt.search.warm_start import kept_prior
 from merit_opt.tracking.record import StudyOutcome, TrialRecord
 
 RESULT = "result.json"
-BEST = "recipes/best.json"
+BEST, SIMPLEST = "recipes/best.json", "recipes/simplest.json"
 FORK = "fork of"
 TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
@@ -51,6 +51,7 @@ class Ending:
         folder: Where its files go.
         trials: How many were wanted.
         seed: Of the resampling.
+        least_share: What a layer must be worth to be named, as a share of the best value.
         objective: What was maximised.
         split: Search and confirm samples.
     """
@@ -60,6 +61,7 @@ class Ending:
     folder: Path
     trials: int
     seed: int
+    least_share: float
     objective: Objective
     split: Split
 
@@ -69,8 +71,10 @@ def known_result(ending: Ending, study: Study) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known: dict[str, Any] = json.loads((ending.folder / RESULT).read_text())
         pick = Pick.of(ending.objective)
-        is_same = known["fingerprint"] == ending.fingerprint and known["pick"] == (
-            pick and asdict(pick)
+        is_same = (
+            known["fingerprint"] == ending.fingerprint
+            and known["pick"] == (pick and asdict(pick))
+            and known["simplest"]["least_share"] == ending.least_share
         )
         if is_same and known["trials"] == _counts(study) and finished(study) >= ending.trials:
             return known
@@ -99,6 +103,14 @@ def conclude(
             f"study {ending.name} has no finished trial of the base yet; give it more "
             "study.hours, or wait for its other workers"
         )
+    share = ending.least_share
+    winners = Winners(
+        best=winner,
+        simplest=simplest_of(study, winner, share),
+        least_share=share,
+        front=front_of(study),
+        pick=Pick.of(ending.objective),
+    )
     result = StudyResult(
         study=ending.name,
         fingerprint=ending.fingerprint,
@@ -107,8 +119,8 @@ def conclude(
         told=list(told_records(study).values()),
         trials=_counts(study),
         base=base,
-        winners=Winners(winner, front_of(study), Pick.of(ending.objective)),
-        confirmation=_confirm(ending, study, winner, engine, reporter),
+        winners=winners,
+        confirmation=_confirm(ending, study, winners, engine, reporter),
         forked_from=study.user_attrs.get(FORK),
         prior=kept_prior(study),
     )
@@ -128,7 +140,7 @@ def outcome(folder: Path, result: Mapping[str, Any]) -> StudyOutcome:
     }
     if (prior := result["prior"]) is not None:
         metrics["prior.bill"] = prior["bill"]
-    files = tuple(folder / name for name in (RESULT, BEST, *SAMPLES))
+    files = tuple(folder / name for name in (RESULT, BEST, SIMPLEST, *SAMPLES))
     return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 
 
@@ -140,14 +152,15 @@ def _base(study: Study) -> TrialRecord | None:
 def _confirm(
     ending: Ending,
     study: Study,
-    winner: TrialRecord,
+    winners: Winners,
     engine: Engine,
     reporter: EngineReporter,
 ) -> Confirmation:
+    winner, simplest = winners.best, winners.simplest
     controls = list(_compared(told_records(study), winner))
     unmerged = constructors.base(len(winner.recipe.layers))
     top = [r for r in best_of(study, TOP + 1) if r.recipe != unmerged][:TOP]
-    recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
+    recipes = [winner.recipe, simplest.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
     total = len({recipe.digest for recipe in recipes}) + 1
     known: dict[str, Evaluation] = {}
 
@@ -159,7 +172,7 @@ def _confirm(
         return known[recipe.digest]
 
     found = confirm(
-        Entrants(winner.recipe, top, controls),
+        Entrants(winner.recipe, simplest.recipe, top, controls),
         suite=ending.split.confirm,
         objective=ending.objective,
         evaluate=evaluate,
@@ -197,6 +210,7 @@ def _counts(study: Study) -> dict[str, int]:
 def _keep(ending: Ending, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
     write_recipe(ending.folder / BEST, result.winners.best.recipe)
+    write_recipe(ending.folder / SIMPLEST, result.winners.simplest.recipe)
     shown = [asdict(m) for m in shown_media(ending.split.search)]
     _write_json((ending.folder / BEST).with_name(SEARCHED), shown)
     found, suite = result.confirmation, ending.split.confirm

@@ -52,6 +52,22 @@ def leaders(records: Iterable[TrialRecord], pick: Pick | None, n: int) -> list[T
     return found
 
 
+def simplest(records: Iterable[TrialRecord], leading: TrialRecord, share: float) -> TrialRecord:
+    """The recipe that names layers: each must be worth `share` of the leader's value.
+
+    Of a falling number of layers the one that keeps most: the greatest value less `share` of the
+    leader's for every merged layer; the earliest of equals. The leader itself where it gains
+    nothing. The rule is ours.
+    """
+    price = share * (leading.value or 0.0)
+    if price <= 0.0:
+        return leading
+    feasible = [r for r in records if r.feasible]
+    return max(
+        feasible, key=lambda r: (_value(r) - price * len(r.recipe.merged_layers), -r.number)
+    )
+
+
 def pareto_front(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Those that no other record beats in one value without losing in the other, by falling first.
 

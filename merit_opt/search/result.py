@@ -21,11 +21,15 @@ class Winners:
 
     Attributes:
         best: The winner's trial.
+        simplest: The trial that names layers.
+        least_share: What each of its layers is worth at least, as a share of the best value.
         front: Of two gains, the trials that no other beats in both, by falling TR gain.
         pick: How the winner was picked from the front; None where there is one value.
     """
 
     best: TrialRecord
+    simplest: TrialRecord
+    least_share: float
     front: Sequence[TrialRecord]
     pick: Pick | None
 
@@ -75,6 +79,8 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
         "cost": _cost(result.told),
         "base": _roles(result.base),
         "best": _trial(winners.best) | {"value": winners.best.value},
+        "simplest": _trial(winners.simplest)
+        | {"value": winners.simplest.value, "least_share": winners.least_share},
         "front": None if winners.pick is None else [_trial(record) for record in winners.front],
         "pick": winners.pick and asdict(winners.pick),
         "confirm": _confirm(result.confirmation),
@@ -103,6 +109,7 @@ def _confirm(found: Confirmation) -> dict[str, Any]:
         "base": _accuracies(found.base)
         | {"objective": found.base.objective, "gap": asdict(found.base.gap)},
         "best": _accuracies(found.best) | {"objective": found.best.objective},
+        "simplest": found.simplest and _control(found.simplest),
         "difference": differences,
         "top": [_tested(one) for one in found.top],
         "controls": [_control(c) for c in found.controls],

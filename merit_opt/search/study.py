@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 
 from merit_opt.data.leakage import shown_media
 from merit_opt.data.split import Split
+from merit_opt.errors import UserError
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
@@ -57,11 +58,16 @@ class StudyPlan:
         sampler: Who proposes.
         pruning: How proposals are stopped; None measures them in full.
         objective: What is maximised.
+        least_share: What a layer must be worth to be named, as a share of the best value, in
+            [0, 1).
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
         warm_start: Where a prior comes from, if any.
         forks: The study whose proposals it begins with; None where it begins anew.
         dashboard: Where pictures for optuna-dashboard go; None where nobody asked for them.
+
+    Raises:
+        UserError: `least_share` is out of its range.
     """
 
     record: StudyRecord
@@ -71,11 +77,16 @@ class StudyPlan:
     sampler: SeededSampler
     pruning: Pruning | None
     objective: Objective
+    least_share: float
     split: Split
     fingerprint: Mapping[str, str]
     warm_start: WarmStart = "none"
     forks: str | None = None
     dashboard: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.least_share < 1.0:
+            raise UserError(f"study.least_share lies in [0, 1), got {self.least_share}")
 
     @property
     def name(self) -> str:
@@ -91,6 +102,7 @@ class StudyPlan:
             folder=self.folder,
             trials=self.budget.trials,
             seed=self.budget.seed,
+            least_share=self.least_share,
             objective=self.objective,
             split=self.split,
         )

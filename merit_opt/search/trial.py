@@ -16,7 +16,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
-from merit_opt.search.front import Pick, leader, leaders, pareto_front
+from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.pruners import Stops
 from merit_opt.search.samplers import CONTROL
@@ -205,6 +205,11 @@ def best(study: Study) -> TrialRecord | None:
 def best_of(study: Study, n: int) -> list[TrialRecord]:
     """The winner, who would win without it, and so on: at most `n`, of distinct recipes."""
     return leaders(_candidates(study), _pick(study), n)
+
+
+def simplest_of(study: Study, leading: TrialRecord, share: float) -> TrialRecord:
+    """The trial whose every merged layer is worth `share` of the leader's value."""
+    return simplest(_candidates(study), leading, share)
 
 
 def front_of(study: Study) -> list[TrialRecord]:

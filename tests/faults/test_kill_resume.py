@@ -212,15 +212,10 @@ def test_ctrl_c_while_libraries_load_is_no_traceback(folder, environment, second
 
 
 @pytest.fixture
-def tracked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with an empty MLflow database, made once for all processes of a test run."""
-    from merit_opt.tracking.local_store import prepare
-    from merit_opt.tracking.mlflow import create_database
-
-    template = tmp_path_factory.getbasetemp().parent / "mlflow_template" / "mlflow.db"
-    prepare(template, create_database)
+def tracked(folder: Path, empty_mlflow: Path) -> Path:
+    """The folder with an empty MLflow database."""
     (folder / "outputs").mkdir()
-    shutil.copy(template, folder / "outputs")
+    shutil.copy(empty_mlflow, folder / "outputs")
     return folder
 
 

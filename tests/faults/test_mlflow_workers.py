@@ -1,20 +1,15 @@
 """Several workers write one study to MLflow at once, with and without a lock between them."""
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
 from merit_opt.tracking.local_store import prepare
+from tests.faults.mlflow_server import MlflowServer
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -30,7 +25,7 @@ import mlflow, mlflow.tracking, mlflow.store.tracking.sqlalchemy_store
 import optuna
 from merit_opt.recipe.constructors import uniform
 from merit_opt.recipe.recipe import to_json
-from merit_opt.search.storage import open_storage
+from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import RECORD, best, record_of
 from merit_opt.tracking.mlflow import MlflowTracker
@@ -42,7 +37,7 @@ def complain(message):
     raise RuntimeError(message)
 
 def live(worker, begin):
-    study = optuna.load_study(study_name="crowd", storage=open_storage(url))
+    study = optuna.load_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0))
     tracker = MlflowTracker(uri=uri, artifacts=None, experiment="crowd", patience=60.0)
     tracked = Tracked(tracker, complain, study)
     draws = random.Random(worker)
@@ -62,7 +57,7 @@ def tell(study, draws):
     return record_of(study.tell(trial, draws.random()))
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-optuna.create_study(study_name="crowd", storage=open_storage(url), direction="maximize")
+optuna.create_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0), direction="maximize")
 begin, children = time.time() + 2.0, []
 for worker in range(workers):
     child = os.fork()
@@ -88,34 +83,13 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(database: Path) -> Iterator[str]:
-    """An MLflow server of this machine's own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    files = database.with_name("served")
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", files]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with database.with_name("server.log").open("w") as log:
-        running = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
+    """The address of an MLflow server of this machine's own."""
+    served = MlflowServer(database)
     try:
-        await_health(running, f"http://127.0.0.1:{port}")
-        yield f"http://127.0.0.1:{port}"
+        served.start()
+        yield served.uri
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait(timeout=30)
-
-
-def await_health(running: subprocess.Popen[bytes], uri: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and running.poll() is None:
-        try:
-            with urlopen(f"{uri}/health", timeout=5):
-                return
-        except (URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail("the MLflow server does not answer")
+        served.stop()
 
 
 @pytest.fixture(params=["sqlite", "http"])

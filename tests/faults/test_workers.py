@@ -2,23 +2,21 @@
 
 import json
 import signal
-from collections import Counter
+import time
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.trial import TrialState
 
-from merit_opt.search.controls import control_recipe
-from merit_opt.search.samplers import CONTROL, proposal_index
 from tests.faults.cheap_study import WORKER
+from tests.faults.kept import controls, measured, require_whole, wait_for
 from tests.faults.nursery import Nursery
-from tests.storages import STORAGES, opened
+from tests.storages import STORAGES
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
 
 TRIALS, WORKERS = 30, 4
 FIXED, RANDOM = 6, 5
+AWAY_SECONDS = 20.0
 
 
 @pytest.fixture(params=STORAGES)
@@ -37,22 +35,6 @@ def start(nursery: Nursery, folder: Path, kind: str, place: str, seconds: float 
     return nursery.start(folder, WORKER, kind, place, TRIALS, seconds, {})
 
 
-def require_whole(kind: str, place: str) -> None:
-    """Each proposal and control is complete once, and all of them are as many as asked."""
-    storage = opened(kind, place)
-    study = optuna.load_study(study_name="s", storage=storage)
-    trials = study.get_trials(deepcopy=False)
-    done = [t for t in trials if t.state == TrialState.COMPLETE]
-    assert len(done) == TRIALS
-    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert max(Counter(proposal_index(study, t) for t in done).values()) == 1
-    controls = (t.user_attrs[CONTROL] for t in done if CONTROL in t.user_attrs)
-    names = Counter(control_recipe(control)[0] for control in controls)
-    assert len(names) == FIXED + RANDOM
-    assert max(names.values()) == 1
-    storage.close()
-
-
 def results(folder: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in folder.glob("result-*.json")]
 
@@ -61,7 +43,8 @@ def test_four_workers_end_one_study_with_exactly_its_trials(nursery, tmp_path, k
     workers = [start(nursery, tmp_path, kind, place) for _ in range(WORKERS)]
     codes = [nursery.code(w) for w in workers]
     assert codes == [0] * WORKERS, (tmp_path / "said").read_text()
-    require_whole(kind, place)
+    done = require_whole(kind, place, TRIALS)
+    assert len(controls(done)) == FIXED + RANDOM
     found = results(tmp_path)
     assert len(found) == WORKERS
     assert all(result == found[0] for result in found)
@@ -70,14 +53,49 @@ def test_four_workers_end_one_study_with_exactly_its_trials(nursery, tmp_path, k
 
 def test_what_killed_workers_leave_the_others_finish(nursery, tmp_path, kind, place):
     workers = [start(nursery, tmp_path, kind, place, 0.1) for _ in range(WORKERS)]
-    measured = tmp_path / "measured"
     victims = []
     for victim, after in zip(workers[:2], (8, 16), strict=True):
-        code = nursery.watch(
-            victim,
-            lambda after=after: measured.exists() and measured.read_text().count("\n") > after,
-        )
+        code = nursery.watch(victim, lambda after=after: measured(tmp_path) > after)
         victims.append(code)
     codes = [nursery.code(w) for w in workers[2:]]
     assert (victims, codes) == ([-signal.SIGKILL] * 2, [0, 0]), (tmp_path / "said").read_text()
-    require_whole(kind, place)
+    done = require_whole(kind, place, TRIALS)
+    assert len(controls(done)) == FIXED + RANDOM
+
+
+def test_a_server_that_comes_back_is_waited_for(nursery, tmp_path, postgres):
+    place = postgres.database()
+    patience = {"patience": 120.0}
+    workers = [
+        nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, patience) for _ in range(2)
+    ]
+    wait_for(lambda: measured(tmp_path) > 8)
+    postgres.stop()
+    time.sleep(AWAY_SECONDS)
+    postgres.start()
+    codes = [nursery.code(w) for w in workers]
+    said = (tmp_path / "said").read_text()
+    assert codes == [0, 0], said
+    assert "the study storage postgresql://…@/" in said
+    assert "is away" in said
+    assert "is back after" in said
+    require_whole("postgres", place, TRIALS)
+
+
+def test_a_server_that_stays_away_ends_in_a_sentence_and_the_study_goes_on_later(
+    nursery, tmp_path, postgres
+):
+    place = postgres.database()
+    worker = nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, {"patience": 2.0})
+    wait_for(lambda: measured(tmp_path) > 8)
+    postgres.stop()
+    try:
+        code = nursery.code(worker)
+    finally:
+        postgres.start()
+    said = (tmp_path / "said").read_text()
+    assert code == 2, said
+    assert "for longer than storage.patience=2 seconds; every told trial is kept" in said
+    assert "Traceback" not in said
+    assert nursery.code(start(nursery, tmp_path, "postgres", place)) == 0
+    require_whole("postgres", place, TRIALS)

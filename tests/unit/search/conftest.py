@@ -263,6 +263,7 @@ class World:
             sampler=self.sampler,
             pruning=self.stopping,
             objective=self.objective,
+            least_share=0.05,
             split=self.split,
             fingerprint=parts,
             warm_start=self.warm_start,

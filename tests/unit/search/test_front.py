@@ -1,6 +1,7 @@
 """Who leads: the greatest value, or the trial that is picked from a front."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from merit_opt.evaluation.objective import ConstrainedGain, ParetoGain, PenalisedGain
 from merit_opt.recipe.constructors import attention
-from merit_opt.search.front import Pick, leader, leaders, pareto_front
+from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.tracking.record import TrialRecord
 
 KNEE, WITHIN = Pick("knee", 0.0), Pick("tp_loss", 0.1)
@@ -128,3 +129,36 @@ def test_only_two_gains_are_picked_from():
     assert Pick.of(ParetoGain("accuracy", "tp_loss", 0.1)) == WITHIN
     assert Pick.of(PenalisedGain("accuracy", 2.0)) is None
     assert Pick.of(ConstrainedGain("accuracy", 0.1)) is None
+
+
+def merging(number, value, *layers):
+    return replace(record(number, value), recipe=attention(30, dict.fromkeys(layers, 1.0)))
+
+
+def test_layers_that_are_worth_little_are_not_named():
+    found = [
+        merging(0, 0.0),
+        merging(1, 0.50, 3, 5),
+        merging(2, 0.51, 3, 5, 7),
+        merging(3, 0.2, 3),
+    ]
+    leading = leader(found, None)
+    assert (leading.number, simplest(found, leading, 0.05).number) == (2, 1)
+    assert simplest(found, leading, 0.0).number == 2
+    assert simplest(found, leading, 0.7).number == 0
+
+
+@given(st.lists(st.tuples(gains, st.sets(st.integers(0, 5))), min_size=1), st.floats(0.0, 0.9))
+def test_the_simplest_merges_no_more_than_the_leader(pairs, share):
+    found = [merging(number, value, *layers) for number, (value, layers) in enumerate(pairs)]
+    leading = leader(found, None)
+    named = simplest(found, leading, share)
+    assert len(named.recipe.merged_layers) <= len(leading.recipe.merged_layers) or named == leading
+    lost = leading.value - named.value
+    spared = len(leading.recipe.merged_layers) - len(named.recipe.merged_layers)
+    assert lost <= share * max(leading.value, 0.0) * spared + 1e-12
+
+
+def test_where_nothing_is_gained_the_leader_is_named():
+    found = [merging(0, -0.1, 3, 5), merging(1, -0.2)]
+    assert simplest(found, found[0], 0.05) == found[0]

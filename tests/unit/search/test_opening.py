@@ -75,3 +75,13 @@ def test_a_missing_driver_is_told_with_what_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package psycopg; .*merit-opt\[postgres\]"):
         open_postgres(url="postgresql://host/x", **SECONDS)
+
+
+def test_an_address_that_cannot_be_read_is_told_without_its_password(capsys):
+    from merit_opt.cli.main import run
+
+    url = "postgresql://me:secret@host/x?host=/a"
+    assert run(["check", "storage=postgres", f"storage.url={url}"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be read: quote it" in told
+    assert "secret" not in told

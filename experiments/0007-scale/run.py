@@ -1,0 +1,231 @@
+"""How a study grows: with its workers, and with its trials.
+
+    python experiments/0007-scale/run.py FOLDER workers
+    python experiments/0007-scale/run.py FOLDER trials
+
+FOLDER is not root's alone where root runs it, as a PostgreSQL server is not root's. The big studies
+stay there, so that a second run need not make them; what is measured goes into result.json.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+import uuid
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+import optuna
+from bench import (
+    OBJECTIVE,
+    STORAGES,
+    Place,
+    Quiet,
+    SameAtOnce,
+    bench,
+    budget,
+    places,
+    split,
+)
+from bench import sampler as proposals
+from big import fill
+from rich.console import Console
+
+from merit_opt.cli.tables import show_study
+from merit_opt.search.conclusion import Ending, conclude
+from merit_opt.search.leases import Lease
+from merit_opt.search.tracked import Tracked
+from merit_opt.search.trial import best, front_of, told_records
+from merit_opt.search.worker import work
+from merit_opt.tracking.mlflow import MlflowTracker
+from merit_opt.tracking.record import StudyRecord
+
+HERE = Path(__file__).parent
+WORKERS = (1, 2, 4, 8)
+EACH, SECONDS = 4, 10.0
+TRIALS = 10_000
+FORK = multiprocessing.get_context("fork")
+
+
+def main(folder: Path, what: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    measure = {"workers": throughput, "trials": bookkeeping}[what]
+    found: dict[str, Any] = {"load before": os.getloadavg()[0]}
+    for kind in STORAGES:
+        found[kind] = measure(folder, kind)
+        print(kind, json.dumps(found[kind], indent=1), flush=True)
+    found["load after"] = os.getloadavg()[0]
+    path = HERE / "result.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(kept | {what: found}, indent=1) + "\n")
+
+
+def throughput(folder: Path, kind: str) -> dict[str, Any]:
+    """Workers -> wall seconds for `EACH` trials apiece, and the share of ideal throughput."""
+    found = {}
+    with places(kind, folder) as place:
+        for workers in WORKERS:
+            seconds, opening = crowd(place(f"w{workers}_{uuid.uuid4().hex}"), workers)
+            ideal = EACH * SECONDS
+            found[str(workers)] = {
+                "seconds": round(seconds, 2),
+                "ideal": ideal,
+                "share": round(ideal / seconds, 3),
+                "opening": round(opening, 2),
+            }
+    return found
+
+
+def crowd(place: Place, workers: int) -> tuple[float, float]:
+    """Wall seconds from a common start to the last worker's end; and to open the study, the most.
+
+    Workers are forked from this process, which has imported everything.
+    """
+    start, ready = FORK.Event(), FORK.Queue()
+    trials = workers * EACH
+    crew = [FORK.Process(target=live, args=(place, trials, start, ready)) for _ in range(workers)]
+    for one in crew:
+        one.start()
+    opening = max(ready.get() for _ in crew)
+    began = time.monotonic()
+    start.set()
+    for one in crew:
+        one.join()
+    ended = time.monotonic()
+    if any(one.exitcode for one in crew):
+        raise RuntimeError("a worker failed")
+    storage = place.open()
+    study = optuna.load_study(study_name="s", storage=storage)
+    done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    storage.close()
+    if len(done) != trials:
+        raise RuntimeError(f"{len(done)} trials instead of {trials}")
+    return ended - began, opening
+
+
+def live(place: Place, trials: int, start: Any, ready: "Queue[float]") -> None:
+    began = time.monotonic()
+    storage = place.open()
+    study = opened(storage)
+    ready.put(time.monotonic() - began)
+    start.wait()
+    with Lease(storage) as lease:
+        work(
+            study,
+            bench(SECONDS),
+            budget=budget(trials),
+            lease=lease,
+            watch=lambda record, leader, done: None,
+        )
+    storage.close()
+
+
+def opened(storage: Any) -> optuna.Study:
+    return optuna.create_study(
+        study_name="s",
+        storage=storage,
+        sampler=proposals(),
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+
+def bookkeeping(folder: Path, kind: str) -> dict[str, Any]:
+    """What it takes to join and to report a study of `TRIALS` trials; each in a fresh process."""
+    with places(kind, folder) as place:
+        big, uri = place(f"big_{TRIALS}"), f"sqlite:///{folder.resolve()}/{kind}_mlflow.db"
+        fill(big, TRIALS, uri)
+        answers: Queue[dict[str, Any]] = FORK.Queue()
+        for look in (join, report, one_more):
+            process = FORK.Process(target=look, args=(big, uri, folder, answers))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise RuntimeError(f"{look.__name__} failed")
+        return {name: seconds for _ in range(3) for name, seconds in answers.get().items()}
+
+
+class Clock:
+    """Remembers what steps took."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, dict[str, float]] = {}
+        self.lap()
+
+    def lap(self, name: str = "") -> None:
+        now = time.process_time(), time.perf_counter()
+        if name:
+            cpu, wall = (a - b for a, b in zip(now, self._last, strict=True))
+            self.steps[name] = {"CPU": round(cpu, 2), "wall": round(wall, 2)}
+        self._last = now
+
+    def total(self) -> dict[str, float]:
+        return {c: round(sum(s[c] for s in self.steps.values()), 2) for c in ("CPU", "wall")}
+
+
+def join(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]") -> None:
+    """As a worker that begins: open, read every trial, know the leader, look what MLflow misses."""
+    clock = Clock()
+    storage = place.open()
+    study = opened(storage)
+    clock.lap("open")
+    study.get_trials(deepcopy=False)
+    clock.lap("read the trials")
+    best(study)
+    clock.lap("find the leader")
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="bench", patience=20.0)
+    Tracked(tracker, print, study).start(record(study))
+    clock.lap("look what MLflow misses")
+    answers.put({"join": clock.total(), "join, by step": clock.steps})
+
+
+def report(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]") -> None:
+    """As the verb that ends: read the trials, conclude, and print the table."""
+    clock = Clock()
+    study = opened(place.open())
+    study.get_trials(deepcopy=False)
+    clock.lap("read the trials")
+    told_records(study), front_of(study)
+    clock.lap("read their records")
+    files = folder / "studies"
+    ending = Ending("s", "f", files, TRIALS, 0, OBJECTIVE, split())
+    result = conclude(ending, study, SameAtOnce(), Quiet(), 1.0)
+    clock.lap("conclude")
+    with (files / "table.txt").open("w") as table:
+        show_study(Console(file=table), result)
+    clock.lap("print the table")
+    answers.put({"report": clock.total(), "report, by step": clock.steps})
+
+
+def one_more(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]") -> None:
+    """A trial more, apart from its measurement: asked, told, written to MLflow; the middle of five."""
+    storage = place.open()
+    study = opened(storage)
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="bench", patience=20.0)
+    tracked = Tracked(tracker, print, study)
+    tracked.start(record(study))
+    before = len(study.get_trials(deepcopy=False))
+    clock = Clock()
+    with Lease(storage) as lease:
+        work(
+            study,
+            bench(0.0),
+            budget=budget(before + 5),
+            lease=lease,
+            watch=lambda told, leader, done: (
+                tracked.log_trial(told, leader),
+                clock.lap(str(done)),
+            )[1],
+        )
+    spent = sorted(step["CPU"] for step in clock.steps.values())
+    answers.put({"a trial more, median CPU": spent[len(spent) // 2]})
+
+
+def record(study: optuna.Study) -> StudyRecord:
+    return StudyRecord("s", "f", {}, "", uid=study.user_attrs["uid"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
