@@ -80,7 +80,8 @@ def merit(low: float, high: float) -> Callable[[int], SearchSpace]:
     return lambda n_layers: Merit(n_layers, low, high)
 
 
-FLIPS, CMAES = flips(max_pairs=30, least_share=0.02), cmaes(sigma0=None)
+LEAST_SHARE = 0.05  # as study.least_share in conf/search.yaml
+FLIPS, CMAES = flips(max_pairs=30, least_share=LEAST_SHARE), cmaes(sigma0=None)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {

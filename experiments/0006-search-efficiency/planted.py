@@ -5,6 +5,7 @@ its answers are from the engine's.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import torch
 from batched import Batched
 from draws import Draw, planted_vlm
 from numpy.typing import NDArray
+from testbed import PENALTY
 
 from merit_opt.data.clips.suite import clips_suite
 from merit_opt.data.media.decode_pool import MediaSettings
@@ -27,7 +29,7 @@ from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.evaluation.scorers import PACKED, Scorer
 from merit_opt.evaluation.stats import Difference, paired_difference
-from merit_opt.files import write_bytes
+from merit_opt.files import write_bytes, write_text
 from merit_opt.models.distance import distances
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.pack import Pack
@@ -36,10 +38,12 @@ from merit_opt.models.source import FolderOrId, PairSource
 from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.priors import Prior, Source
+from merit_opt.search.priors import Prior, Source, prior_of_screen
+from merit_opt.search.warm_start import merged_parts
 
 FOLDER = Path("outputs/planted")
 MEASURED = "batched/1"  # raise it with every change of measuring that moves a bit
+SCREENED = "screen/1"  # raise it with every change of the screen, or to time it again
 ENGINE = EngineSettings(
     threads=1,
     backbone="device",
@@ -58,11 +62,10 @@ KEPT, KEPT_HELD_OUT = 80, 8  # states of merged recipes, of 4 MB and of 13 MB
 REMEMBERED = 300  # evaluations in memory; what lies on disk is read in milliseconds
 COEFFICIENTS = (1.0, 0.75, 0.5)
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
-PENALTY = 2.0
+
 SMOOTH: Measure = "probability"
 SPARED = 0.05
 STEP = 1e-2
-GRADIENT_BILL = 5.2  # as the engine screens these pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +193,25 @@ class Planted:
     def prior(self, source: Source) -> Prior:
         """What the method says before the search, and its bill."""
         if source == "scan":
-            return self._prior("scan", 1.0, SMOOTH, float(self.n_layers))
-        return self.finite_difference_prior()
+            return self._prior("scan", 1.0, SMOOTH)
+        return self.screened
+
+    @cached_property
+    def screened(self) -> Prior:
+        """The product's first-order screen; kept with the bill that was timed first."""
+        file = self._place("priors", SCREENED, self.suite).with_suffix(".json")
+        if file.exists():
+            return Prior.from_dict(json.loads(file.read_text()))
+        greatest = constructors.uniform(self.n_layers, 1.0)
+        with self._engine() as engine:
+            found = engine.screen(self._unmerged, self.suite, merged_parts(greatest))
+        prior = prior_of_screen(found, greatest)
+        write_text(file, json.dumps(prior.to_dict()))
+        return prior
 
     def finite_difference_prior(self, measure: Measure = "margin") -> Prior:
-        """A stand-in for the gradient: the measure's change at a small coefficient, per unit."""
-        return self._prior("gradient", STEP, measure, GRADIENT_BILL)
+        """What the screen is checked by: the measure's change at a small coefficient, per unit."""
+        return self._prior("gradient", STEP, measure)
 
     def alone(self, layer: int) -> Difference:
         """Held-out TR accuracy gained by restoring one layer."""
@@ -224,7 +240,7 @@ class Planted:
     def engine_difference(self, recipes: Sequence[Recipe], suite: Suite) -> float:
         """The greatest difference of an option's probability from the product's engine."""
         mine = [self.answers(recipe, suite) for recipe in recipes]
-        with Engine(self.live, ENGINE, cache=self._folder, starts={}, reporter=Silent()) as engine:
+        with self._engine() as engine:
             its = [engine.evaluate(recipe, suite) for recipe in recipes]
         return max(
             abs(ours - theirs)
@@ -243,7 +259,14 @@ class Planted:
     def _unmerged(self) -> Recipe:
         return constructors.base(self.n_layers)
 
-    def _prior(self, source: Source, coefficient: float, measure: Measure, bill: float) -> Prior:
+    def _engine(self) -> Engine:
+        return Engine(self.live, ENGINE, cache=self._folder, starts={}, reporter=Silent())
+
+    def _place(self, kind: str, version: str, suite: Suite) -> Path:
+        place = f"{version} {self.source.digest} {suite.digest}"
+        return self._folder / kind / hashlib.sha256(place.encode()).hexdigest()[:12]
+
+    def _prior(self, source: Source, coefficient: float, measure: Measure) -> Prior:
         base = role_means(self.measure(self._unmerged), self.suite, measure)
         changes: dict[Role, list[float]] = {"TR": [], "TP": []}
         for layer in range(self.n_layers):
@@ -251,13 +274,11 @@ class Planted:
             means = role_means(found, self.suite, measure)
             for role, of_role in changes.items():
                 of_role.append((means[role] - base[role]) / coefficient)
-        return Prior(source, tuple(changes["TR"]), tuple(changes["TP"]), bill)
+        return Prior(source, tuple(changes["TR"]), tuple(changes["TP"]), float(self.n_layers))
 
     def _rows(self, recipe: Recipe, suite: Suite) -> NDArray[np.float32]:
         """[samples, letters]: natural-log probabilities in the suite's order."""
-        place = f"{MEASURED} {self.source.digest} {suite.digest}"
-        folder = self._folder / "answers" / hashlib.sha256(place.encode()).hexdigest()[:12]
-        file = folder / f"{recipe.digest}.npy"
+        file = self._place("answers", MEASURED, suite) / f"{recipe.digest}.npy"
         if file.exists():
             return np.load(file)
         packs, batched = self._batched(suite)

@@ -4,13 +4,14 @@ Shares are of the oracle's held-out gain. `trials_to_target` counts distinct rec
 bill until any recipe holds 95 % of it, `trials_to_hold` until the best by the search's own value
 does; empty means never within the budget. A layer is named by a coefficient of a half or more.
 
-The winner is what a study returns, the recipe of greatest value. The columns that begin with `plain`
-are of another winner: where every merged layer must be worth `LEAST_SHARE` of the greatest value.
+The winner is what a study returns, the recipe of greatest value. The columns that begin with
+`simplest` are of the recipe that a study names its layers by: the greatest value, less
+`LEAST_SHARE` of the winner's for each merged layer.
 """
 
 from collections.abc import Mapping, Sequence
 
-from methods import Found, Method, search
+from methods import LEAST_SHARE, Found, Method, search
 from testbed import Testbed, held_out_gain
 
 from merit_opt.recipe.constructors import base, uniform
@@ -20,7 +21,6 @@ AFTER = (10, 20, 60)
 TARGET = 0.95
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 NAMED = 0.5
-LEAST_SHARE = 0.02
 
 KEY = ("testbed", "pair", "seed", "method")
 PER_POINT = ("share", "tr", "tp", "precision", "recall", "decoys")
@@ -29,7 +29,7 @@ COLUMNS = (
     *("budget", "bill", "trials_to_target", "trials_to_hold", "uniform_share"),
     *(f"held_{what}_{n}" for what in PER_POINT[:3] for n in AFTER),
     *(f"{what}_{n}" for what in PER_POINT[3:] for n in AFTER),
-    *(f"plain_{what}_{n}" for what in ("share", *PER_POINT[3:]) for n in AFTER),
+    *(f"simplest_{what}_{n}" for what in ("share", *PER_POINT[3:]) for n in AFTER),
 )
 
 Row = Mapping[str, object]
@@ -76,13 +76,13 @@ def bill(testbed: Testbed, method: Method) -> float:
 def _winners(testbed: Testbed, found: Sequence[Found], n: int) -> Row:
     best = max(found, key=lambda one: one.value)
     price = LEAST_SHARE * best.value
-    plain = max(found, key=lambda one: one.value - price * len(one.recipe.merged_layers))
+    simplest = max(found, key=lambda one: one.value - price * len(one.recipe.merged_layers))
     tr, tp = testbed.held_out(best.recipe)
     kept = {f"held_tr_{n}": tr, f"held_tp_{n}": tp}
     kept |= {f"held_share_{n}": _share(testbed, best.recipe)}
-    kept |= {f"plain_share_{n}": _share(testbed, plain.recipe)}
+    kept |= {f"simplest_share_{n}": _share(testbed, simplest.recipe)}
     kept |= {f"{k}_{n}": v for k, v in _named(testbed, best.recipe).items()}
-    return kept | {f"plain_{k}_{n}": v for k, v in _named(testbed, plain.recipe).items()}
+    return kept | {f"simplest_{k}_{n}": v for k, v in _named(testbed, simplest.recipe).items()}
 
 
 def _named(testbed: Testbed, recipe: Recipe) -> Row:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 Row = Mapping[str, str]
 Numbers = NDArray[np.float64]
+IsSo = Callable[[Row], bool]
 
 PAPER = ("paper:0/1", "paper:.1/.9", "paper:.25/.75")
 DEFAULT = "default"
@@ -18,11 +20,35 @@ MEANS = (
     *(f"held_{what}_{n}" for what in ("share", "tr", "tp") for n in (10, 20, 60)),
     *(f"{what}_{n}" for what in ("precision", "recall", "decoys") for n in (10, 20, 60)),
     *(
-        f"plain_{what}_{n}"
+        f"simplest_{what}_{n}"
         for what in ("share", "precision", "recall", "decoys")
         for n in (10, 60)
     ),
     "uniform_share",
+)
+
+
+def _holds(row: Row) -> bool:
+    return float(row["held_share_10"]) >= HELD
+
+
+def _names_useful(after: int) -> IsSo:
+    return lambda row: float(row[f"simplest_recall_{after}"]) == 1.0
+
+
+def _names_no_decoy(after: int) -> IsSo:
+    return lambda row: float(row[f"simplest_decoys_{after}"]) == 0.0
+
+
+AIMS: Mapping[str, IsSo] = MappingProxyType(
+    {
+        "holds_10": _holds,
+        "beats_best_uniform_10": lambda r: float(r["held_share_10"]) > float(r["uniform_share"]),
+        "names_useful_10": _names_useful(10),
+        "names_no_decoy_10": _names_no_decoy(10),
+        "names_useful_60": _names_useful(60),
+        "names_no_decoy_60": _names_no_decoy(60),
+    }
 )
 
 
@@ -61,7 +87,7 @@ def _method(rows: Sequence[Row]) -> dict[str, Any]:
         "trials_to_target": _interval(trials, _median),
         "trials_to_hold": _interval(_trials(rows, "trials_to_hold"), _median),
         **{name: _interval(_column(rows, name), np.mean) for name in MEANS},
-        "held_at_10": _interval(_holds(rows), np.mean),
+        "holds_10": _interval(np.array([float(_holds(r)) for r in rows]), np.mean),
     }
 
 
@@ -87,35 +113,23 @@ def _ratio(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _planted(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Of our default: the share of runs, and of pairs all of whose runs do it."""
     ours = of(rows, DEFAULT)
     if not ours:
         return None
-    return {
-        "runs": len(ours),
-        "pairs": len({r["pair"] for r in ours}),
-        "held_at_10": _interval(_holds(ours), np.mean),
-        "beats_best_uniform": _share(
-            ours, lambda r: float(r["held_share_10"]) > float(r["uniform_share"])
-        ),
-        **{
-            f"{winner}{what}": _share(
-                ours, lambda r, c=f"{winner}{column}_10", x=wanted: float(r[c]) == x
-            )
-            for winner in ("", "plain_")
-            for what, column, wanted in (
-                ("names_useful", "recall", 1.0),
-                ("no_decoy", "decoys", 0.0),
-            )
-        },
+    pairs = [[r for r in ours if r["pair"] == p] for p in dict.fromkeys(r["pair"] for r in ours)]
+    found = {
+        name: {
+            "runs": _share(map(is_so, ours)),
+            "pairs": _share(all(map(is_so, own)) for own in pairs),
+        }
+        for name, is_so in AIMS.items()
     }
+    return {"runs": len(ours), "pairs": len(pairs)} | found
 
 
-def _share(rows: Sequence[Row], is_so: Callable[[Row], bool]) -> float:
-    return float(np.mean([is_so(r) for r in rows]))
-
-
-def _holds(rows: Sequence[Row]) -> Numbers:
-    return (_column(rows, "held_share_10") >= HELD).astype(float)
+def _share(does: Iterable[bool]) -> float:
+    return round(float(np.mean(list(does))), 4)
 
 
 def _trials(rows: Sequence[Row], name: str = "trials_to_target") -> Numbers:

@@ -26,7 +26,7 @@ def modules(repo):
         import planted
 
         yield draws, planted
-    for name in ("draws", "planted", "batched"):
+    for name in ("draws", "planted", "batched", "testbed"):
         sys.modules.pop(name, None)
 
 
@@ -108,5 +108,17 @@ def test_the_useful_layers_help_alone_and_are_needed(testbed):
     assert (tr, tp) == (means["TR"], means["TP"])
 
 
-def test_a_prior_is_billed(testbed):
+def test_the_gradient_is_the_product_s_screen_near_the_finite_difference(testbed):
+    gradient, difference = testbed.prior("gradient"), testbed.finite_difference_prior("margin")
+    for role in ("reasoning", "perception"):
+        expected = pytest.approx(getattr(difference, role), rel=0.05, abs=0.05)
+        assert getattr(gradient, role) == expected
+
+
+def test_a_prior_is_billed_once(testbed, modules):
     assert testbed.prior("scan").bill == 9.0
+    gradient = testbed.prior("gradient")
+    assert gradient.bill > 2.0
+    again = modules[1].Planted(testbed.draw, testbed.source.vlm, testbed._folder, testbed._size)
+    again._engine = None
+    assert again.prior("gradient") == gradient

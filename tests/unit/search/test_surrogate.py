@@ -127,3 +127,20 @@ def test_a_summary_counts_never_as_more_than_any_number(modules):
     assert found["methods"]["surrogate"]["default"]["trials_to_hold"]["value"] is None
     assert found["aims"]["surrogate"]["best_paper"] == "paper:0/1"
     assert found["aims"]["surrogate"]["ratio"] == pytest.approx(20 / 110, abs=1e-4)
+
+
+def test_the_aims_on_planted_pairs_are_shares_of_runs_and_of_pairs(modules):
+    met = {"held_share_10": "0.95", "uniform_share": "0.3"}
+    met |= {f"simplest_{what}": "1.0" for what in ("recall_10", "recall_60")}
+    met |= {f"simplest_{what}": "0" for what in ("decoys_10", "decoys_60")}
+    missed = met | {"held_share_10": "0.94", "simplest_decoys_10": "1"}
+    blank = dict.fromkeys(modules[2].MEANS, "0.5") | {"budget": "60", "bill": "0"}
+    blank |= {"testbed": "planted", "method": "default", "trials_to_target": "7"}
+    runs = [met | {"pair": "a"}, met | {"pair": "a"}, met | {"pair": "b"}, missed | {"pair": "b"}]
+    rows = [{**blank, "trials_to_hold": "7", **run} for run in runs]
+    found = modules[2].summarised(rows)["aims"]["planted"]
+    assert (found["runs"], found["pairs"]) == (4, 2)
+    for name in ("holds_10", "names_no_decoy_10"):
+        assert found[name] == {"runs": 0.75, "pairs": 0.5}
+    for name in ("beats_best_uniform_10", "names_useful_60", "names_no_decoy_60"):
+        assert found[name] == {"runs": 1.0, "pairs": 1.0}
