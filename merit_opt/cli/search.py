@@ -241,7 +241,10 @@ def _split(request: _Request, shown: Display) -> Split:
 def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfig) -> None:
     uri = cfg.tracking.get("uri")
     found, same = given("pair", "storage", "output_dir"), given(but="study.trials")
-    lines = [f"files: {outputs.study(name)}/ (result.json, recipes/best.json)", "next:"]
+    lines = [
+        f"files: {outputs.study(name)}/ (result.json, recipes/best.json, recipes/simplest.json)",
+        "next:",
+    ]
     if "seed" in cfg.suite:
         alike = given(
             "pair", "suite", "objective", "storage", "engine", "output_dir", but="suite.seed"

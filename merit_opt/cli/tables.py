@@ -93,7 +93,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
 def _named_line(simplest: Mapping[str, Any]) -> str:
     told = "; ".join(f"{layers} ({parts})" for parts, layers in merged_layers(simplest))
     share = f"{simplest['least_share']:.0%}"
-    return f"layers each worth {share} of the best value or more: {told or 'none'}"
+    return f"simplest recipe, {share} of the best value taken off per layer: {told or 'none'}"
 
 
 def _prior_lines(prior: Mapping[str, Any] | None) -> Iterator[str]:

@@ -53,7 +53,7 @@ class FlipSettings:
         if self.max_pairs < 0:
             raise UserError(f"sampler.max_pairs must be 0 or more, got {self.max_pairs}")
         if not 0 <= self.least_share < 1:
-            raise UserError(f"sampler.least_share lies in [0, 1), got {self.least_share}")
+            raise UserError(f"study.least_share lies in [0, 1), got {self.least_share}")
 
 
 def flips(*, max_pairs: int, least_share: float) -> SeededSampler:

@@ -59,7 +59,7 @@ def searched(merit_opt, kept, tmp_path, monkeypatch):
 def test_a_study_s_name_and_files_are_told_where_they_are(searched):
     assert (searched.code, searched.err) == (0, "")
     assert searched.out.startswith(f"study {NAME}\n")
-    assert f"files: outputs/studies/{NAME}/ (result.json, recipes/best.json)" in searched.out
+    assert f"files: outputs/studies/{NAME}/ (result.json, recipes/best.json, " in searched.out
     folder = Path("outputs/studies") / NAME
     assert {p.name for p in folder.iterdir()} >= {"config.yaml", "result.json", "recipes"}
     assert result()["trials"]["complete"] == 3
