@@ -101,6 +101,11 @@ def _run(verb: str, cfg: DictConfig) -> str:
     try:
         problems = [f"{key}= must be given" for key in sorted(OmegaConf.missing_keys(cfg))]
         problems += strangers(cfg, SCHEMAS[verb])
+        problems += [
+            f"{group}={option} is what options of this group share; choose one without _"
+            for group, option in choices.items()
+            if option and option.startswith("_")
+        ]
         if problems:
             raise UserError("; ".join(problems))
         with interrupts_allowed():

@@ -12,16 +12,13 @@ from optuna.samplers import (
 
 from merit_opt.errors import UserError
 from merit_opt.evaluation.objective import ConstrainedGain, Objective, ParetoGain
+from merit_opt.search.flip_sampler import FlipSampler
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace
 
-KNOW_CONSTRAINTS: tuple[type[BaseSampler], ...] = (
-    TPESampler,
-    GPSampler,
-    NSGAIISampler,
-    NSGAIIISampler,
-)
-DO_TWO_OBJECTIVES = (*KNOW_CONSTRAINTS, RandomSampler, QMCSampler)
+DO_BOTH: tuple[type[BaseSampler], ...] = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
+KNOW_CONSTRAINTS = (*DO_BOTH, FlipSampler)
+DO_TWO_OBJECTIVES = (*DO_BOTH, RandomSampler, QMCSampler)
 
 
 def require_able(

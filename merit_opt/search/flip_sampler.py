@@ -219,11 +219,12 @@ def _change(trial: FrozenTrial) -> tuple[Change, int | None]:
 
 
 def _value(trial: FrozenTrial) -> float | None:
-    """Controls of the winner's size are drawn from it and lead nowhere."""
+    """What misses a constraint is lost, and controls drawn from the winner lead nowhere."""
     if not trial.state.is_finished():
         return None
     is_drawn = trial.user_attrs.get(CONTROL, [""])[0].startswith(RANDOM_LAYERS)
-    is_told = trial.state == TrialState.COMPLETE and not is_drawn
+    keeps = all(by <= 0.0 for by in trial.constraints.values())
+    is_told = trial.state == TrialState.COMPLETE and keeps and not is_drawn
     return trial.value if is_told and trial.value is not None else LOST
 
 

@@ -130,3 +130,12 @@ def test_a_pair_that_cannot_be_measured_is_told_in_a_sentence(merit_opt, monkeyp
     for line in ("search @small", "evaluate recipe=uniform:0.5 suite.clips=10"):
         done = merit_opt(line)
         assert (done.code, done.err) == (2, "merit-opt: layer 3: not a number\n")
+
+
+def test_what_options_share_is_no_option(merit_opt):
+    done = merit_opt("check suite=_asking")
+    assert (done.code, "suite=_asking is what options of this group share" in done.err) == (
+        2,
+        True,
+    )
+    assert "Traceback" not in done.err

@@ -213,3 +213,16 @@ def test_several_objectives_are_refused():
 def test_settings_out_of_range_are_refused(key, value):
     with pytest.raises(UserError, match=key):
         flips(**({"max_pairs": 1, "least_share": 0.0} | {key: value}))
+
+
+def test_what_misses_a_constraint_is_never_started_from():
+    study = open_study()
+    for _ in range(12):
+        trial = study.ask()
+        recipe = SPACE.suggest(trial)
+        trial.set_constraint("TP loss", 1.0 if 2 in recipe.merged_layers else -1.0)
+        study.tell(trial, size(recipe))
+    kept = [t for t in study.trials if t.user_attrs["phase"] == "flip"]
+    starts = {t.system_attrs["flips:change"][3] for t in kept} - {None}
+    assert starts
+    assert not any(study.trials[i].params["L02.mask"] for i in starts)
