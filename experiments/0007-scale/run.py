@@ -23,6 +23,7 @@ from typing import Any
 import optuna
 from bench import (
     OBJECTIVE,
+    SPACE,
     STORAGES,
     Place,
     Quiet,
@@ -203,7 +204,17 @@ def report(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]
     told_records(study), front_of(study)
     clock.lap("read their records")
     files = folder / "studies"
-    ending = Ending("s", "f", files, TRIALS, 0, OBJECTIVE, split())
+    ending = Ending(
+        name="s",
+        fingerprint="f",
+        folder=files,
+        space=SPACE,
+        trials=TRIALS,
+        seed=0,
+        least_share=0.05,
+        objective=OBJECTIVE,
+        split=split(),
+    )
     result = conclude(ending, study, SameAtOnce(), Quiet(), 1.0)
     clock.lap("conclude")
     with (files / "table.txt").open("w") as table:
