@@ -46,7 +46,7 @@ def test_ctrl_c_stops_every_worker_and_the_same_command_goes_on(tmp_path):
     storage = f"sqlite:///{tmp_path}/outputs/merit.db"
     before = optuna.load_study(study_name="a", storage=storage)
     kept = [t.number for t in before.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    assert len(kept) == len(re.findall(r": trial \d+ TR", told)) > 0
+    assert len(kept) == len(re.findall(r": trial \d+ (?:\S+ )?TR", told)) > 0
     again = started(tmp_path, f"{STUDY} study.trials={len(kept) + 1} worker=0")
     told, _ = again.communicate()
     assert (again.returncode, "a: on confirm" in told) == (0, True)
