@@ -27,7 +27,7 @@ from merit_opt.search.priors import (
     prior_of_screen,
 )
 from merit_opt.search.samplers import CONTROL, FIXED
-from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on, switched_on
+from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on, switched_on, turned_on
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.trial import Bench, record_of
 
@@ -82,15 +82,13 @@ def seeds(prior: Prior, space: SearchSpace, penalty: float) -> list[Seed]:
     safe = _safe(prior, space.switches, penalty)
     depths = (-(-len(space.switches) * depth // OF) for depth in DEPTHS)
     counts = dict.fromkeys(min(depth, len(safe)) for depth in depths)
-    made = (
-        seed_of(f"{prior.source}:{count}", space, safe[:count]) for count in counts if count > 0
-    )
-    return [seed for seed in made if seed is not None and _is_whole(seed, space)]
-
-
-def _is_whole(seed: Seed, space: SearchSpace) -> bool:
-    """Whether it has all that its name says: a space may limit how many layers are merged."""
-    return seed.name == f"{seed.name.split(':')[0]}:{switched_on(space, seed.recipe)}"
+    made = [
+        (count, seed_of(f"{prior.source}:{count}", space, safe[:count]))
+        for count in counts
+        if count > 0
+    ]
+    # A space that limits how many layers are merged has some of them only in part.
+    return [seed for count, seed in made if seed and switched_on(space, seed.recipe) == count]
 
 
 def scans(space: SearchSpace) -> Iterator[tuple[Switch, Seed]]:
@@ -103,9 +101,7 @@ def scans(space: SearchSpace) -> Iterator[tuple[Switch, Seed]]:
 
 def seed_of(name: str, space: SearchSpace, on: Sequence[Switch]) -> Seed | None:
     """These switches on and all others off; None where the space has no such recipe."""
-    chosen = [switch.on if switch in on else switch.off for switch in space.switches]
-    given = {name: value for params in chosen for name, value in params.items()}
-    recipe = space.suggest(FixedTrial(given))
+    recipe = turned_on(space, on)
     params = space.params(recipe)
     return None if params is None else Seed(name, params, recipe)
 

@@ -11,6 +11,7 @@ from merit_opt.search.spaces.space import (
     all_on,
     first_layers,
     switched_on,
+    turned_on,
 )
 from merit_opt.search.spaces.uniform import Uniform
 
@@ -26,4 +27,5 @@ __all__ = [
     "all_on",
     "first_layers",
     "switched_on",
+    "turned_on",
 ]

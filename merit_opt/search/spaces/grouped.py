@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Part, Recipe
 from merit_opt.search.spaces.limits import ANYTHING, LayerSpan, Limits, limits
-from merit_opt.search.spaces.space import Params, Switch, milder, require_range
+from merit_opt.search.spaces.masked import Masked
+from merit_opt.search.spaces.space import Params, Switch, require_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +51,16 @@ class Grouped:
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """See `SearchSpace`."""
-        found: dict[str, BaseDistribution] = {}
-        for block in range(self.blocks):
-            found[_mask(block)] = IntDistribution(0, 1)
-            found[_coefficient(block)] = FloatDistribution(self.low, self.high)
-        return found
+        return self._masked.distributions
 
     @property
     def switches(self) -> tuple[Switch, ...]:
         """See `SearchSpace`."""
-        return tuple(self._switch(block) for block in range(self.blocks))
-
-    def _switch(self, block: int) -> Switch:
-        def at(mask: int, coefficient: float) -> Params:
-            return {_mask(block): mask, _coefficient(block): coefficient}
-
-        between = tuple(at(1, c) for c in milder(self.low, self.high))
-        return Switch(self._layers[block], at(0, self.low), at(1, self.high), between)
+        return tuple(self._masked.switch(*block) for block in enumerate(self._layers))
 
     def suggest(self, trial: BaseTrial) -> Recipe:
         """See `SearchSpace`."""
-        chosen: dict[int, float] = {}
-        for block in range(self.blocks):
-            mask = trial.suggest_int(_mask(block), 0, 1)
-            coefficient = trial.suggest_float(_coefficient(block), self.low, self.high)
-            if mask and coefficient:
-                chosen[block] = coefficient
-        return self._recipe(chosen)
+        return self._recipe(self._masked.suggest(trial))
 
     def params(self, recipe: Recipe) -> Params | None:
         """See `SearchSpace`."""
@@ -85,11 +69,11 @@ class Grouped:
             return None
         firsts = [layers[0] for layers in self._layers]
         on = {block: own[first] for block, first in enumerate(firsts) if first in own}
-        found: dict[str, int | float] = {}
-        for block in range(self.blocks):
-            found[_mask(block)] = int(block in on)
-            found[_coefficient(block)] = on.get(block, self.low)
-        return found if self._recipe(on) == recipe else None
+        return self._masked.params(on) if self._recipe(on) == recipe else None
+
+    @property
+    def _masked(self) -> Masked:
+        return Masked("B", range(self.blocks), self.low, self.high)
 
     @property
     def _layers(self) -> tuple[tuple[int, ...], ...]:
@@ -124,11 +108,3 @@ def grouped(
     """
     within = limits(layers=layers, max_layers=max_layers, parts=parts, rule=rule)
     return Grouped(n_layers, blocks, low, high, within)
-
-
-def _mask(block: int) -> str:
-    return f"B{block:02d}.mask"
-
-
-def _coefficient(block: int) -> str:
-    return f"B{block:02d}.coefficient"

@@ -1,7 +1,7 @@
 """What a search space is: `suggest` and `params` undo each other, so a control can be a trial."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,13 +74,18 @@ def first_layers(space: SearchSpace) -> dict[int, float]:
     return {layer: n / counts.total() for layer, n in sorted(counts.items())}
 
 
+def turned_on(space: SearchSpace, on: Collection[Switch]) -> Recipe:
+    """These switches on and all others off."""
+    chosen = (switch.on if switch in on else switch.off for switch in space.switches)
+    return space.suggest(FixedTrial({k: v for params in chosen for k, v in params.items()}))
+
+
 def all_on(space: SearchSpace) -> Recipe:
     """Each layer as its switch alone makes it: all parts and rules that recipes may have.
 
     Not itself of a space that limits how many layers a recipe merges.
     """
-    off = {name: value for switch in space.switches for name, value in switch.off.items()}
-    alone = [space.suggest(FixedTrial({**off, **switch.on})) for switch in space.switches]
+    alone = [turned_on(space, [switch]) for switch in space.switches]
     layers = zip(*(recipe.layers for recipe in alone), strict=True)
     return Recipe(tuple(next((x for x in own if x.is_merged), LayerMerge()) for own in layers))
 
