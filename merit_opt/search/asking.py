@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.budget import Budget
@@ -16,6 +16,7 @@ from merit_opt.search.controls import (
     random_layer_controls,
 )
 from merit_opt.search.leases import LEASE, Lease, Reaper, reap
+from merit_opt.search.samplers import enqueue
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import COUNTED, best
 
@@ -116,7 +117,7 @@ class Desk:
                 return False
             self._queue_random_layers(self._budget.trials - found.finished)
         if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.add_trial(create_trial(state=TrialState.WAITING))
+            enqueue(self._study, {}, None)
         return True
 
     @property

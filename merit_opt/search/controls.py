@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterator, Sequence
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
-from merit_opt.search.samplers import CONTROL, FIXED, STOPPED
+from merit_opt.search.samplers import CONTROL, STOPPED, enqueue
 from merit_opt.search.spaces import SearchSpace
 
 RANDOM_LAYERS = "random-layers"
@@ -58,28 +58,21 @@ def enqueue_controls(
     outside carries none.
     """
     trials = study.get_trials(deepcopy=False)
-    known = {t.user_attrs[CONTROL][0] for t in trials if is_control(t)}
+    known = {control_name(t) for t in trials if is_control(t)}
     known -= {name for name, _ in stopped_controls(study)}
     for name, recipe in controls:
         if name in known:
             continue
         known.add(name)
-        params = space.params(recipe)
-        study.add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                user_attrs={CONTROL: [name, to_json(recipe)]},
-                system_attrs={} if params is None else {FIXED: dict(params)},
-            )
-        )
+        enqueue(study, {CONTROL: [name, to_json(recipe)]}, space.params(recipe))
 
 
 def stopped_controls(study: Study) -> list[tuple[str, str]]:
     """Name of each control that was given up because its workers stopped, and why they did."""
     controls = [t for t in study.get_trials(deepcopy=False) if is_control(t)]
     given_up = [t for t in controls if t.state == TrialState.FAIL and STOPPED in t.user_attrs]
-    others = {t.user_attrs[CONTROL][0] for t in controls if t not in given_up}
-    named = ((t.user_attrs[CONTROL][0], t.user_attrs[STOPPED]) for t in given_up)
+    others = {control_name(t) for t in controls if t not in given_up}
+    named = ((control_name(t), t.user_attrs[STOPPED]) for t in given_up)
     return [(name, why) for name, why in named if name not in others]
 
 
@@ -90,7 +83,13 @@ def is_control(trial: object) -> bool:
 
 def is_random_layer(trial: FrozenTrial) -> bool:
     """Whether a trial is a control on random layers."""
-    return is_control(trial) and trial.user_attrs[CONTROL][0].startswith(RANDOM_LAYERS)
+    return is_control(trial) and control_name(trial).startswith(RANDOM_LAYERS)
+
+
+def control_name(trial: FrozenTrial) -> str:
+    """The name of a trial that is a control."""
+    name, _ = trial.user_attrs[CONTROL]
+    return name
 
 
 def control_recipe(attr: Sequence[str]) -> tuple[str, Recipe]:

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from merit_opt.errors import UserError
-from merit_opt.search.controls import RANDOM_LAYERS
+from merit_opt.search.controls import is_random_layer
 from merit_opt.search.flips import LOST, Board, Change, Dial, Proposal, State, Tried, propose
 from merit_opt.search.priors import PRICE, PRIOR, Prior
 from merit_opt.search.samplers import (
@@ -222,7 +222,7 @@ def _value(trial: FrozenTrial) -> float | None:
     """What misses a constraint is lost, and controls drawn from the winner lead nowhere."""
     if not trial.state.is_finished():
         return None
-    is_drawn = trial.user_attrs.get(CONTROL, [""])[0].startswith(RANDOM_LAYERS)
+    is_drawn = is_random_layer(trial)
     keeps = all(by <= 0.0 for by in trial.constraints.values())
     is_told = trial.state == TrialState.COMPLETE and keeps and not is_drawn
     return trial.value if is_told and trial.value is not None else LOST

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import Study, get_all_study_names, load_study
-from optuna.trial import TrialState, create_trial
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.samplers import FIXED
+from merit_opt.search.samplers import enqueue
 from merit_opt.search.spaces import Params, SearchSpace
-from merit_opt.search.trial import record_of
+from merit_opt.search.trial import told_records
 from merit_opt.tracking.record import TrialRecord
 
 FORKED_FROM = "forked_from"
@@ -53,19 +52,13 @@ def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int) -> in
     known = {t.user_attrs[FORKED_FROM][1] for t in trials if FORKED_FROM in t.user_attrs}
     new = [found for found in _proposals(old, space) if found[0].number not in known]
     for record, params in new[:room]:
-        study.add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                user_attrs={FORKED_FROM: [old.study_name, record.number]},
-                system_attrs={FIXED: dict(params)},
-            )
-        )
+        enqueue(study, {FORKED_FROM: [old.study_name, record.number]}, params)
     return len(new[:room])
 
 
 def _proposals(old: Study, space: SearchSpace) -> list[tuple[TrialRecord, Params]]:
-    told = (record_of(t) for t in old.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    records = [r for r in told if r is not None and r.role == "trial" and r.value is not None]
+    told = told_records(old).values()
+    records = [r for r in told if r.role == "trial" and r.value is not None]
     found: dict[Recipe, tuple[TrialRecord, Params]] = {}
     for record in sorted(records, key=lambda r: (not r.feasible, -(r.value or 0.0), r.number)):
         params = space.params(record.recipe)

@@ -7,7 +7,7 @@ proposal therefore depends on nothing that a kill or a resume changes.
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.errors import UserError
 from merit_opt.search.spaces import SearchSpace
@@ -167,6 +167,16 @@ def is_given(trial: FrozenTrial) -> bool:
     A repeat is, too, although a sampler may have proposed what it repeats.
     """
     return CONTROL in trial.user_attrs or FIXED in trial.system_attrs
+
+
+def enqueue(
+    study: Study, attrs: Mapping[str, Any], params: Mapping[str, int | float] | None
+) -> None:
+    """Queue a trial under these user attributes, at these parameters if any are given."""
+    fixed = {} if params is None else {FIXED: dict(params)}
+    study.add_trial(
+        create_trial(state=TrialState.WAITING, user_attrs=dict(attrs), system_attrs=fixed)
+    )
 
 
 def derived_seed(seed: int, index: int) -> int:

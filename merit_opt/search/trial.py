@@ -16,7 +16,7 @@ from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
-from merit_opt.search.controls import RANDOM_LAYERS, control_recipe, is_control
+from merit_opt.search.controls import RANDOM_LAYERS, control_name, control_recipe, is_control
 from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.pruners import Stops
@@ -174,7 +174,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
 
 def _name(trial: FrozenTrial) -> str:
     if is_control(trial):
-        return control_recipe(trial.user_attrs[CONTROL])[0]
+        return control_name(trial)
     return trial.user_attrs.get(SEED, "")
 
 

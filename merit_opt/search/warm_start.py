@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from optuna.study import Study
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.evaluation import Curtailed, paired_means
@@ -26,10 +26,10 @@ from merit_opt.search.priors import (
     prior_of_scan,
     prior_of_screen,
 )
-from merit_opt.search.samplers import CONTROL, FIXED
+from merit_opt.search.samplers import CONTROL, FIXED, enqueue
 from merit_opt.search.spaces import Params, SearchSpace, Switch, all_on, switched_on, turned_on
 from merit_opt.search.storage.patient import PatientStorage
-from merit_opt.search.trial import Bench, record_of
+from merit_opt.search.trial import COUNTED, Bench, told_records
 
 WarmStart = Literal["none", "gradient", "scan"]
 
@@ -254,13 +254,7 @@ class WarmStarter:
 
     def _add(self, new: Sequence[Seed]) -> None:
         for seed in new:
-            self.study.add_trial(
-                create_trial(
-                    state=TrialState.WAITING,
-                    user_attrs={SEED: seed.name},
-                    system_attrs={FIXED: dict(seed.params)},
-                )
-            )
+            enqueue(self.study, {SEED: seed.name}, seed.params)
 
 
 def kept_prior(study: Study) -> Prior | None:
@@ -285,16 +279,18 @@ def _safe(prior: Prior, switches: Sequence[Switch], penalty: float) -> list[Swit
 def _states(study: Study, space: SearchSpace) -> dict[str, list[TrialState]]:
     """Recipe's digest -> states of its trials, those that are still to be measured too."""
     found: dict[str, list[TrialState]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if (recipe := _recipe_of(trial, space)) is not None:
+    trials = study.get_trials(deepcopy=False)
+    told = told_records(study)
+    for trial in trials:
+        record = told.get(trial.number)
+        recipe = _unmeasured(trial, space) if record is None else record.recipe
+        if recipe is not None:
             found.setdefault(recipe.digest, []).append(trial.state)
     return found
 
 
-def _recipe_of(trial: FrozenTrial, space: SearchSpace) -> Recipe | None:
+def _unmeasured(trial: FrozenTrial, space: SearchSpace) -> Recipe | None:
     """None of one that has not been asked, and of one whose worker died before it was measured."""
-    if (record := record_of(trial)) is not None:
-        return record.recipe
     if trial.state.is_finished():
         return None
     if is_control(trial):
@@ -307,5 +303,5 @@ def _recipe_of(trial: FrozenTrial, space: SearchSpace) -> Recipe | None:
 
 def _is_to_come(states: Sequence[TrialState]) -> bool:
     """Whether none has been measured, and one may still be."""
-    is_measured = any(s in (TrialState.COMPLETE, TrialState.PRUNED) for s in states)
+    is_measured = any(s in COUNTED for s in states)
     return not is_measured and any(not s.is_finished() for s in states)
