@@ -38,8 +38,10 @@ from big import fill
 from rich.console import Console
 
 from merit_opt.cli.tables import show_study
-from merit_opt.search.conclusion import Ending, conclude
+from merit_opt.search.conclusion import conclude
 from merit_opt.search.leases import Lease
+from merit_opt.search.plan import StudyPlan
+from merit_opt.search.samplers import tpe
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import best, front_of, told_records
 from merit_opt.search.worker import work
@@ -204,18 +206,19 @@ def report(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]
     told_records(study), front_of(study)
     clock.lap("read their records")
     files = folder / "studies"
-    ending = Ending(
-        name="s",
-        fingerprint="f",
+    plan = StudyPlan(
+        record=StudyRecord("s", "f", {}, ""),
         folder=files,
+        budget=budget(TRIALS),
         space=SPACE,
-        trials=TRIALS,
-        seed=0,
-        least_share=0.05,
+        sampler=tpe(n_startup_trials=10),
+        pruning=None,
         objective=OBJECTIVE,
+        least_share=0.05,
         split=split(),
+        fingerprint={},
     )
-    result = conclude(ending, study, SameAtOnce(), Quiet(), 1.0)
+    result = conclude(plan, study, SameAtOnce(), Quiet(), 1.0)
     clock.lap("conclude")
     with (files / "table.txt").open("w") as table:
         show_study(Console(file=table), result)

@@ -36,10 +36,11 @@ from merit_opt.search.abilities import require_able
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import RESULT
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace, all_on, first_layers
-from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.study import run_study
 from merit_opt.search.warm_start import as_warm_start
 from merit_opt.tracking.record import StudyRecord
 

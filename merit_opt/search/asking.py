@@ -1,6 +1,6 @@
 """Which trial a worker runs next: decided by one worker of a study at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
@@ -8,9 +8,9 @@ from typing import TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.controls import (
+    controls_of,
     enqueue_controls,
     is_random_layer,
     random_layer_controls,
@@ -57,19 +57,12 @@ class Desk:
     ends with exactly its number whatever the number of its workers.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        space: SearchSpace,
-        budget: Budget,
-        lease: Lease,
-        controls: Sequence[tuple[str, Recipe]],
-    ) -> None:
+    def __init__(self, study: Study, space: SearchSpace, budget: Budget, lease: Lease) -> None:
         self._study = study
         self._space = space
         self._budget = budget
         self._lease = lease
-        self._controls = controls[: budget.trials]
+        self._controls = controls_of(budget, space)
         self._reaper = Reaper(lease.storage)
 
     def open(self) -> None:

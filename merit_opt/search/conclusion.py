@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ from optuna.study import Study
 
 from merit_opt.data.leakage import shown_media
 from merit_opt.data.media.status import MediaStatus
-from merit_opt.data.split import Split
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
-from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.prepare import EngineReporter
 from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.files import write_text
@@ -28,9 +26,9 @@ from merit_opt.search.confirm import Confirmation, Entrants, confirm
 from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed
+from merit_opt.search.plan import StudyPlan
 from merit_opt.search.references import SEARCHED
 from merit_opt.search.result import StudyResult, Winners, note, to_dict
-from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import best, best_of, front_of, simplest_of, told_records
 from merit_opt.search.warm_start import kept_prior
 from merit_opt.tracking.record import StudyOutcome, TrialRecord
@@ -43,56 +41,29 @@ TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 
 
-@dataclass(frozen=True, eq=False)
-class Ending:
-    """What a study's conclusion needs of its plan.
-
-    Attributes:
-        name: The study's.
-        fingerprint: Digest of what must not change.
-        folder: Where its files go.
-        space: Where recipes came from.
-        trials: How many were wanted.
-        seed: Of the resampling.
-        least_share: What a layer must be worth to be named, as a share of the best value.
-        objective: What was maximised.
-        split: Search and confirm samples.
-    """
-
-    name: str
-    fingerprint: str
-    folder: Path
-    space: SearchSpace
-    trials: int
-    seed: int
-    least_share: float
-    objective: Objective
-    split: Split
-
-
-def known_result(ending: Ending, study: Study) -> dict[str, Any] | None:
+def known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     """The result on disk, if it is of this very study and its trials are as many as asked."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known: dict[str, Any] = json.loads((ending.folder / RESULT).read_text())
-        pick = Pick.of(ending.objective)
+        known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
+        pick = Pick.of(plan.objective)
         is_same = (
-            known["fingerprint"] == ending.fingerprint
+            known["fingerprint"] == plan.record.fingerprint
             and known["pick"] == (pick and asdict(pick))
             and known["uid"] == study.user_attrs[UID]
-            and known["simplest"]["least_share"] == ending.least_share
+            and known["simplest"]["least_share"] == plan.least_share
         )
-        if is_same and known["trials"] == _counts(study) and finished(study) >= ending.trials:
+        if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
             return known
     return None
 
 
 def conclude(
-    ending: Ending, study: Study, engine: Engine, reporter: EngineReporter, seconds: float
+    plan: StudyPlan, study: Study, engine: Engine, reporter: EngineReporter, seconds: float
 ) -> dict[str, Any]:
     """Measure the winner on confirm beside base, runners-up and controls; keep all that is found.
 
     Args:
-        ending: Of which study.
+        plan: Of which study.
         study: Its trials.
         engine: Measures.
         reporter: Is told how it gets on.
@@ -105,32 +76,32 @@ def conclude(
     winner, base = best(study), _base(study)
     if winner is None or base is None:
         raise UserError(
-            f"study {ending.name} has no finished trial of the base yet; give it more "
+            f"study {plan.name} has no finished trial of the base yet; give it more "
             "study.hours, or wait for its other workers"
         )
-    share = ending.least_share
+    share = plan.least_share
     winners = Winners(
         best=winner,
-        simplest=simplest_of(study, winner, share, ending.space),
+        simplest=simplest_of(study, winner, share, plan.space),
         least_share=share,
         front=front_of(study),
-        pick=Pick.of(ending.objective),
+        pick=Pick.of(plan.objective),
     )
     result = StudyResult(
-        study=ending.name,
+        study=plan.name,
         uid=study.user_attrs[UID],
-        fingerprint=ending.fingerprint,
-        seed=ending.seed,
+        fingerprint=plan.record.fingerprint,
+        seed=plan.budget.seed,
         seconds=seconds,
         told=list(told_records(study).values()),
         trials=_counts(study),
         base=base,
         winners=winners,
-        confirmation=_confirm(ending, study, winners, engine, reporter),
+        confirmation=_confirm(plan, study, winners, engine, reporter),
         forked_from=study.user_attrs.get(FORK),
         prior=kept_prior(study),
     )
-    _keep(ending, result, engine.statuses(ending.split.confirm))
+    _keep(plan, result, engine.statuses(plan.split.confirm))
     return to_dict(result)
 
 
@@ -156,7 +127,7 @@ def _base(study: Study) -> TrialRecord | None:
 
 
 def _confirm(
-    ending: Ending,
+    plan: StudyPlan,
     study: Study,
     winners: Winners,
     engine: Engine,
@@ -174,15 +145,15 @@ def _confirm(
         if recipe.digest not in known:
             reporter.stage("confirming winner, base, best and controls", len(known), total)
             with interrupts_allowed():
-                known[recipe.digest] = engine.evaluate(recipe, ending.split.confirm)
+                known[recipe.digest] = engine.evaluate(recipe, plan.split.confirm)
         return known[recipe.digest]
 
     found = confirm(
         Entrants(winner.recipe, simplest.recipe, top, controls),
-        suite=ending.split.confirm,
-        objective=ending.objective,
+        suite=plan.split.confirm,
+        objective=plan.objective,
         evaluate=evaluate,
-        seed=ending.seed,
+        seed=plan.budget.seed,
     )
     return replace(found, failed=_failed_controls(study) | found.failed)
 
@@ -214,16 +185,16 @@ def _counts(study: Study) -> dict[str, int]:
     return {key: states[state] for key, state in keys.items()} | {"cached": cached}
 
 
-def _keep(ending: Ending, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
+def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
-    write_recipe(ending.folder / BEST, result.winners.best.recipe)
-    write_recipe(ending.folder / SIMPLEST, result.winners.simplest.recipe)
-    shown = [asdict(m) for m in shown_media(ending.split.search)]
-    _write_json((ending.folder / BEST).with_name(SEARCHED), shown)
-    found, suite = result.confirmation, ending.split.confirm
+    write_recipe(plan.folder / BEST, result.winners.best.recipe)
+    write_recipe(plan.folder / SIMPLEST, result.winners.simplest.recipe)
+    shown = [asdict(m) for m in shown_media(plan.split.search)]
+    _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
+    found, suite = result.confirmation, plan.split.confirm
     for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
-        write_samples(ending.folder / name, sample_rows(evaluation, suite, statuses))
-    _write_json(ending.folder / RESULT, to_dict(result))
+        write_samples(plan.folder / name, sample_rows(evaluation, suite, statuses))
+    _write_json(plan.folder / RESULT, to_dict(result))
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -9,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from merit_opt.errors import UserError
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
+from merit_opt.search.budget import Budget
 from merit_opt.search.samplers import CONTROL, STOPPED, enqueue
 from merit_opt.search.spaces import SearchSpace
 
@@ -27,6 +29,12 @@ def fixed_controls(
     for coefficient in coefficients:
         recipe = constructors.full(n_layers, coefficient, parts=parts)
         yield f"full:{coefficient:g}", recipe
+
+
+def controls_of(budget: Budget, space: SearchSpace) -> list[tuple[str, Recipe]]:
+    """The fixed controls that a budget has room for."""
+    found = fixed_controls(space.n_layers, budget.uniform, budget.parts)
+    return list(islice(found, budget.trials))
 
 
 def random_layer_controls(winner: Recipe, count: int, seed: int) -> list[tuple[str, Recipe]]:

@@ -2,109 +2,41 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import optuna
 from optuna.study import Study, StudyDirection
 
 from merit_opt.data.leakage import shown_media
-from merit_opt.data.split import Split
-from merit_opt.errors import UserError
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
-from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.prepare import EngineReporter
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import fingerprint
-from merit_opt.search.budget import Budget
-from merit_opt.search.conclusion import FORK, UID, Ending, conclude, known_result, outcome
-from merit_opt.search.controls import enqueue_controls, fixed_controls
+from merit_opt.search.conclusion import FORK, UID, conclude, known_result, outcome
+from merit_opt.search.controls import controls_of, enqueue_controls
 from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.fork import queue_fork, require_forkable
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, Reaper, reap
-from merit_opt.search.pruners import Pruning, Stops
+from merit_opt.search.plan import StudyPlan
+from merit_opt.search.pruners import Stops
 from merit_opt.search.references import SHOWN
-from merit_opt.search.samplers import PerProposal, SeededSampler
-from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.samplers import PerProposal
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
 from merit_opt.search.trial import PICK, Bench, told_records
-from merit_opt.search.warm_start import Room, WarmStart, WarmStarter
+from merit_opt.search.warm_start import Room, WarmStarter
 from merit_opt.search.worker import work
-from merit_opt.tracking.record import StudyRecord, Tracker, TrialRecord
-
-
-@dataclass(frozen=True, eq=False)
-class StudyPlan:
-    """Everything a study is made of.
-
-    Attributes:
-        record: Its name, and what trackers are told about it.
-        folder: Where config.yaml, result.json and recipes/ go.
-        budget: How much it may do.
-        space: Where recipes come from.
-        sampler: Who proposes.
-        pruning: How proposals are stopped; None measures them in full.
-        objective: What is maximised.
-        least_share: What a layer must be worth to be named, as a share of the best value, in
-            [0, 1).
-        split: Search and confirm samples.
-        fingerprint: Name -> identity of all that must not change while it is resumed.
-        warm_start: Where a prior comes from, if any.
-        forks: The study whose proposals it begins with; None where it begins anew.
-        dashboard: Where pictures for optuna-dashboard go; None where nobody asked for them.
-
-    Raises:
-        UserError: `least_share` is out of its range.
-    """
-
-    record: StudyRecord
-    folder: Path
-    budget: Budget
-    space: SearchSpace
-    sampler: SeededSampler
-    pruning: Pruning | None
-    objective: Objective
-    least_share: float
-    split: Split
-    fingerprint: Mapping[str, str]
-    warm_start: WarmStart = "none"
-    forks: str | None = None
-    dashboard: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.least_share < 1.0:
-            raise UserError(f"study.least_share lies in [0, 1), got {self.least_share}")
-
-    @property
-    def name(self) -> str:
-        """Unique in its storage."""
-        return self.record.name
-
-    @property
-    def ending(self) -> Ending:
-        """What its conclusion needs."""
-        return Ending(
-            name=self.name,
-            fingerprint=self.record.fingerprint,
-            folder=self.folder,
-            space=self.space,
-            trials=self.budget.trials,
-            seed=self.budget.seed,
-            least_share=self.least_share,
-            objective=self.objective,
-            split=self.split,
-        )
+from merit_opt.tracking.record import Tracker, TrialRecord
 
 
 class Reporter(EngineReporter, Protocol):
@@ -155,7 +87,7 @@ def _run(
     tracked = Tracked(tracker, reporter.warn, study, board)
     reporter.stage("opening the study's record", 0, 1)
     tracked.start(replace(plan.record, uid=study.user_attrs[UID]))
-    if (known := known_result(plan.ending, study)) is not None:
+    if (known := known_result(plan, study)) is not None:
         tracked.finish(outcome(plan.folder, known))
         return known
     started = time.monotonic()
@@ -167,10 +99,10 @@ def _run(
             _search(plan, study, lease, tracked, measure, reporter)
         # One worker concludes for all: the others wait for it, and take over if it dies.
         with storage.turn(f"confirm/{plan.name}"):
-            found = known_result(plan.ending, study)
+            found = known_result(plan, study)
             if found is None:
                 seconds = time.monotonic() - started
-                found = conclude(plan.ending, study, measure, reporter, seconds)
+                found = conclude(plan, study, measure, reporter, seconds)
     tracked.finish(outcome(plan.folder, found))
     return found
 
@@ -232,30 +164,28 @@ def _search(
         reporter.trial(record, leader, done, plan.budget.trials)
         warm()
 
+    room = Room(plan.budget.trials, plan.budget.random_layers)
     warm = WarmStarter(
         source=plan.warm_start,
         study=study,
         bench=bench,
-        room=Room(plan.budget.trials, plan.budget.random_layers),
+        room=room,
         storage=lease.storage,
         screen=lambda parts: engine.screen(unmerged, suite, parts),
     )
-    _queue_known(plan, study, lease.storage)
+    _queue_known(plan, study, lease.storage, room)
     warm()
     work(study, bench, budget=plan.budget, lease=lease, watch=told)
 
 
-def _queue_known(plan: StudyPlan, study: Study, storage: PatientStorage) -> None:
+def _queue_known(plan: StudyPlan, study: Study, storage: PatientStorage, room: Room) -> None:
     """Controls first, which keep their place in the budget; then what another study proposed."""
-    budget, space = plan.budget, plan.space
-    controls = list(fixed_controls(space.n_layers, budget.uniform, budget.parts))
 
     def queue() -> None:
-        enqueue_controls(study, controls[: budget.trials], space)
+        enqueue_controls(study, controls_of(plan.budget, plan.space), plan.space)
         if plan.forks is not None:
             old = require_forkable(storage, plan.forks, plan.name)
-            room = Room(budget.trials, budget.random_layers).left(study)
-            queue_fork(study, old, space, room=room)
+            queue_fork(study, old, plan.space, room=room.left(study))
 
     storage.in_turn(plan.name, queue)
 

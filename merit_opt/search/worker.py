@@ -11,7 +11,6 @@ from optuna.trial import Trial
 from merit_opt.errors import UserError
 from merit_opt.search.asking import Answer, Desk, finished
 from merit_opt.search.budget import Budget
-from merit_opt.search.controls import fixed_controls
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.leases import Lease, give_up, was_taken
 from merit_opt.search.trial import Bench, best, run_trial
@@ -33,8 +32,7 @@ def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: Tri
         UserError: Several trials in a row failed; the message gives the last reason.
         KeyboardInterrupt: The trial at hand is queued to be asked again.
     """
-    controls = list(fixed_controls(bench.space.n_layers, budget.uniform, budget.parts))
-    desk = Desk(study, bench.space, budget, lease, controls)
+    desk = Desk(study, bench.space, budget, lease)
     started, idle = time.monotonic(), _Idle()
     desk.open()
     failures: list[TrialRecord] = []

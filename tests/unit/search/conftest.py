@@ -25,11 +25,12 @@ from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
 from merit_opt.search.leases import Lease
+from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import CURTAIL, Pruning
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.storage.memory import in_memory
-from merit_opt.search.study import StudyPlan, run_study
+from merit_opt.search.study import run_study
 from merit_opt.search.trial import Bench
 from merit_opt.search.warm_start import WarmStart
 from merit_opt.search.worker import work
