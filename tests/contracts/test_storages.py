@@ -18,7 +18,7 @@ from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap
 from merit_opt.search.processes import this_process
 from merit_opt.search.samplers import PROPOSAL, RETRY_OF, SUGGESTED
 from merit_opt.search.storage.patient import PatientStorage
-from tests.storages import STORAGES, opened
+from tests.storages import STORAGES, new_place, opened
 
 Open = Callable[[], PatientStorage]
 
@@ -54,9 +54,7 @@ def kind(request) -> str:
 
 @pytest.fixture
 def place(kind, tmp_path, request) -> str:
-    if kind == "postgres":
-        return request.getfixturevalue("postgres").database()
-    return str(tmp_path / "deep" / "kept")
+    return new_place(kind, tmp_path / "deep" / "kept", request)
 
 
 @pytest.fixture

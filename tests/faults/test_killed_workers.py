@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.cheap_study import WORKER
 from tests.faults.kept import measured, require_told, require_tracked, require_whole, wait_for
+from tests.storages import new_place
 
 pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("kill_resume")]
 
@@ -26,9 +27,7 @@ def kind(request) -> str:
 
 @pytest.fixture
 def place(kind, tmp_path, request) -> str:
-    if kind == "postgres":
-        return request.getfixturevalue("postgres").database()
-    return str(tmp_path / "kept")
+    return new_place(kind, tmp_path / "kept", request)
 
 
 def test_twenty_kills_lose_no_trial_and_double_none(nursery, empty_mlflow, tmp_path, kind, place):

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.cheap_study import WORKER
 from tests.faults.kept import controls, measured, require_whole, wait_for
 from tests.faults.nursery import Nursery
-from tests.storages import STORAGES
+from tests.storages import STORAGES, new_place
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
 
@@ -26,9 +26,7 @@ def kind(request) -> str:
 
 @pytest.fixture
 def place(kind, tmp_path, request) -> str:
-    if kind == "postgres":
-        return request.getfixturevalue("postgres").database()
-    return str(tmp_path / "kept")
+    return new_place(kind, tmp_path / "kept", request)
 
 
 def start(nursery: Nursery, folder: Path, kind: str, place: str, seconds: float = 0.05) -> int:

@@ -18,18 +18,14 @@ from merit_opt.recipe.recipe import from_json
 from merit_opt.search import dashboard
 from merit_opt.search.dashboard import Dashboard, command, require_installed
 from merit_opt.search.trial import record_of
-from tests.storages import STORAGES, opened
+from tests.storages import STORAGES, new_place, opened
 
 
 @pytest.fixture(params=STORAGES)
 def noted(request: pytest.FixtureRequest, world):
     """A world whose study is made with a dashboard."""
     kind = request.param
-    if kind == "postgres":
-        place = request.getfixturevalue("postgres").database()
-    else:
-        place = str(world.folder / f"merit.{kind}")
-    world.storage = opened(kind, place)
+    world.storage = opened(kind, new_place(kind, world.folder / f"merit.{kind}", request))
     world.dashboard = world.folder / "dashboard_artifacts"
     yield world
     world.storage.close()
