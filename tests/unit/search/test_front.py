@@ -132,7 +132,8 @@ def test_only_two_gains_are_picked_from():
 
 
 def merging(number, value, *layers):
-    return replace(record(number, value), recipe=attention(30, dict.fromkeys(layers, 1.0)))
+    merged = attention(30, dict.fromkeys(layers, 1.0))
+    return replace(record(number, value, layer=0), recipe=merged)
 
 
 def size(recipe):
