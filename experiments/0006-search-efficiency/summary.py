@@ -20,7 +20,7 @@ MEANS = (
     *(f"held_{what}_{n}" for what in ("share", "tr", "tp") for n in (10, 20, 60)),
     *(f"{what}_{n}" for what in ("precision", "recall", "decoys") for n in (10, 20, 60)),
     *(
-        f"simplest_{what}_{n}"
+        f"greatest_{what}_{n}"
         for what in ("share", "precision", "recall", "decoys")
         for n in (10, 60)
     ),
@@ -33,11 +33,11 @@ def _holds(row: Row) -> bool:
 
 
 def _names_useful(after: int) -> IsSo:
-    return lambda row: float(row[f"simplest_recall_{after}"]) == 1.0
+    return lambda row: float(row[f"recall_{after}"]) == 1.0
 
 
 def _names_no_decoy(after: int) -> IsSo:
-    return lambda row: float(row[f"simplest_decoys_{after}"]) == 0.0
+    return lambda row: float(row[f"decoys_{after}"]) == 0.0
 
 
 AIMS: Mapping[str, IsSo] = MappingProxyType(

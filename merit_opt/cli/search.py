@@ -36,6 +36,7 @@ from merit_opt.search.abilities import require_able
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import RESULT
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.front import Thrift, choice_of
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
@@ -150,6 +151,7 @@ def _plan(
     unheeded = require_able(sampler, request.choices["sampler"], space, objective)
     if unheeded is not None:
         shown.warn(unheeded)
+    choice = choice_of(objective, cfg.study.least_share)
     split = _split(request, shown)
     require_measurable(objective, split.search)
     warm_start = as_warm_start(cfg.sampler.warm_start)
@@ -168,6 +170,8 @@ def _plan(
         "pruner": "none" if pruning is None else pruning.name,
         "seed": str(cfg.seed),
     }
+    if isinstance(choice, Thrift):
+        parts["least share"] = str(choice.share)
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials), "warm_start": warm_start}
     shared = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != WORKER])
@@ -180,7 +184,7 @@ def _plan(
         sampler=sampler,
         pruning=pruning,
         objective=objective,
-        least_share=cfg.study.least_share,
+        choice=choice,
         split=split,
         fingerprint=parts,
         warm_start=warm_start,
@@ -243,7 +247,7 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
     uri = cfg.tracking.get("uri")
     found, same = given("pair", "storage", "output_dir"), given(but="study.trials")
     lines = [
-        f"files: {outputs.study(name)}/ (result.json, recipes/best.json, recipes/simplest.json)",
+        f"files: {outputs.study(name)}/ (result.json, recipes/best.json)",
         "next:",
     ]
     if "seed" in cfg.suite:

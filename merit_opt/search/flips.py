@@ -199,7 +199,7 @@ class _Climb:
         on = [s for s, dial in enumerate(self.board.dials) if state[s] != dial.off]
         rise = {switch: self._rise_on(switch) for switch in on}
         for switch in sorted(on, key=lambda switch: rise[switch]):
-            if rise[switch] <= 0:
+            if rise[switch] <= self._price:  # worth less than twice what it must be
                 change = Change("review", (switch,))
                 yield from self._unless_tried(self.board.flipped(state, [switch]), change, start)
 

@@ -24,7 +24,7 @@ from merit_opt.search.conclusion import FORK, UID, conclude, known_result, outco
 from merit_opt.search.controls import controls_of, enqueue_controls
 from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.fork import queue_fork, require_forkable
-from merit_opt.search.front import Pick
+from merit_opt.search.front import Thrift
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.plan import StudyPlan
@@ -33,7 +33,7 @@ from merit_opt.search.references import SHOWN
 from merit_opt.search.samplers import PerProposal
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import PICK, Bench, told_records
+from merit_opt.search.trial import Bench, keep_choice, told_records
 from merit_opt.search.warm_start import Room, WarmStarter
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import Tracker, TrialRecord
@@ -109,18 +109,16 @@ def _run(
 
 def _open(plan: StudyPlan, storage: PatientStorage) -> Study:
     sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
-    pick = Pick.of(plan.objective)
     study = optuna.create_study(
         study_name=plan.name,
         storage=storage,
         sampler=sampler,
-        directions=[StudyDirection.MAXIMIZE] * (1 if pick is None else 2),
+        directions=[StudyDirection.MAXIMIZE] * (1 if isinstance(plan.choice, Thrift) else 2),
         load_if_exists=True,
     )
     fingerprint.require_same(study, plan.fingerprint)
     reap(study, Reaper(storage), plan.budget.retries)
-    if pick is not None and study.user_attrs.get(PICK) != [pick.how, pick.epsilon]:
-        study.set_user_attr(PICK, [pick.how, pick.epsilon])
+    keep_choice(study, plan.choice)
     if plan.forks is not None and FORK not in study.user_attrs:
         study.set_user_attr(FORK, plan.forks)
     if SHOWN not in study.user_attrs:
