@@ -24,6 +24,7 @@ from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.front import Pick, Thrift, choice_of
 from merit_opt.search.leases import Lease
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import CURTAIL, Pruning
@@ -31,7 +32,7 @@ from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.study import run_study
-from merit_opt.search.trial import Bench
+from merit_opt.search.trial import Bench, keep_choice
 from merit_opt.search.warm_start import WarmStart
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
@@ -208,13 +209,19 @@ class World:
     def study(self, seed: int = 0) -> optuna.Study:
         """The study as a new process would open it."""
         sampler = PerProposal(self.sampler, seed=seed, space=self.space)
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=self.storage,
             sampler=sampler,
             study_name="s",
             directions=["maximize"] * len(self.objective.values(ZERO, ZERO)),
             load_if_exists=True,
         )
+        keep_choice(study, self.choice)
+        return study
+
+    @property
+    def choice(self) -> Thrift | Pick:
+        return choice_of(self.objective, 0.05)
 
     def bench(self) -> Bench:
         yardstick = Yardstick(
@@ -264,7 +271,7 @@ class World:
             sampler=self.sampler,
             pruning=self.stopping,
             objective=self.objective,
-            least_share=0.05,
+            choice=self.choice,
             split=self.split,
             fingerprint=parts,
             warm_start=self.warm_start,

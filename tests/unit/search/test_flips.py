@@ -121,9 +121,7 @@ def flips_are_known(history: list[Tried], board: Board) -> bool:
     top = best(history, board)
     if top is None:
         return True
-    flips = {
-        on(board.flipped(top.proposal.state, [s]), board) for s in range(len(board.dials))
-    }
+    flips = {on(board.flipped(top.proposal.state, [s]), board) for s in range(len(board.dials))}
     return flips <= {on(t.proposal.state, board) for t in history}
 
 

@@ -144,7 +144,7 @@ class Careless:
 def test_parameters_out_of_range_are_never_queued(world):
     study = world.study()
     recipe = attention(6, {1: 0.5})
-    kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": ""}
+    kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": "", "switched_on": 1}
     study.add_trial(create_trial(value=1.0, user_attrs={RECORD: kept}))
     assert queue_fork(study, study, Careless(), room=9) == 0
     assert queue_fork(study, study, world.space, room=9) == 1
