@@ -78,7 +78,7 @@ def test_an_equal_value_beats_a_leader_of_a_greater_number_alone(world):
     value = run_trial(study, leader, bench).value
     for trial in (early, late):
         run_trial(study, trial, spying)
-    assert [c.incumbent for c in asked] == [math.nextafter(value, -math.inf), value]
+    assert [c.to_beat for c in asked] == [math.nextafter(value, -math.inf), value]
 
 
 def test_controls_are_always_measured_in_full(studies):
