@@ -19,7 +19,7 @@ from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_name, control_recipe, is_control
 from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.search.priors import SEED, is_scan
-from merit_opt.search.pruners import Stops
+from merit_opt.search.pruners import Stopping
 from merit_opt.search.samplers import CONTROL, SUGGESTED
 from merit_opt.search.spaces import SearchSpace, switched_on
 from merit_opt.search.told import Told
@@ -49,14 +49,14 @@ class Bench:
         space: Where recipes come from.
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
-        stops: Decides which proposals are stopped; None measures all of them in full. Controls
-            and the trials of a scan always are.
+        stopping: Stops proposals; None measures all of them in full. Controls and the trials of
+            a scan always are.
     """
 
     space: SearchSpace
     measure: Measure
     yardstick: Yardstick
-    stops: Stops | None
+    stopping: Stopping | None
 
 
 def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
@@ -69,7 +69,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
     try:
-        outcome = _judged(bench, recipe, bench.measure(recipe, _stop(study, trial, bench)))
+        outcome = _judged(bench, bench.measure(recipe, _stop(study, trial, bench)))
     except TrialFailed as failure:
         outcome = _Outcome(TrialState.FAIL, why=str(failure))
     measured = time.perf_counter()
@@ -113,13 +113,9 @@ class _Outcome:
     why: str = ""
 
 
-def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Outcome:
+def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
     cost = {} if found.cost is None else found.cost.numbers
-    is_complete = isinstance(found, Evaluation)
-    if bench.stops is not None:
-        scores = found.by_id if is_complete else found.scores
-        bench.stops.learn(recipe.digest, scores, is_complete=is_complete)
-    if not is_complete:
+    if not isinstance(found, Evaluation):
         bound = {} if found.bound is None else {"bound": found.bound}
         asked = {"questions": float(len(found.scores))}
         return _Outcome(TrialState.PRUNED, metrics=bound | asked, cost=cost)
@@ -136,7 +132,7 @@ def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Out
 
 def _stop(study: Study, trial: Trial, bench: Bench) -> Stop | None:
     """When to stop a proposal; an equal value wins for the trial with the smaller number."""
-    if bench.stops is None or is_control(trial) or is_scan(trial):
+    if bench.stopping is None or is_control(trial) or is_scan(trial):
         return None
     first = best(study)
     if first is None or first.value is None:
@@ -144,7 +140,7 @@ def _stop(study: Study, trial: Trial, bench: Bench) -> Stop | None:
     to_beat = first.value
     if trial.number < first.number:
         to_beat = math.nextafter(to_beat, -math.inf)
-    return bench.stops.stop(first.recipe.digest, to_beat)
+    return bench.stopping.stop(told_records(study), first, to_beat)
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
