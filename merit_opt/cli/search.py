@@ -1,5 +1,6 @@
 """`merit-opt search`: run, resume or join a study."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """Run one study to its end and say what it found."""
-    console = Console()
+    console, started = Console(), time.monotonic()
     built = factories(cfg, OWN_KEYS, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
@@ -69,7 +70,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console.print(f"{teller}starts" if teller else f"study {name}{origin}", highlight=False)
     try:
         with display(console, teller) as shown:
-            result = _run(_Request(cfg, choices, built, outputs, name, forks), shown)
+            result = _run(_Request(cfg, choices, built, outputs, name, forks, started), shown)
     except KeyboardInterrupt:
         console.print(
             f"{teller}stopped; nothing measured is lost. To go on, give the same command again "
@@ -99,6 +100,7 @@ class _Request:
 
     Attributes:
         forks: The study to begin from, if any.
+        started: When that was, by the monotonic clock.
     """
 
     cfg: DictConfig
@@ -107,6 +109,7 @@ class _Request:
     outputs: Outputs
     name: str
     forks: str | None
+    started: float
 
 
 def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
@@ -117,7 +120,7 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     source: PairSource = built["pair"].build()
     space = _space(request, source)  # before the digest, which may have to download weights
     identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
-    plan = _plan(request, space, _budget(request.cfg, source.alignment.parts), identity, shown)
+    plan = _plan(request, space, _budget(request, source.alignment.parts), identity, shown)
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
@@ -217,7 +220,8 @@ def _space(request: _Request, source: PairSource) -> SearchSpace:
     return space
 
 
-def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
+def _budget(request: _Request, parts: tuple[Part, ...]) -> Budget:
+    cfg = request.cfg
     return Budget(
         trials=cfg.study.trials,
         hours=cfg.study.hours,
@@ -226,6 +230,7 @@ def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
         random_layers=cfg.study.random_layers,
         seed=cfg.seed,
         retries=cfg.study.retries,
+        started=request.started,
     )
 
 

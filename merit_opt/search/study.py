@@ -24,7 +24,7 @@ from merit_opt.search import fingerprint
 from merit_opt.search.conclusion import FORK, UID, conclude, known_result, outcome
 from merit_opt.search.controls import controls_of, enqueue_controls
 from merit_opt.search.dashboard import Dashboard
-from merit_opt.search.fork import queue_fork, require_forkable
+from merit_opt.search.fork import queue_fork, require_forkable, require_same_origin
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, Reaper, reap
@@ -118,6 +118,8 @@ def _open(plan: StudyPlan, storage: PatientStorage) -> Study:
         directions=[StudyDirection.MAXIMIZE] * (1 if pick is None else 2),
         load_if_exists=True,
     )
+    if plan.forks is not None:
+        require_same_origin(plan.name, study.user_attrs.get(FORK), plan.forks)
     fingerprint.require_same(study, plan.fingerprint)
     reap(study, Reaper(storage), plan.budget.retries)
     if pick is not None and study.user_attrs.get(PICK) != [pick.how, pick.epsilon]:

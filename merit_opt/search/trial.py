@@ -17,6 +17,7 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_name, control_recipe, is_control
+from merit_opt.search.flip_sampler import PHASE
 from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
 from merit_opt.search.priors import SEED, is_scan
 from merit_opt.search.pruners import Stopping
@@ -165,6 +166,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         values=tuple(trial.values) if trial.state == TrialState.COMPLETE else (),
         feasible=all(by <= 0.0 for by in trial.constraints.values()),
         cached=kept.get("cached", False),
+        phase=trial.user_attrs.get(PHASE, ""),
     )
 
 

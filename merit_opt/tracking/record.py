@@ -40,6 +40,7 @@ class TrialRecord:
         values: What Optuna was told: `value`, or both gains; empty unless COMPLETE.
         feasible: Whether it keeps to the objective's constraints.
         cached: Whether its scores were known, so that it cost nothing.
+        phase: Which part of its search proposed it, of samplers that have parts; else empty.
     """
 
     number: int
@@ -56,6 +57,7 @@ class TrialRecord:
     values: tuple[float, ...] = ()
     feasible: bool = True
     cached: bool = False
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
