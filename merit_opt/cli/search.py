@@ -33,7 +33,7 @@ from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 from merit_opt.search import dashboard
-from merit_opt.search.abilities import require_able
+from merit_opt.search.abilities import require_able, short_of_trials
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import RESULT
 from merit_opt.search.fingerprint import digest
@@ -150,9 +150,10 @@ def _plan(
 ) -> StudyPlan:
     cfg, built = request.cfg, request.built
     objective, sampler = built["objective"].build(), built["sampler"].build()
-    unheeded = require_able(sampler, request.choices["sampler"], space, objective)
-    if unheeded is not None:
-        shown.warn(unheeded)
+    chosen = request.choices["sampler"]
+    unheeded = require_able(sampler, chosen, space, objective)
+    for remark in filter(None, (unheeded, short_of_trials(sampler, chosen, space, budget))):
+        shown.warn(remark)
     split = _split(request, shown)
     require_measurable(objective, split.search)
     warm_start = as_warm_start(cfg.sampler.warm_start)
@@ -166,7 +167,7 @@ def _plan(
         "space": repr(space),
         "objective": objective.identity,
         "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
-        "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "sampler": f"{chosen} {dict(built['sampler'].arguments)}",
         "warm start": warm_start,
         "pruner": "none" if pruning is None else pruning.name,
         "seed": str(cfg.seed),
