@@ -114,8 +114,9 @@ def _chosen(verb: str, arguments: Iterable[str]) -> Mapping[str, Collection[str]
 
 def _defaults(path: Path) -> dict[str, Collection[str]]:
     """Group -> option, of those that a file chooses."""
-    items: Any = OmegaConf.load(path).get("defaults", [])
-    pairs = (pair for item in items if isinstance(item, DictConfig) for pair in item.items())
+    content: Any = OmegaConf.load(path)
+    chosen = (item for item in content.get("defaults", []) if isinstance(item, DictConfig))
+    pairs = (pair for item in chosen for pair in item.items())
     return {str(group).removeprefix("override /"): (str(option),) for group, option in pairs}
 
 
