@@ -15,9 +15,10 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_name, control_recipe, is_control
+from merit_opt.search.flip_sampler import PHASE
 from merit_opt.search.front import Pick, Thrift, leader, leaders, pareto_front
 from merit_opt.search.priors import SEED, is_scan
-from merit_opt.search.pruners import Stops
+from merit_opt.search.pruners import Stopping
 from merit_opt.search.samplers import CONTROL, SUGGESTED
 from merit_opt.search.spaces import SearchSpace, switched_on
 from merit_opt.search.told import Told
@@ -48,14 +49,14 @@ class Bench:
         space: Where recipes come from.
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
-        stops: Decides which proposals are stopped; None measures all of them in full. Controls
-            and the trials of a scan always are.
+        stopping: Stops proposals; None measures all of them in full. Controls and the trials of
+            a scan always are.
     """
 
     space: SearchSpace
     measure: Measure
     yardstick: Yardstick
-    stops: Stops | None
+    stopping: Stopping | None
 
 
 def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
@@ -68,7 +69,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
     try:
-        outcome = _judged(bench, recipe, bench.measure(recipe, _stop(study, trial, bench, recipe)))
+        outcome = _judged(bench, bench.measure(recipe, _stop(study, trial, bench, recipe)))
     except TrialFailed as failure:
         outcome = _Outcome(TrialState.FAIL, why=str(failure))
     measured = time.perf_counter()
@@ -113,13 +114,9 @@ class _Outcome:
     why: str = ""
 
 
-def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Outcome:
+def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
     cost = {} if found.cost is None else found.cost.numbers
-    is_complete = isinstance(found, Evaluation)
-    if bench.stops is not None:
-        scores = found.by_id if is_complete else found.scores
-        bench.stops.learn(recipe.digest, scores, is_complete=is_complete)
-    if not is_complete:
+    if not isinstance(found, Evaluation):
         bound = {} if found.bound is None else {"bound": found.bound}
         asked = {"questions": float(len(found.scores))}
         return _Outcome(TrialState.PRUNED, metrics=bound | asked, cost=cost)
@@ -136,16 +133,16 @@ def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Out
 
 def _stop(study: Study, trial: Trial, bench: Bench, recipe: Recipe) -> Stop | None:
     """When to stop a proposal."""
-    if bench.stops is None or is_control(trial) or is_scan(trial):
+    if bench.stopping is None or is_control(trial) or is_scan(trial):
         return None
     choose = _choice(study)
     if isinstance(choose, Pick):
         return None
-    told = [r for r in _candidates(study) if r.feasible]
-    if not told:
+    rivals = [r for r in _candidates(study) if r.feasible]
+    if not rivals:
         return None
-    size = switched_on(bench.space, recipe)
-    return bench.stops.stop(choose(told).recipe.digest, choose.to_beat(told, trial.number, size))
+    to_beat = choose.to_beat(rivals, trial.number, switched_on(bench.space, recipe))
+    return bench.stopping.stop(told_records(study), choose(rivals), to_beat)
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
@@ -171,6 +168,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         feasible=all(by <= 0.0 for by in trial.constraints.values()),
         cached=kept.get("cached", False),
         switched_on=kept["switched_on"],
+        phase=trial.user_attrs.get(PHASE, ""),
     )
 
 

@@ -40,7 +40,7 @@ from merit_opt.search.samplers import (
     random,
     tpe,
 )
-from merit_opt.search.spaces import Layerwise
+from merit_opt.search.spaces import Layerwise, Uniform
 from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.storage.sqlite import open_sqlite
@@ -305,3 +305,12 @@ def test_a_proposal_depends_on_seed_index_and_finished_trials_alone(name):
     SPACE.suggest(again)
     assert again.params == first.params
     assert math.isfinite(sum(again.params.values()))
+
+
+def test_one_dimension_is_enough_for_cmaes():
+    space = Uniform(LAYERS, 0.0, 1.0)
+    sampler = PerProposal(cmaes(sigma0=None), seed=0, space=space)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(lambda trial: -((trial.suggest_float("coefficient", 0, 1) - 0.3) ** 2), 50)
+    found = [trial.params["coefficient"] for trial in study.trials[-10:]]
+    assert found == pytest.approx([0.3] * 10, abs=0.05)

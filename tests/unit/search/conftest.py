@@ -27,7 +27,7 @@ from merit_opt.search.fingerprint import digest
 from merit_opt.search.front import Pick, Thrift, choice_of
 from merit_opt.search.leases import Lease
 from merit_opt.search.plan import StudyPlan
-from merit_opt.search.pruners import CURTAIL, Pruning
+from merit_opt.search.pruners import CURTAIL, Pruning, Stopping
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.storage.memory import in_memory
@@ -233,8 +233,11 @@ class World:
                 return self.engine.evaluate(recipe, self.split.search)
             return self.engine.evaluate_unless(recipe, self.split.search, stop)
 
-        stops = self.stopping and self.stopping.make(yardstick)
-        return Bench(self.space, measure_one, yardstick, stops)
+        def known(recipe: Recipe) -> Mapping[str, Score]:
+            return self.engine.known_scores(recipe, self.split.search)
+
+        stopping = self.stopping and Stopping(self.stopping.make(yardstick), known)
+        return Bench(self.space, measure_one, yardstick, stopping)
 
     def work_open(self, trials: int) -> optuna.Study:
         """As `run`, which opens the study as a whole; gives the study."""
