@@ -12,6 +12,9 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
     from merit_opt.data.suite import Suite
     from merit_opt.models.pack import Pack
     from merit_opt.models.pair import ModelPair
@@ -29,6 +32,22 @@ os.environ.update(
 # An example's time says more about the machine's other work than about the code.
 settings.register_profile("merit_opt", deadline=None, max_examples=50)
 settings.load_profile("merit_opt")
+
+FAULTS = "tests/faults/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Tests of a module share a process, so that what they share is made once; so do all of
+    tests/faults, whose crowds of processes would starve each other.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return FAULTS if nodeid.startswith(FAULTS) else nodeid.partition("::")[0]
+
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")

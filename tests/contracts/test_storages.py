@@ -22,8 +22,6 @@ from tests.storages import STORAGES, new_place, opened
 
 Open = Callable[[], PatientStorage]
 
-pytestmark = pytest.mark.xdist_group("storages")
-
 WORKER = """
 import sys
 from test_storages import *

@@ -51,7 +51,6 @@ def test_the_readme_shows_commands_that_these_tests_run():
     assert len(TYPED) >= 3
 
 
-@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize("words", TYPED, ids=" ".join)
 def test_a_command_of_the_readme_runs(words, reader, monkeypatch):
     monkeypatch.chdir(reader)

@@ -17,8 +17,6 @@ import pytest
 from merit_opt.cli.main import run
 from merit_opt.data.media.status import MediaError
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 SMALL = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 device=cpu tracking=none"
 NAME = "tiny-clips-layerwise-flips-s0"
 

@@ -23,7 +23,6 @@ from tests.faults.nursery import PATIENCE, Nursery, once
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("kill_resume"),
     pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc"),
 ]
 

@@ -12,7 +12,7 @@ from tests.faults.kept import controls, measured, require_whole, wait_for
 from tests.faults.nursery import Nursery
 from tests.storages import STORAGES, new_place
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(240)
 
 TRIALS, WORKERS = 30, 4
 FIXED, RANDOM = 6, 5

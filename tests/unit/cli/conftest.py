@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,8 @@ def merit_opt(
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The devices that a pair's weights were loaded on meanwhile."""
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The devices that a pair's weights were loaded on meanwhile; no later test is given them."""
     from merit_opt.cli.parts import load_pair
     from merit_opt.models.source import PairSource
     from merit_opt.models.waiting import Place
@@ -75,4 +75,5 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     load_pair.cache_clear()
     monkeypatch.setattr(PairSource, "load", spy)
-    return seen
+    yield seen
+    load_pair.cache_clear()
