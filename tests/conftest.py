@@ -55,6 +55,16 @@ def repo() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals, and where the recipes of a space begin, from few draws: else half of the time of
+    a small search, and no test of whole commands is about them.
+    """
+    monkeypatch.setattr("merit_opt.evaluation.stats.RESAMPLES", 99)
+    monkeypatch.setattr("merit_opt.evaluation.gap.RESAMPLES", 99)
+    monkeypatch.setattr("merit_opt.search.spaces.space.DRAWS", 20)
+
+
 @pytest.fixture(scope="session")
 def tiny_source() -> PairSource:
     """The packaged pair with a planted answer, in float32."""

@@ -37,7 +37,9 @@ torch.set_num_threads(1)
 for module in json.loads(sys.argv[1]):
     importlib.import_module(module)
 from merit_opt.evaluation import gap, stats
+from merit_opt.search.spaces import space
 gap.RESAMPLES = stats.RESAMPLES = 99
+space.DRAWS = 20
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)

@@ -33,6 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def merit_opt(
     tmp_path: Path,
     cache: Path,
+    few_draws: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
@@ -45,8 +46,6 @@ def merit_opt(
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("COLUMNS", "120")
-    for module in ("stats", "gap"):
-        monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
     def command(line: str) -> Done:
         capsys.readouterr()
