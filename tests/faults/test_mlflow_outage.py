@@ -18,8 +18,8 @@ pytestmark = [
 ]
 
 TRIALS, WORKERS = 40, 2
-SECONDS = 1.0
-AWAY_SECONDS = 20.0
+SECONDS = 0.4
+AWAY_SECONDS = 6.0
 
 
 @pytest.fixture
