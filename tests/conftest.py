@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return FAULTS if nodeid.startswith(FAULTS) else nodeid.partition("::")[0]
+            return _unit(nodeid)
 
     return ByModule(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of tests/faults first, which take longest, then modules of many tests."""
+    tests = Counter(_unit(item.nodeid) for item in items)
+    items.sort(key=lambda item: (_unit(item.nodeid) != FAULTS, -tests[_unit(item.nodeid)]))
+
+
+def _unit(nodeid: str) -> str:
+    """What runs in one process."""
+    return FAULTS if nodeid.startswith(FAULTS) else nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
