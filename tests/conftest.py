@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
     from merit_opt.data.suite import Suite
     from merit_opt.models.pack import Pack
@@ -30,10 +34,48 @@ os.environ.update(
 settings.register_profile("merit_opt", deadline=None, max_examples=50)
 settings.load_profile("merit_opt")
 
+FAULTS = "tests/faults/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Tests of a module share a process, so that what they share is made once; so do all of
+    tests/faults, whose crowds of processes would starve each other.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid)
+
+    return ByModule(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of tests/faults first, which take longest, then modules of many tests."""
+    tests = Counter(_unit(item.nodeid) for item in items)
+    items.sort(key=lambda item: (_unit(item.nodeid) != FAULTS, -tests[_unit(item.nodeid)]))
+
+
+def _unit(nodeid: str) -> str:
+    """What runs in one process."""
+    return FAULTS if nodeid.startswith(FAULTS) else nodeid.partition("::")[0]
+
 
 @pytest.fixture(scope="session")
 def repo() -> Path:
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals, and where the recipes of a space begin, from few draws: else half of the time of
+    a small search, and no test of whole commands is about them.
+    """
+    monkeypatch.setattr("merit_opt.evaluation.stats.RESAMPLES", 99)
+    monkeypatch.setattr("merit_opt.evaluation.gap.RESAMPLES", 99)
+    monkeypatch.setattr("merit_opt.search.spaces.space.DRAWS", 20)
 
 
 @pytest.fixture(scope="session")

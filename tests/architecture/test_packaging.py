@@ -11,8 +11,6 @@ import pytest
 
 from merit_opt.cli import conf_dir
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 @pytest.fixture(scope="session")
 def installed(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

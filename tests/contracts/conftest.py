@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -10,10 +11,6 @@ from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES, spread
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
 CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
-
-
-def rows():
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SOURCES]
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +28,7 @@ def written(tmp_path_factory):
     return write
 
 
-@pytest.fixture(scope="session", params=rows())
+@pytest.fixture(scope="session", params=SOURCES)
 def source(request, written):
     import torch
 
@@ -44,13 +41,19 @@ def source(request, written):
 
 
 @pytest.fixture(scope="session")
-def pair(source):
-    return source.load("cpu", "device")
+def loaded():
+    """The pair of a source, loaded once a process; a test leaves its weights as it found them."""
+    return cache(lambda source: source.load("cpu", "device"))
 
 
 @pytest.fixture(scope="session")
-def bf16_pair(source):
-    return replace(source, dtype="bfloat16").load("cpu", "device")
+def pair(source, loaded):
+    return loaded(source)
+
+
+@pytest.fixture(scope="session")
+def bf16_pair(source, loaded):
+    return loaded(replace(source, dtype="bfloat16"))
 
 
 @pytest.fixture(params=["pair", "bf16_pair"], ids=["float32", "bfloat16"])

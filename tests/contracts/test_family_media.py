@@ -329,7 +329,6 @@ def test_features_know_when_their_frames_stand(pair, shown):
     assert features.status == shown[1].status
 
 
-@pytest.mark.xdist_group("qwen3_vl")
 def test_a_prompt_tells_the_real_times_of_an_uneven_video(written):
     pair = written("qwen3_vl").load("cpu", "device")
     times = (0.0, 0.5, 3.0, 4.0, 9.0, 9.5)

@@ -5,13 +5,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from merit_opt.errors import UserError
 from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap
@@ -21,30 +20,6 @@ from merit_opt.search.storage.patient import PatientStorage
 from tests.storages import STORAGES, new_place, opened
 
 Open = Callable[[], PatientStorage]
-
-pytestmark = pytest.mark.xdist_group("storages")
-
-WORKER = """
-import sys
-from test_storages import *
-storage = opened(sys.argv[1], sys.argv[2])
-study = optuna.load_study(study_name="s", storage=storage)
-with Lease(storage) as lease:
-    print("ready", flush=True)
-    sys.stdin.readline()
-    while (number := ask(storage, study, lease)) is not None:
-        print(number, flush=True)
-"""
-
-
-def ask(storage: PatientStorage, study: optuna.Study, lease: Lease) -> int | None:
-    """Take the first trial that waits; None when there is none."""
-
-    def decide() -> int | None:
-        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return study.ask().number if waiting else None
-
-    return storage.in_turn("s", decide)
 
 
 @pytest.fixture(params=STORAGES)
@@ -259,28 +234,6 @@ def test_one_turn_at_a_time(open_it):
     for thread in threads:
         thread.join()
     assert (inside, most) == ([0], [1])
-
-
-def test_processes_that_ask_at_once_never_get_the_same_trial(open_it, kind, place):
-    study = study_in(open_it())
-    for _ in range(24):
-        study.add_trial(create_trial(state=TrialState.WAITING))
-    here = os.path.dirname(__file__)
-    path = os.pathsep.join([here, *sys.path])
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, kind, place],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    asked = [int(n) for w in workers for n in w.communicate("go\n", timeout=120)[0].split()]
-    assert Counter(asked) == Counter(range(24))
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,11 @@ def test_the_readme_shows_commands_that_these_tests_run():
     assert len(TYPED) >= 3
 
 
-@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize("words", TYPED, ids=" ".join)
-def test_a_command_of_the_readme_runs(words, reader, monkeypatch):
+def test_a_command_of_the_readme_runs(words, reader, few_draws, monkeypatch):
     monkeypatch.chdir(reader)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    for module in ("stats", "gap"):
-        monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
     assert run([*words, *SMALLER.get(words[0], [])]) == 0
 
 

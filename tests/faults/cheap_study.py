@@ -7,11 +7,13 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
 import optuna
 from optuna.storages._rdb import storage as relational_storage
+from optuna.trial import TrialState
 
 from merit_opt.data.split import split_by_group
 from merit_opt.errors import UserError
@@ -23,8 +25,9 @@ from merit_opt.tracking.record import NoTracker, Tracker, TrialRecord
 from tests.storages import opened
 from tests.unit.search.conftest import World, unseen_suite
 
-WORKER = "tests.faults.cheap_study:worker"
+WORKER, ASKER = "tests.faults.cheap_study:worker", "tests.faults.cheap_study:asker"
 MEASURED, TOLD = "measured", "told"
+READY, GO, ASKED = "ready", "go", "asked"
 HOUR = timedelta(hours=1)
 
 
@@ -58,7 +61,8 @@ def worker(kind: str, place: str, trials: int, seconds: float, options: dict[str
         trials: How many.
         seconds: How long one takes to measure.
         options: `patience` and `grace` of the storage, where they are not the tests' own;
-            `sampler`, "flips" where it is not TPE; `files`, where the study's files go, if not here; `tracking`, the address of MLflow;
+            `sampler`, "flips" where it is not TPE; `files`, where the study's files go, if not
+            here; `tracking`, the address of MLflow;
             `jumps`, after how many measurements the wall clock falls back by an hour.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -86,6 +90,25 @@ def worker(kind: str, place: str, trials: int, seconds: float, options: dict[str
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
     Path(f"result-{os.getpid()}.json").write_text(json.dumps(result))
+    return 0
+
+
+def asker(kind: str, place: str, most: int) -> int:
+    """Take up to `most` of the trials that wait, once the file `go` is there."""
+    storage = opened(kind, place)
+    study = optuna.load_study(study_name="s", storage=storage)
+
+    def decide() -> int | None:
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return study.ask().number if waiting else None
+
+    keep(READY, [os.getpid()])
+    while not Path(GO).exists():
+        time.sleep(0.001)
+    asked = (storage.in_turn("s", decide) for _ in range(most))
+    for number in takewhile(lambda number: number is not None, asked):
+        keep(ASKED, [number])
+    storage.close()
     return 0
 
 

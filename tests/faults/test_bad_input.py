@@ -17,8 +17,6 @@ import pytest
 from merit_opt.cli.main import run
 from merit_opt.data.media.status import MediaError
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 SMALL = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 device=cpu tracking=none"
 NAME = "tiny-clips-layerwise-flips-s0"
 
@@ -52,14 +50,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def merit_opt(tmp_path, clips, monkeypatch, capsys) -> Command:
+def merit_opt(tmp_path, clips, few_draws, monkeypatch, capsys) -> Command:
     """Runs `merit-opt LINE` in a folder of its own whose clips are rendered already."""
     shutil.copytree(clips, tmp_path / "outputs" / "cache")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    for module in ("stats", "gap"):
-        monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
     def command(line: str) -> Done:
         capsys.readouterr()

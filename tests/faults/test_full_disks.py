@@ -11,7 +11,7 @@ import pytest
 from tests.faults.cheap_study import WORKER
 from tests.faults.kept import measured, require_told, require_tracked, require_whole, wait_for
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(240)
 
 TRIALS = 24
 SECONDS = 0.05

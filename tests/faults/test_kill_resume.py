@@ -23,7 +23,6 @@ from tests.faults.nursery import PATIENCE, Nursery, once
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("kill_resume"),
     pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc"),
 ]
 
@@ -196,7 +195,14 @@ def test_ctrl_c_leaves_a_study_that_goes_on_and_says_how(searches, whole, folder
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9])
 def test_ctrl_c_while_libraries_load_is_no_traceback(folder, environment, seconds):
     process = subprocess.Popen(
-        [sys.executable, "-c", f"print('up', flush=True)\n{MERIT_OPT}", "search", *SMALL],
+        [
+            sys.executable,
+            "-c",
+            f"print('up', flush=True)\n{MERIT_OPT}",
+            "search",
+            *SMALL,
+            "tracking=none",
+        ],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from tests.faults.cheap_study import WORKER
 from tests.faults.kept import measured, require_told, require_tracked, require_whole, wait_for
 from tests.storages import new_place
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(280)
 
 TRIALS, WORKERS, KILLS = 64, 4, 20
 SECONDS = 0.03

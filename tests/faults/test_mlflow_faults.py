@@ -1,6 +1,5 @@
 """What becomes of tracking when processes are killed, servers silent and files strange."""
 
-import os
 import signal
 import socket
 import sqlite3
@@ -18,16 +17,12 @@ from merit_opt.recipe.constructors import uniform
 from merit_opt.search.tracked import standing
 from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import StudyRecord, TrackingUnavailable, TrialRecord
+from tests.faults.nursery import Nursery
 
 STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny"}, "seed: 0\n", uid="u1")
 NUMBERS = range(4)
 
-WORKER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_mlflow_faults import keep_everything
-keep_everything(sys.argv[2])
-"""
+WORKER = "tests.faults.test_mlflow_faults:keep_everything"
 
 
 def trial(number: int) -> TrialRecord:
@@ -35,11 +30,12 @@ def trial(number: int) -> TrialRecord:
     return TrialRecord(number, "COMPLETE", "trial", "", recipe, number / 10, {}, {}, {})
 
 
-def keep_everything(folder: str) -> None:
+def keep_everything(folder: str) -> int:
     """What a worker does that finds the trials told and nothing kept."""
     tracker = open_tracker(Path(folder))
     for number in tracker.missing(NUMBERS):
         tracker.log_trial(trial(number), standing([trial(n) for n in range(number + 1)]))
+    return 0
 
 
 def open_tracker(folder: Path):
@@ -51,28 +47,16 @@ def open_tracker(folder: Path):
     return tracker
 
 
-def worker(folder: Path) -> subprocess.Popen[bytes]:
-    here = Path(__file__).parent
-    command = [sys.executable, "-c", WORKER, str(here), str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ})
-
-
-def kill_when(process: subprocess.Popen[bytes], reached) -> None:
-    deadline = time.monotonic() + 120
-    while not reached():
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
 def rows(database: Path, question: str) -> list[tuple]:
     connection = sqlite3.connect(database)
     try:
         return connection.execute(question).fetchall()
     finally:
         connection.close()
+
+
+def said(folder: Path) -> str:
+    return (folder / "said").read_text()
 
 
 def has_a_finished_run(database: Path) -> bool:
@@ -82,15 +66,21 @@ def has_a_finished_run(database: Path) -> bool:
         return False
 
 
-def test_processes_killed_at_any_time_leave_one_whole_study(tmp_path: Path) -> None:
+def test_processes_killed_at_any_time_leave_one_whole_study(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     database, unfinished = tmp_path / "mlflow.db", tmp_path / ".mlflow.db.unfinished"
-    kill_when(worker(tmp_path), lambda: unfinished.exists() and unfinished.stat().st_size > 0)
+
+    def start() -> int:
+        return nursery.start(tmp_path, WORKER, str(tmp_path))
+
+    begun = nursery.watch(start(), lambda: unfinished.exists() and unfinished.stat().st_size > 0)
+    assert begun == -signal.SIGKILL
     assert not database.exists()
 
-    victim, survivor = worker(tmp_path), worker(tmp_path)
-    kill_when(victim, lambda: database.exists() and has_a_finished_run(database))
-    _, errors = survivor.communicate(timeout=120)
-    assert survivor.returncode == 0, errors.decode()
+    victim, survivor = start(), start()
+    killed = nursery.watch(victim, lambda: database.exists() and has_a_finished_run(database))
+    assert (killed, nursery.code(survivor)) == (-signal.SIGKILL, 0), said(tmp_path)
     assert not list(tmp_path.glob(".mlflow.db.unfinished*"))
 
     keep_everything(str(tmp_path))

@@ -14,7 +14,6 @@ from tests.faults.mlflow_server import MlflowServer
 
 pytestmark = [
     pytest.mark.timeout(280),
-    pytest.mark.xdist_group("kill_resume"),
     pytest.mark.skipif(sys.platform != "linux", reason="forks"),
 ]
 

@@ -1,15 +1,27 @@
 """Several workers write one study to MLflow at once, with and without a lock between them."""
 
-import subprocess
+import random
+import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 
-from merit_opt.tracking.local_store import prepare
+from merit_opt.recipe.constructors import uniform
+from merit_opt.recipe.recipe import to_json
+from merit_opt.search.front import Thrift
+from merit_opt.search.storage.patient import PatientStorage
+from merit_opt.search.storage.sqlite import open_sqlite
+from merit_opt.search.tracked import Tracked
+from merit_opt.search.trial import RECORD, best, keep_choice, record_of
+from merit_opt.tracking.mlflow import MlflowTracker
+from merit_opt.tracking.record import StudyRecord, TrialRecord
 from tests.faults.mlflow_server import MlflowServer
+from tests.faults.nursery import Nursery
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -18,69 +30,42 @@ pytestmark = [
 
 WORKERS, TRIALS = 4, 5
 
-# All begin at once, each repairs what the others have told meanwhile and tells trials of its own.
-CROWD = """
-import os, sys, random, time, traceback
-import mlflow, mlflow.tracking, mlflow.store.tracking.sqlalchemy_store
-import optuna
-from merit_opt.recipe.constructors import uniform
-from merit_opt.recipe.recipe import to_json
-from merit_opt.search.storage.sqlite import open_sqlite
-from merit_opt.search.tracked import Tracked
-from merit_opt.search.front import Thrift
-from merit_opt.search.trial import RECORD, best, keep_choice, record_of
-from merit_opt.tracking.mlflow import MlflowTracker
-from merit_opt.tracking.record import StudyRecord
+LIVE = "tests.faults.test_mlflow_workers:live"
 
-uri, url, workers, trials = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
-def complain(message):
-    raise RuntimeError(message)
-
-def live(worker, begin):
-    study = optuna.load_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0))
+def live(uri: str, url: str, worker: int, begin: float) -> int:
+    """Tell a trial, begin with all others, repair what they told meanwhile, and tell more."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(study_name="crowd", storage=storage_of(url))
     tracker = MlflowTracker(uri=uri, artifacts=None, experiment="crowd", patience=60.0)
-    tracked = Tracked(tracker, complain, study)
+    tracked = Tracked(tracker, pytest.fail, study)
     draws = random.Random(worker)
     tell(study, draws)
     time.sleep(max(0.0, begin - time.time()))
     tracked.start(StudyRecord("crowd", "f00d", {"pair": "tiny"}, "", uid="u1"))
-    for _ in range(trials - 1):
+    for _ in range(TRIALS - 1):
         record = tell(study, draws)
         tracked.log_trial(record, best(study))
+    return 0
 
-def tell(study, draws):
+
+def tell(study: optuna.Study, draws: random.Random) -> TrialRecord:
     trial = study.ask()
     value = trial.suggest_float("x", 0.0, 1.0)
     recipe = to_json(uniform(9, max(value, 0.01)))
-    kept = {"recipe": recipe, "metrics": {"TR": value}, "seconds": {"total": 0.1}, "why": "", "switched_on": 9}
+    kept = {"recipe": recipe, "metrics": {"TR": value}, "seconds": {"total": 0.1}, "why": ""}
+    kept["switched_on"] = 9
     trial.set_user_attr(RECORD, kept)
     return record_of(study.tell(trial, draws.random()))
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-study = optuna.create_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0), direction="maximize")
-keep_choice(study, Thrift(0.0))
-begin, children = time.time() + 2.0, []
-for worker in range(workers):
-    child = os.fork()
-    if child == 0:
-        try:
-            live(worker, begin)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    children.append(child)
-sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
-"""
+
+def storage_of(url: str) -> PatientStorage:
+    return open_sqlite(url=url, patience=60.0, grace=60.0)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    from merit_opt.tracking.mlflow import create_database
-
-    prepare(tmp_path / "mlflow.db", create_database)
-    return tmp_path / "mlflow.db"
+def database(empty_mlflow: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(empty_mlflow, tmp_path))
 
 
 @pytest.fixture
@@ -101,15 +86,18 @@ def uri(request: pytest.FixtureRequest, database: Path) -> str:
     return f"sqlite:///{database}"
 
 
-def test_workers_that_write_at_once_leave_one_whole_study(uri: str, tmp_path: Path) -> None:
+def test_workers_that_write_at_once_leave_one_whole_study(
+    nursery: Nursery, uri: str, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
-    storage = f"sqlite:///{tmp_path}/merit.db"
-    command = [sys.executable, "-W", "ignore", "-c", CROWD, uri, storage]
-    crowd = subprocess.run(
-        [*command, str(WORKERS), str(TRIALS)], capture_output=True, text=True, check=False
-    )
-    assert crowd.returncode == 0, crowd.stderr
+    url = f"sqlite:///{tmp_path}/merit.db"
+    study = optuna.create_study(study_name="crowd", storage=storage_of(url), direction="maximize")
+    keep_choice(study, Thrift(0.0))
+    begin = time.time() + 2.0
+    crowd = [nursery.start(tmp_path, LIVE, uri, url, n, begin) for n in range(WORKERS)]
+    codes = [nursery.code(worker) for worker in crowd]
+    assert codes == [0] * WORKERS, (tmp_path / "said").read_text()
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     experiment = client.get_experiment_by_name("crowd").experiment_id

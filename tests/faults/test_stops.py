@@ -15,7 +15,7 @@ from tests.faults.cheap_study import WORKER
 from tests.faults.kept import measured, require_told, require_tracked, require_whole, wait_for
 from tests.storages import opened
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(240)
 
 TRIALS, WORKERS = 24, 3
 SECONDS = 0.1

@@ -5,14 +5,16 @@ import signal
 import time
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
-from tests.faults.cheap_study import WORKER
-from tests.faults.kept import controls, measured, require_whole, wait_for
+from tests.faults.cheap_study import ASKED, ASKER, GO, READY, WORKER
+from tests.faults.kept import controls, lines, measured, require_whole, wait_for
 from tests.faults.nursery import Nursery
-from tests.storages import STORAGES, new_place
+from tests.storages import STORAGES, new_place, opened
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(240)
 
 TRIALS, WORKERS = 30, 4
 FIXED, RANDOM = 6, 5
@@ -49,6 +51,20 @@ def test_four_workers_end_one_study_with_exactly_its_trials(nursery, tmp_path, k
     assert json.loads((tmp_path / "studies/s/result.json").read_text()) == found[0]
 
 
+def test_workers_that_ask_at_once_never_get_the_same_trial(nursery, tmp_path, kind, place):
+    storage = opened(kind, place)
+    study = optuna.create_study(storage=storage, study_name="s")
+    for _ in range(TRIALS):
+        study.add_trial(create_trial(state=TrialState.WAITING))
+    storage.close()
+    half = TRIALS // 2  # no process can take them all
+    workers = [nursery.start(tmp_path, ASKER, kind, place, half) for _ in range(WORKERS)]
+    wait_for(lambda: len(lines(tmp_path / READY)) == WORKERS)
+    (tmp_path / GO).touch()
+    assert [nursery.code(w) for w in workers] == [0] * WORKERS, (tmp_path / "said").read_text()
+    assert sorted(lines(tmp_path / ASKED)) == [[number] for number in range(TRIALS)]
+
+
 def test_what_killed_workers_leave_the_others_finish(nursery, tmp_path, kind, place):
     workers = [start(nursery, tmp_path, kind, place, 0.1) for _ in range(WORKERS)]
     victims = []
@@ -63,9 +79,9 @@ def test_what_killed_workers_leave_the_others_finish(nursery, tmp_path, kind, pl
 
 def test_a_server_that_comes_back_is_waited_for(nursery, tmp_path, postgres):
     place = postgres.database()
-    patience = {"patience": 120.0}
+    waits = {"patience": 120.0}
     workers = [
-        nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, patience) for _ in range(2)
+        nursery.start(tmp_path, WORKER, "postgres", place, TRIALS, 0.1, waits) for _ in range(2)
     ]
     wait_for(lambda: measured(tmp_path) > 8)
     postgres.stop()

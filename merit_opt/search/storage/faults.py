@@ -4,7 +4,7 @@ import errno
 import sqlite3
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from merit_opt.errors import UserError, causes, without_credentials
@@ -54,7 +54,7 @@ def reason(error: BaseException) -> str:
 
 
 def _passes(error: BaseException) -> bool:
-    if isinstance(error, PoolTimeout):
+    if isinstance(error, (PoolTimeout, PendingRollbackError)):  # the next call begins anew
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or (

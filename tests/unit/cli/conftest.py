@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def merit_opt(
     tmp_path: Path,
     cache: Path,
+    few_draws: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
@@ -45,8 +46,6 @@ def merit_opt(
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("COLUMNS", "120")
-    for module in ("stats", "gap"):
-        monkeypatch.setattr(f"merit_opt.evaluation.{module}.RESAMPLES", 99)
 
     def command(line: str) -> Done:
         capsys.readouterr()
@@ -60,8 +59,8 @@ def merit_opt(
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The devices that a pair's weights were loaded on meanwhile."""
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The devices that a pair's weights were loaded on meanwhile; no later test is given them."""
     from merit_opt.cli.parts import load_pair
     from merit_opt.models.source import PairSource
     from merit_opt.models.waiting import Place
@@ -75,4 +74,5 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     load_pair.cache_clear()
     monkeypatch.setattr(PairSource, "load", spy)
-    return seen
+    yield seen
+    load_pair.cache_clear()

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,43 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-CLIENT = """
-import json, sys
-from pathlib import Path
-from merit_opt.errors import UserError
-from merit_opt.models.export import export_checkpoint
-from merit_opt.models.footprint import likely_dtype
-from merit_opt.models.merge import merge_of_recipe
-from merit_opt.models.source import PairSource
-from merit_opt.recipe.constructors import attention
+from tests.faults.nursery import Nursery
 
-def export(source):
-    merge = merge_of_recipe(source, attention(9, {3: 1.0}))
-    export_checkpoint(source, merge, Path("out"), (), lambda *_: None)
-
-STEPS = {
-    "export": export,
-    "alignment": lambda source: source.alignment and None,
-    "stored": lambda source: source.stored and None,
-    "stored_base": lambda source: source.stored_base and None,
-    "digest": lambda source: source.digest,
-    "folder": lambda source: str(source.vlm_checkpoint.folder),
-    "dtype": lambda source: str(likely_dtype(source)),
-    "has_weights": lambda source: [c.has_weights for c in source.checkpoints],
-}
-
-def told(fields, steps):
-    found = {}
-    try:
-        source = PairSource(**fields | {"accept": tuple(fields["accept"])})
-        for step in steps:
-            found[step] = STEPS[step](source)
-    except UserError as error:
-        found["error"] = str(error)
-    return found
-
-print("TOLD" + json.dumps([told(*job) for job in json.loads(sys.argv[1])]))
-"""
+WARM = ("torch._dynamo", "torchvision", "scipy.optimize")  # all that is slow but the hub's own
 
 
 @dataclass
@@ -196,25 +159,20 @@ def job(*steps, **fields):
     return pair | fields, steps
 
 
-def ask(address: str, home: Path, *jobs, offline: bool = False) -> list[dict[str, Any]]:
+def ask(
+    clients: Nursery, address: str, home: Path, *jobs, offline: bool = False
+) -> list[dict[str, Any]]:
     """What a process of its own says of each pair: step -> its answer, and the error."""
     home.mkdir(exist_ok=True)
-    environment = os.environ | {
+    environment = {
         "HF_ENDPOINT": address,
         "HF_HOME": str(home),
         "HF_HUB_OFFLINE": "1" if offline else "0",
-        "PYTHONPATH": str(Path(__file__).parents[3]),
         "NO_PROXY": "*",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", CLIENT, json.dumps(jobs)],
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
+    (home / "told").unlink(missing_ok=True)
+    code = clients.code(
+        clients.start(home, "tests.unit.models.hub_client:tell", environment, jobs)
     )
-    told = [line for line in done.stdout.splitlines() if line.startswith("TOLD")]
-    assert told, done.stdout + done.stderr
-    return json.loads(told[0].removeprefix("TOLD"))
+    assert code == 0, (home / "said").read_text()
+    return json.loads((home / "told").read_text())

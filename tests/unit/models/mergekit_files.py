@@ -95,9 +95,9 @@ SHARES = st.floats(0.0, 1.0, exclude_min=True)
 SCALES = st.floats(1e-3, 10.0)
 
 
-def recipes_of(kind, *others):
+def recipes_of(kind, *others, most=13):
     rules = st.none() | st.builds(kind, SHARES, *others)
-    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=13)
+    layers = st.lists(st.builds(LayerMerge, rules, rules, rules), min_size=1, max_size=most)
     return layers.map(lambda found: Recipe(tuple(found)))
 
 

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def whole(source, tmp_path_factory):
     return exported(source, RECIPE, tmp_path_factory.mktemp("export") / "deep" / "merged")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Makes a small model's folder once; a test only reads it."""
+    return cache(
+        lambda make, **options: make(tmp_path_factory.mktemp("made") / "model", **options)
+    )
+
+
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("shard", ["1GB", "300KB"])
 @pytest.mark.parametrize(
@@ -57,11 +66,11 @@ def whole(source, tmp_path_factory):
     ],
 )
 def test_it_is_the_merge_computed_from_loaded_models_bit_for_bit(
-    tmp_path, tied, shard, stored, text, dtype
+    tmp_path, made, tied, shard, stored, text, dtype
 ):
     pair = folder_pair(
-        vlm_folder(tmp_path / "vlm", dtype=stored, shard=shard, tied=tied),
-        text_folder(tmp_path / "text", dtype=text, shard=shard),
+        made(vlm_folder, dtype=stored, shard=shard, tied=tied),
+        made(text_folder, dtype=text, shard=shard),
         dtype,
     )
     model = loaded(exported(pair, RECIPE, tmp_path / "out"))

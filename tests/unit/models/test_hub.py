@@ -1,5 +1,7 @@
+import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,9 @@ import torch
 from merit_opt.models.fingerprint import folder_digest
 from merit_opt.models.source import folder_pair
 from merit_opt.recipe.constructors import attention
-from tests.unit.models.hub import Hub, Repository, ask, job, serving
+from tests.faults.nursery import opened_nursery
+from tests.unit.models.hub import WARM, Hub, Repository, job, serving
+from tests.unit.models.hub import ask as ask_of
 from tests.unit.models.small import (
     bits,
     change_json,
@@ -47,13 +51,22 @@ def content(folders):
     return found
 
 
+@pytest.fixture(scope="module")
+def ask(repo):
+    """Asks in a process of its own."""
+    with opened_nursery({**os.environ, "PYTHONPATH": str(repo)}, WARM) as clients:
+        yield partial(ask_of, clients)
+
+
 @pytest.fixture
 def hub(content):
     with serving(Hub(content)) as found:
         yield found
 
 
-def test_a_pair_of_ids_is_the_pair_of_its_folders_online_and_then_offline(hub, folders, tmp_path):
+def test_a_pair_of_ids_is_the_pair_of_its_folders_online_and_then_offline(
+    ask, hub, folders, tmp_path
+):
     home = tmp_path / "home"
     before, configs_alone, done = ask(
         hub.address,
@@ -107,7 +120,7 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def refused(content, tmp_path_factory):
+def refused(ask, content, tmp_path_factory):
     """Case -> what was told, and all that the hub was asked for."""
     jobs = [
         job("stored_base" if "base" in fields else "stored", **fields)
@@ -126,7 +139,7 @@ def test_what_cannot_be_merged_is_a_sentence_and_no_weights_are_asked_for(refuse
     assert hub.weights_asked_for() == []
 
 
-def test_a_revision_is_honoured_and_pickled_weights_are_not_read(hub, folders, tmp_path):
+def test_a_revision_is_honoured_and_pickled_weights_are_not_read(ask, hub, folders, tmp_path):
     pickled = job("alignment", "stored", backbone="acme/pickled")
     told, other = ask(hub.address, tmp_path / "home", job("folder", revision="v2"), pickled)
     found = Path(told["folder"])
@@ -140,7 +153,7 @@ def test_a_revision_is_honoured_and_pickled_weights_are_not_read(hub, folders, t
 
 
 @pytest.mark.parametrize("offline", [False, True], ids=["no network", "offline"])
-def test_without_a_network_an_empty_cache_is_told(tmp_path, offline):
+def test_without_a_network_an_empty_cache_is_told(ask, tmp_path, offline):
     with serving(Hub({})) as gone:
         address = gone.address
     told, pinned = ask(
@@ -158,7 +171,7 @@ def test_without_a_network_an_empty_cache_is_told(tmp_path, offline):
 
 
 @pytest.mark.parametrize("has_listing", [True, False])
-def test_a_cache_of_configs_alone_is_told_when_the_network_goes(hub, tmp_path, has_listing):
+def test_a_cache_of_configs_alone_is_told_when_the_network_goes(ask, hub, tmp_path, has_listing):
     home = tmp_path / "home"
     assert ask(hub.address, home, job("alignment")) == [{"alignment": None}]
     if not has_listing:  # as older tools leave it
@@ -170,7 +183,7 @@ def test_a_cache_of_configs_alone_is_told_when_the_network_goes(hub, tmp_path, h
     assert "`hf download acme/vlm` where there is" in told["error"]
 
 
-def test_a_network_that_goes_in_the_middle_of_the_weights_is_a_sentence(hub, tmp_path):
+def test_a_network_that_goes_in_the_middle_of_the_weights_is_a_sentence(ask, hub, tmp_path):
     hub.torn = "model-00001"
     (told,) = ask(hub.address, tmp_path / "home", job("alignment", "stored"))
     assert told["error"].startswith(

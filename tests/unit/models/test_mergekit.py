@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from merit_opt.errors import UserError
@@ -177,7 +177,8 @@ def test_task_arithmetic_is_linear_from_its_base(recipe):
     assert read(text, n_layers=len(recipe.layers)) == recipe
 
 
-@given(recipes_of(Lerp), st.booleans())
+@given(recipes_of(Lerp, most=4), st.booleans())  # a file of n layers names each n times
+@example(recipe=attention(12, {1: 0.25, 10: 0.5, 11: 1.0}), through_modules=False)
 def test_a_slice_for_each_layer_says_the_same(recipe, through_modules):
     entries = by_part(recipe)
     slices = [

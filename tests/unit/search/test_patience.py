@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState, create_trial
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from merit_opt.search.storage.faults import StorageAway, StorageFailed, may_pass, reason
@@ -252,6 +252,12 @@ def test_what_may_pass_is_known_by_its_state(state, told, passes):
     error.__cause__ = OperationalError("SELECT 1", {}, OfServer(state, told))
     assert may_pass(error) is passes
     assert reason(error) == told
+
+
+def test_a_transaction_that_broke_with_its_connection_may_pass():
+    error = PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
+    assert may_pass(StorageInternalError()) is False
+    assert may_pass(error) is True
 
 
 def test_a_reason_has_no_password():
