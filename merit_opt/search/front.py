@@ -40,26 +40,28 @@ class Thrift:
         price = self._price(records)
         return max(records, key=lambda r: (value_of(r) - price * r.switched_on, -r.number))
 
-    def to_beat(self, records: Sequence[TrialRecord], number: int, switched_on: int) -> float:
+    def to_beat(
+        self, records: Sequence[TrialRecord], number: int, switched_on: int, most: float
+    ) -> float:
         """What a proposal must exceed to be picked, now or after whatever else is told.
 
-        It is no more than the greatest value, which sets the price. A rival with no more switches
-        on stays ahead of it, however the price rises.
+        It is no more than the greatest value, which sets the price. A rival with fewer switches
+        on stays ahead by today's price at least, and one with more by the greatest at most.
 
         Args:
             records: All that is told and may be picked.
             number: Of the proposal.
             switched_on: How many switches it has on.
+            most: What no value exceeds.
         """
-        price = self._price(records)
+        prices = self._price(records), self.share and self.share * max(0.0, most)
         bars = [-math.inf]
         for rival in records:
             more = switched_on - rival.switched_on
-            if more > 0:
-                bars.append(value_of(rival) + price * more - ROUNDING)
-            elif more == 0:
-                value = value_of(rival)
-                bars.append(value if rival.number < number else math.nextafter(value, -math.inf))
+            paid = more * prices[more < 0]
+            bar = value_of(rival) + paid - (ROUNDING if paid else 0.0)
+            is_first = rival.number < number
+            bars.append(bar if is_first else math.nextafter(bar, -math.inf))
         return min(max(bars), max(map(value_of, records), default=-math.inf))
 
     def _price(self, records: Sequence[TrialRecord]) -> float:

@@ -166,7 +166,7 @@ def test_who_does_not_exceed_the_bar_never_leads_and_moves_no_price(found, share
     judged = found[number]
     before = data.draw(st.lists(st.sampled_from(found), unique_by=lambda r: r.number))
     before = [r for r in before if r.number != number]
-    bar = Thrift(share).to_beat(before, number, judged.switched_on)
+    bar = Thrift(share).to_beat(before, number, judged.switched_on, 1.0)
     if judged.value <= bar:
         later = [r for r in found if r.number != number and r not in before]
         for n in range(len(later) + 1):
@@ -174,10 +174,22 @@ def test_who_does_not_exceed_the_bar_never_leads_and_moves_no_price(found, share
             assert leader([*known, judged], Thrift(share)) == leader(known, Thrift(share))
 
 
-def test_nothing_is_in_the_way_of_the_first_and_of_fewer_switches():
-    assert Thrift(0.05).to_beat([], 0, 3) == -math.inf
-    assert Thrift(0.05).to_beat([switches(0, 0.5, 4)], 1, 3) == -math.inf
-    assert Thrift(0.05).to_beat([switches(0, 0.5, 3)], 1, 3) == 0.5
-    assert Thrift(0.05).to_beat([switches(0, 0.5, 2), switches(1, 0.6, 9)], 2, 3) == (
-        pytest.approx(0.53)
-    )
+@pytest.mark.parametrize(
+    ("rivals", "bar"),
+    [
+        ([], -math.inf),
+        ([(0.5, 3)], 0.5),
+        ([(0.5, 4)], 0.46),  # a switch costs 0.04 at most
+        ([(0.5, 2)], 0.5),  # no more than the greatest value
+        ([(0.5, 2), (0.6, 9)], 0.53),  # and 0.03 now
+        ([(0.5, 3), (0.6, 4)], 0.56),
+    ],
+)
+def test_what_a_proposal_of_three_switches_must_exceed(rivals, bar):
+    told = [switches(number, *rival) for number, rival in enumerate(rivals)]
+    assert Thrift(0.05).to_beat(told, 9, 3, 0.8) == pytest.approx(bar)
+
+
+def test_without_a_price_the_greatest_value_is_to_be_exceeded():
+    assert Thrift(0.0).to_beat([switches(0, 0.5, 4)], 1, 3, math.inf) == 0.5
+    assert Thrift(0.0).to_beat([switches(1, 0.5, 4)], 0, 3, 0.8) < 0.5
