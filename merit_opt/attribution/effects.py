@@ -47,7 +47,7 @@ class Place:
         return f"{self.variant} {self.part} of layer {self.layer}{group}{at} ({self.model})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Plan:
     """One model to be measured.
 

@@ -43,7 +43,7 @@ class Gradient:
 
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
-        screens = {
+        screens: dict[Model, Screen] = {
             model: bench.engine.screen(bench.of(model), bench.suite, self.parts)
             for model in self.models
             if model == "base" or bench.recipe.merged_layers

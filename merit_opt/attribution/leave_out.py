@@ -9,6 +9,7 @@ from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import PARTS, LayerMerge, Part, Recipe
+from merit_opt.recipe.rules import Rule
 
 NAME = "leave_out"
 
@@ -59,7 +60,9 @@ class LeaveOut:
     def _with_one_more(self, recipe: Recipe) -> dict[Place, Recipe]:
         if self.add_at is None:
             return {}
-        parts = tuple(p for p in PARTS if any(layer.rule(p) for layer in recipe.layers))
+        parts: tuple[Part, ...] = tuple(
+            p for p in PARTS if any(layer.rule(p) for layer in recipe.layers)
+        )
         return {
             _place("add", i, parts, self.add_at): with_layer(recipe, i, parts, self.add_at)
             for i, layer in enumerate(recipe.layers)
@@ -70,7 +73,9 @@ class LeaveOut:
 def _without_one(recipe: Recipe) -> dict[Place, Recipe]:
     found: dict[Place, Recipe] = {}
     for i in recipe.merged_layers:
-        merged = {p: rule for p in PARTS if (rule := recipe.layers[i].rule(p)) is not None}
+        merged: dict[Part, Rule] = {
+            p: rule for p in PARTS if (rule := recipe.layers[i].rule(p)) is not None
+        }
         coefficients = {rule.coefficient for rule in merged.values()}
         coefficient = coefficients.pop() if len(coefficients) == 1 else None
         found[_place("drop", i, tuple(merged), coefficient)] = with_own(recipe, i, LayerMerge())

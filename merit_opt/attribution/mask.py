@@ -33,6 +33,8 @@ from merit_opt.recipe.recipe import Recipe
 
 NAME, SETS = "mask", "mask_sets"
 
+References = Mapping[Model, Evaluation]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
@@ -86,9 +88,11 @@ class Mask:
         sets = draw_sets(
             bench.anatomy.n_layers, bench.recipe.merged_layers, self.random_sets, bench.seed
         )
-        single = {place: self._plan(bench, place) for place in self._places(bench)}
+        single = dict(self._single(bench))
         grouped = list(self._set_plans(bench, sets))
-        references = {m: bench.engine.evaluate(bench.of(m), bench.suite) for m in self.models}
+        references: References = {
+            m: bench.engine.evaluate(bench.of(m), bench.suite) for m in self.models
+        }
         plans = [*single.values(), *(plan for _, plan in grouped)]
         found = measured(bench, plans, "masking layers")
         rows = list(_rows(bench, single, found, references))
@@ -108,15 +112,22 @@ class Mask:
             failed=found.failed,
         )
 
-    def _places(self, bench: Bench) -> Iterator[Place]:
+    def _single(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:
+        """One layer at a time."""
         for how in self.variants:
             for model in self.models:
                 for part in self.parts:
                     for layer in self._layers(bench, how, model, part):
-                        yield Place(NAME, how, model, layer, part)
-                        if self.head_groups and part == "attention":
-                            for group in range(bench.anatomy.head_groups[layer]):
-                                yield Place(NAME, how, model, layer, part, group)
+                        for group in self._groups(bench, layer, part):
+                            place = Place(NAME, how, model, layer, part, group)
+                            mask = Masking(Intervention((layer,), part, how, group), bench.search)
+                            yield place, Plan(place.name, bench.of(model), mask)
+
+    def _groups(self, bench: Bench, layer: int, part: MaskedPart) -> Sequence[int | None]:
+        """The whole module, and each of its groups of heads where that is wanted."""
+        if not self.head_groups or part != "attention":
+            return [None]
+        return [None, *range(bench.anatomy.head_groups[layer])]
 
     def _layers(self, bench: Bench, how: How, model: Model, part: MaskedPart) -> Layers:
         chosen = bench.anatomy.chosen(self.layers)
@@ -124,12 +135,6 @@ class Mask:
             return chosen
         reverts = _reverts(bench.recipe, part) if model == "merged" else ()
         return tuple(i for i in chosen if i in reverts)
-
-    def _plan(self, bench: Bench, place: Place) -> Plan:
-        how: Any = place.variant
-        part: Any = place.part
-        intervention = Intervention((place.layer,), part, how, place.head_group)
-        return Plan(place.name, bench.of(place.model), Masking(intervention, bench.search))
 
     def _set_plans(
         self, bench: Bench, sets: LayerSets | None
@@ -169,7 +174,7 @@ def _rows(
     bench: Bench,
     single: Mapping[Place, Plan],
     found: Measured,
-    references: Mapping[Model, Evaluation],
+    references: References,
 ) -> Iterator[dict[str, Any]]:
     for place, plan in single.items():
         if (other := found.evaluations.get(plan.name)) is not None:
@@ -182,7 +187,7 @@ def _set_rows(
     bench: Bench,
     grouped: Sequence[tuple[dict[str, Any], Plan]],
     found: Measured,
-    references: Mapping[Model, Evaluation],
+    references: References,
 ) -> Iterator[dict[str, Any]]:
     columns = ("role", "n", "reference", "score", "difference", "unit")
     for facts, plan in grouped:
@@ -196,9 +201,11 @@ def _contrast_line(one: Mapping[str, Any]) -> str:
     selected, drawn = one["selected"], one["random"]
     if drawn["mean"] is None:
         return f"{one['variant']} {one['part']} ({one['model']}): no random set was measured"
+    changes = (
+        f"TR {-selected['TR']:+.3f}, TP {-selected['TP']:+.3f}; {drawn['sets']} random sets: "
+        f"TR {-drawn['mean']['TR']:+.3f}, TP {-drawn['mean']['TP']:+.3f} on average"
+    )
     return (
-        f"{one['variant']} {one['part']} of the selected layers ({one['model']}): TR falls by "
-        f"{selected['TR']:.3f}, TP by {selected['TP']:.3f}; of {drawn['sets']} random sets by "
-        f"{drawn['mean']['TR']:.3f} and {drawn['mean']['TP']:.3f} on average (p = "
-        f"{drawn['p']['TR']:.2g} for TR, {drawn['p']['TR - TP']:.2g} for TR beyond TP)"
+        f"{one['variant']} {one['part']} of the recipe's layers ({one['model']}): {changes}; p = "
+        f"{drawn['p']['TR']:.2g} for TR, {drawn['p']['TR - TP']:.2g} for TR beyond TP"
     )

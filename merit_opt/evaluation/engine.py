@@ -39,7 +39,7 @@ FEATURES = "features"
 QUARANTINE = "quarantine.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Asked:
     """One evaluation: which model, on what."""
 

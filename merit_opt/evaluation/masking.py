@@ -7,7 +7,7 @@ from merit_opt.recipe.intervention import Intervention
 from merit_opt.recipe.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Masking:
     """An intervention, with what its means are taken over.
 

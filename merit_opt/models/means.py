@@ -39,7 +39,8 @@ def module_means(pair: ModelPair, packs: Sequence[Pack]) -> Means:
 @contextmanager
 def _summing(model: Any, sums: Sums) -> Generator[None]:
     with ExitStack() as stack:
-        for index, layer in enumerate(decoder_layers(model)):
+        layers: Any = decoder_layers(model)
+        for index, layer in enumerate(layers):
             attention, mlp = layer.self_attn, layer.mlp
             for hook in (
                 attention.register_forward_hook(_of_output(sums, (index, "attention"))),
