@@ -41,7 +41,7 @@ COLUMNS = (
     "unit", "TR", "TP",
 )  # fmt: skip
 SET_COLUMNS = ("pair", "variant", "TR", "TP", "random_TR", "random_TP", "p_TR", "p_beyond_TP")
-CLIPS, SEED = 80, 1000
+CLIPS, SEED = 40, 1000
 ENGINE = EngineSettings(
     threads=1,
     backbone="device",
@@ -157,9 +157,10 @@ def measured(pair: Planted, folder: Path) -> tuple[list[dict[str, Any]], list[di
 
 def methods() -> Iterator[tuple[str, Method]]:
     """Name of the recipe and what explains it."""
-    yield "uniform:0.5", Scan(coefficients=(0.5, 1.0), parts=("attention",), layers=None)
+    yield "uniform:0.5", Scan(coefficients=(1.0,), parts=("attention",), layers=None)
     yield "uniform:0.5", Gradient(models=("base", "merged"), parts=("attention",))
-    yield "uniform:0.5", masks(("base", "merged"), ("attention", "mlp"), VARIANTS)
+    yield "uniform:0.5", masks(("base", "merged"), ("attention",), VARIANTS)
+    yield "uniform:0.5", masks(("base", "merged"), ("mlp",), ("zero",))
     yield "uniform:0.5", masks(("merged",), ("attention",), ("revert",))
 
 

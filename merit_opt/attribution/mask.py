@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from merit_opt.attribution.contribution import contributions
@@ -114,14 +115,12 @@ class Mask:
 
     def _single(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:
         """One layer at a time."""
-        for how in self.variants:
-            for model in self.models:
-                for part in self.parts:
-                    for layer in self._layers(bench, how, model, part):
-                        for group in self._groups(bench, layer, part):
-                            place = Place(NAME, how, model, layer, part, group)
-                            mask = Masking(Intervention((layer,), part, how, group), bench.search)
-                            yield place, Plan(place.name, bench.of(model), mask)
+        for how, model, part in product(self.variants, self.models, self.parts):
+            for layer in self._layers(bench, how, model, part):
+                for group in self._groups(bench, layer, part):
+                    place = Place(NAME, how, model, layer, part, group)
+                    mask = Masking(Intervention((layer,), part, how, group), bench.search)
+                    yield place, Plan(place.name, bench.of(model), mask)
 
     def _groups(self, bench: Bench, layer: int, part: MaskedPart) -> Sequence[int | None]:
         """The whole module, and each of its groups of heads where that is wanted."""
@@ -140,17 +139,15 @@ class Mask:
         self, bench: Bench, sets: LayerSets | None
     ) -> Iterator[tuple[dict[str, Any], Plan]]:
         """What tells the rows of a set apart, and how it is measured."""
-        kinds = sets.by_kind() if sets else {}
-        for how in (how for how in self.variants if how != "revert"):
-            for model in self.models:
-                for part in self.parts:
-                    for kind, drawn in kinds.items():
-                        for draw, layers in enumerate(drawn):
-                            mask = Masking(Intervention(layers, part, how), bench.search)
-                            name = f"{how} {part} of layers {list(layers)} ({model})"
-                            facts = {"variant": how, "model": model, "part": part}
-                            own = {"set": kind, "draw": draw, "layers": list(layers)}
-                            yield facts | own, Plan(name, bench.of(model), mask)
+        hows: list[How] = [how for how in self.variants if how != "revert"]
+        for how, model, part in product(hows, self.models, self.parts):
+            for kind, drawn in (sets.by_kind() if sets else {}).items():
+                for draw, layers in enumerate(drawn):
+                    name = f"{how} {part} of layers {list(layers)} ({model})"
+                    mask = Masking(Intervention(layers, part, how), bench.search)
+                    facts = {"variant": how, "model": model, "part": part}
+                    own = {"set": kind, "draw": draw, "layers": list(layers)}
+                    yield facts | own, Plan(name, bench.of(model), mask)
 
     def _lines(
         self, sets: LayerSets | None, against: Sequence[Mapping[str, Any]]
