@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
+from merit_opt.attribution.anatomy import Anatomy, anatomy_of
 from merit_opt.attribution.gradient import Gradient
 from merit_opt.attribution.mask import Mask
-from merit_opt.attribution.method import Anatomy, Bench, Found, Method
+from merit_opt.attribution.method import Bench, Found, Method
 from merit_opt.attribution.scan import Scan
-from merit_opt.cli.attribute import anatomy_of
 from merit_opt.data.clips.suite import clips_suite
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation import stats

@@ -1,8 +1,9 @@
 """Effects of changing a model: measured one after the other, compared sample by sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from merit_opt.attribution.method import Bench, Model
 from merit_opt.data.suite import Role, Suite
@@ -10,11 +11,15 @@ from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.evaluation.masking import Masking
 from merit_opt.evaluation.stats import holm, paired_difference, verdict
+from merit_opt.evaluation.yardstick import LEAST_ANSWERED
 from merit_opt.recipe.recipe import Recipe
+
+T = TypeVar("T")
 
 ROLES: tuple[Role, ...] = ("TR", "TP")
 Unit = Literal["accuracy", "probability"]
 UNITS: tuple[Unit, ...] = ("accuracy", "probability")
+COMPARING = "comparing answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,17 @@ class Measured:
     """
 
     evaluations: Mapping[str, Evaluation]
-    failed: Mapping[str, str]
+    failed: dict[str, str]
+
+    def told(self, name: str, make: Callable[[Evaluation], Iterable[T]]) -> list[T]:
+        """What `make` says of an evaluation; nothing where it, or that, failed."""
+        if (found := self.evaluations.get(name)) is None:
+            return []
+        try:
+            return list(make(found))
+        except TrialFailed as failure:
+            self.failed[name] = str(failure)
+            return []
 
 
 def measured(bench: Bench, plans: Sequence[Plan], stage: str) -> Measured:
@@ -120,7 +135,7 @@ def changes(reference: Evaluation, other: Evaluation, suite: Suite, seed: int) -
     """By role and unit, paired by sample and clustered by medium.
 
     Raises:
-        TrialFailed: A role has no sample that was scored on both sides.
+        TrialFailed: Of a role too few samples were scored after the change.
     """
     for role, unit, one, other_side, groups in _sides(reference, other, suite):
         found = paired_difference(one, other_side, groups, seed)
@@ -137,8 +152,12 @@ def changes(reference: Evaluation, other: Evaluation, suite: Suite, seed: int) -
         )
 
 
-def plain_changes(reference: Evaluation, other: Evaluation, suite: Suite) -> Iterator[Change]:
-    """As `changes`, without intervals."""
+def plain_changes(reference: Evaluation, other: Evaluation, *, suite: Suite) -> Iterator[Change]:
+    """As `changes`, without intervals.
+
+    Raises:
+        TrialFailed: As `changes` does.
+    """
     for role, unit, one, other_side, _ in _sides(reference, other, suite):
         before, after = _mean(one), _mean(other_side)
         yield Change(role, len(one), before, after, after - before, None, None, None, unit)
@@ -155,7 +174,13 @@ def _sides(
         groups = {s.id: s.group_id for s in suite.samples if suite.role(s) == role}
         for unit in UNITS:
             one, second = reference.measured(unit), other.measured(unit)
-            shared = sorted(groups.keys() & one.keys() & second.keys())
+            known = groups.keys() & one.keys()
+            shared = sorted(known & second.keys())
+            if unit == "accuracy" and len(shared) < max(1, LEAST_ANSWERED * len(known)):
+                raise TrialFailed(
+                    f"of the {len(known)} {role} samples that were answered before, only "
+                    f"{len(shared)} could be scored"
+                )
             if shared:
                 yield (
                     role,
@@ -164,12 +189,33 @@ def _sides(
                     {i: second[i] for i in shared},
                     groups,
                 )
-            elif unit == "accuracy":
-                raise TrialFailed(f"no {role} sample was scored on both sides")
 
 
 def _mean(side: Side) -> float:
     return sum(side.values()) / len(side)
+
+
+def compared(
+    bench: Bench,
+    plans: Mapping[Place, Plan],
+    found: Measured,
+    references: Mapping[Model, Evaluation],
+) -> list[dict[str, Any]]:
+    """Rows of the table of layers, of all that could be measured.
+
+    Args:
+        bench: On what.
+        plans: Where each was to be made a change.
+        found: What became of them.
+        references: Of each model that was changed, unchanged.
+    """
+    rows: list[dict[str, Any]] = []
+    for done, (place, plan) in enumerate(plans.items()):
+        bench.reporter.stage(COMPARING, done, len(plans))
+        change = partial(changes, references[place.model], suite=bench.suite, seed=bench.seed)
+        rows += [row(place, one) for one in found.told(plan.name, change)]
+    bench.reporter.stage(COMPARING, len(plans), len(plans))
+    return rows
 
 
 def row(place: Place, change: Change) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from merit_opt.attribution.anatomy import Anatomy
 from merit_opt.attribution.effects import ROLES, Change, Place, row
-from merit_opt.attribution.method import Anatomy, Bench, Found, Model, Shown
+from merit_opt.attribution.method import Bench, Found, Model, Shown
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.margins import require_margins

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from merit_opt.attribution.effects import Place, Plan, changes, measured, row
-from merit_opt.attribution.method import Anatomy, Bench, Found
+from merit_opt.attribution.anatomy import Anatomy
+from merit_opt.attribution.effects import Place, Plan, compared, measured
+from merit_opt.attribution.method import Bench, Found
 from merit_opt.attribution.neighbours import require_coefficients, with_layer, with_own
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
@@ -39,16 +40,11 @@ class LeaveOut:
 
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
-        plans = {**_without_one(bench.recipe), **self._with_one_more(bench.recipe)}
+        neighbours = {**_without_one(bench.recipe), **self._with_one_more(bench.recipe)}
+        plans = {place: Plan(place.name, recipe) for place, recipe in neighbours.items()}
         whole = bench.engine.evaluate(bench.recipe, bench.suite)
-        asked = [Plan(place.name, recipe) for place, recipe in plans.items()]
-        found = measured(bench, asked, "leaving layers out")
-        rows = [
-            row(place, change)
-            for place in plans
-            if (other := found.evaluations.get(place.name)) is not None
-            for change in changes(whole, other, bench.suite, bench.seed)
-        ]
+        found = measured(bench, list(plans.values()), "leaving layers out")
+        rows = compared(bench, plans, found, {"merged": whole})
         return Found(
             tables={NAME: rows},
             summary={"layers": ranked(rows)},

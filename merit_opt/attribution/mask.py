@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
+from merit_opt.attribution.anatomy import Anatomy
 from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.effects import (
     Measured,
     Place,
     Plan,
-    changes,
+    compared,
     measured,
     plain_changes,
-    row,
 )
 from merit_opt.attribution.layer_sets import (
     FEWEST,
@@ -23,7 +24,7 @@ from merit_opt.attribution.layer_sets import (
     draw_sets,
     require_draws,
 )
-from merit_opt.attribution.method import Anatomy, Bench, Found, Model
+from merit_opt.attribution.method import Bench, Found, Model
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
@@ -96,7 +97,7 @@ class Mask:
         }
         plans = [*single.values(), *(plan for _, plan in grouped)]
         found = measured(bench, plans, "masking layers")
-        rows = list(_rows(bench, single, found, references))
+        rows = compared(bench, single, found, references)
         set_rows = list(_set_rows(bench, grouped, found, references))
         against = contrasts(set_rows)
         summary = {
@@ -167,19 +168,6 @@ def _reverts(recipe: Recipe, part: MaskedPart) -> tuple[int, ...]:
     return tuple(i for i, layer in enumerate(recipe.layers) if layer.rule(part) is not None)
 
 
-def _rows(
-    bench: Bench,
-    single: Mapping[Place, Plan],
-    found: Measured,
-    references: References,
-) -> Iterator[dict[str, Any]]:
-    for place, plan in single.items():
-        if (other := found.evaluations.get(plan.name)) is not None:
-            reference = references[place.model]
-            for change in changes(reference, other, bench.suite, bench.seed):
-                yield row(place, change)
-
-
 def _set_rows(
     bench: Bench,
     grouped: Sequence[tuple[dict[str, Any], Plan]],
@@ -188,10 +176,9 @@ def _set_rows(
 ) -> Iterator[dict[str, Any]]:
     columns = ("role", "n", "reference", "score", "difference", "unit")
     for facts, plan in grouped:
-        if (other := found.evaluations.get(plan.name)) is not None:
-            reference = references[facts["model"]]
-            for change in plain_changes(reference, other, bench.suite):
-                yield facts | {column: getattr(change, column) for column in columns}
+        change = partial(plain_changes, references[facts["model"]], suite=bench.suite)
+        for one in found.told(plan.name, change):
+            yield facts | {column: getattr(one, column) for column in columns}
 
 
 def _contrast_line(one: Mapping[str, Any]) -> str:

@@ -4,55 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from merit_opt.attribution.anatomy import Anatomy
 from merit_opt.data.suite import Suite
-from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.prepare import EngineReporter
 from merit_opt.recipe import constructors
-from merit_opt.recipe.recipe import Part, Recipe
+from merit_opt.recipe.recipe import Recipe
 
 Model = Literal["base", "merged"]
-
-
-@dataclass(frozen=True, slots=True)
-class Anatomy:
-    """What of a pair decides which layers, parts and heads there are.
-
-    Attributes:
-        n_layers: Decoder layers.
-        parts: What a merge may touch.
-        head_groups: Key/value heads of each layer.
-    """
-
-    n_layers: int
-    parts: tuple[Part, ...]
-    head_groups: tuple[int, ...]
-
-    def chosen(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        """These layers, ascending, or all.
-
-        Raises:
-            UserError: There is no such layer.
-        """
-        if layers is None:
-            return tuple(range(self.n_layers))
-        outside = sorted(i for i in layers if not 0 <= i < self.n_layers)
-        if outside or not layers:
-            raise UserError(
-                f"method.layers are of 0 to {self.n_layers - 1}, at least one; got {list(layers)}"
-            )
-        return tuple(sorted(set(layers)))
-
-    def require_parts(self, parts: Sequence[Part]) -> None:
-        """A merge must be able to touch these parts.
-
-        Raises:
-            UserError: It is not, or there are none.
-        """
-        if not parts or not set(parts) <= set(self.parts):
-            raise UserError(
-                f"method.parts are of {', '.join(self.parts)}, at least one; got {list(parts)}"
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Each layer alone: what merging it does to the VLM."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
-from merit_opt.attribution.effects import Place, Plan, changes, measured, row
-from merit_opt.attribution.method import Anatomy, Bench, Found
+from merit_opt.attribution.anatomy import Anatomy
+from merit_opt.attribution.effects import Place, Plan, compared, measured
+from merit_opt.attribution.method import Bench, Found
 from merit_opt.attribution.neighbours import require_coefficients, with_layer
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
@@ -36,23 +39,10 @@ class Scan:
 
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
-        plans = {
-            Place(NAME, "merge", "base", layer, part, None, coefficient): with_layer(
-                bench.of("base"), layer, (part,), coefficient
-            )
-            for part in self.parts
-            for coefficient in self.coefficients
-            for layer in bench.anatomy.chosen(self.layers)
-        }
+        plans = dict(self._plans(bench))
         base = bench.engine.evaluate(bench.of("base"), bench.suite)
-        asked = [Plan(place.name, recipe) for place, recipe in plans.items()]
-        found = measured(bench, asked, "scanning layers")
-        rows = [
-            row(place, change)
-            for place in plans
-            if (other := found.evaluations.get(place.name)) is not None
-            for change in changes(base, other, bench.suite, bench.seed)
-        ]
+        found = measured(bench, list(plans.values()), "scanning layers")
+        rows = compared(bench, plans, found, {"base": base})
         return Found(
             tables={NAME: rows},
             summary={"layers": ranked(rows)},
@@ -60,3 +50,9 @@ class Scan:
             evaluations=1 + len(plans),
             failed=found.failed,
         )
+
+    def _plans(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:
+        layers = bench.anatomy.chosen(self.layers)
+        for part, coefficient, layer in product(self.parts, self.coefficients, layers):
+            place = Place(NAME, "merge", "base", layer, part, None, coefficient)
+            yield place, Plan(place.name, with_layer(bench.of("base"), layer, [part], coefficient))

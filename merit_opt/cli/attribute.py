@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from merit_opt.attribution.method import Anatomy, Bench, Found, Method, Shown
+from merit_opt.attribution.anatomy import Anatomy, anatomy_of
+from merit_opt.attribution.method import Bench, Found, Method, Shown
 from merit_opt.attribution.result import Provenance, Run, keep
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
@@ -34,9 +34,7 @@ from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.settings import EngineSettings
-from merit_opt.models.alignment import decoder_layers
 from merit_opt.models.device import resolve_device
-from merit_opt.models.masking import head_groups
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.references import PREFIX, study_name, tracked_study
@@ -121,16 +119,6 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
     for line in (*found.shown.lines, *_failed(found)):
         console.print(line, soft_wrap=True, highlight=False)
     _say_what_next(console, request, folder, files)
-
-
-def anatomy_of(source: PairSource) -> Anatomy:
-    """Layers, parts and heads of a pair, from its configuration alone."""
-    layers: Any = decoder_layers(source.vlm_skeleton)
-    return Anatomy(
-        n_layers=source.alignment.n_layers,
-        parts=source.alignment.parts,
-        head_groups=tuple(head_groups(layer.self_attn).count for layer in layers),
-    )
 
 
 def attribution_folder(

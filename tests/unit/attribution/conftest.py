@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from merit_opt.attribution.method import Anatomy, Bench
-from merit_opt.cli.attribute import anatomy_of
+from merit_opt.attribution.anatomy import Anatomy, anatomy_of
+from merit_opt.attribution.method import Bench
 from merit_opt.evaluation.engine import Engine
 from merit_opt.recipe.constructors import attention
 from tests.unit.evaluation.conftest import SETTINGS, Told

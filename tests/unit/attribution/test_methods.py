@@ -1,6 +1,8 @@
 """Each method on the embedded pair, whose damaged layers are 3 and 5."""
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,7 @@ from merit_opt.attribution.scan import Scan
 from merit_opt.attribution.tables import LAYERS, SCHEMAS, SETS, write_table
 from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.evaluation import Score
 from merit_opt.evaluation.masking import Masking
 from merit_opt.recipe.constructors import attention, base, full, uniform
 from merit_opt.recipe.intervention import Intervention
@@ -68,7 +71,7 @@ def test_a_scan_is_single_layers_against_the_vlm(bench):
     rows = METHODS["scan"].run(bench).tables["scan"]
     first = bench.engine.evaluate(base(9), bench.suite)
     second = bench.engine.evaluate(attention(9, {3: 1.0}), bench.suite)
-    expected = list(changes(first, second, bench.suite, 0))
+    expected = list(changes(first, second, suite=bench.suite, seed=0))
     own = [r for r in rows if (r["layer"], r["part"]) == (3, "attention")]
     assert [r["difference"] for r in own] == [c.difference for c in expected]
     found = by_layer(rows, part="attention")
@@ -81,7 +84,7 @@ def test_a_mask_is_measured_against_the_same_model_unmasked(bench):
     for model, recipe in (("base", base(9)), ("merged", RESTORED)):
         zeroed = Masking(Intervention((4,), "attention", "zero"), bench.search)
         sides = (bench.engine.evaluate(recipe, bench.suite, m) for m in (None, zeroed))
-        (expected, *_) = changes(*sides, bench.suite, 0)
+        (expected, *_) = changes(*sides, suite=bench.suite, seed=0)
         found = by_layer(rows, variant="zero", model=model, unit="accuracy")
         assert found[4] == expected.difference
     # Reverting is of merged layers alone, and undoes what they gave.
@@ -149,8 +152,6 @@ def test_sets_are_compared_and_contributions_told(bench):
 
 
 def test_a_recipe_of_every_layer_has_no_other_sets(bench):
-    from dataclasses import replace
-
     found = mask(random_sets=20, layers=(8,), models=("base",)).run(
         replace(bench, recipe=uniform(9, 0.5))
     )
@@ -172,6 +173,28 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is_there(bench, monkeypatc
         "zero attention of layer 4 (base)": "sample x: logits are not finite, from layer 4 on"
     }
     assert by_layer(found.tables["mask"]).keys() == {3}
+
+
+def test_a_mask_that_leaves_questions_unanswered_has_failed(bench, monkeypatch):
+    """As answers in a model's own words do."""
+    evaluate = Engine.evaluate
+
+    def mute(engine, recipe, suite, masking=None):
+        found = evaluate(engine, recipe, suite, masking)
+        if masking is None or 4 not in masking.intervention.layers:
+            return found
+        unscored = [
+            Score(None, why="none") if i % 9 == 0 else s for i, s in enumerate(found.scores)
+        ]
+        return replace(found, scores=tuple(unscored))
+
+    monkeypatch.setattr(Engine, "evaluate", mute)
+    found = mask(layers=(3, 4), models=("base",), random_sets=20).run(bench)
+    assert by_layer(found.tables["mask"]).keys() == {3}
+    why = found.failed["zero attention of layer 4 (base)"]
+    assert re.match(r"of the \d+ T[RP] samples that were answered before, only \d+ could be", why)
+    assert not any(4 in row["layers"] for row in found.tables["mask_sets"])
+    assert any(3 in row["layers"] for row in found.tables["mask_sets"])
 
 
 def test_progress_is_told_step_by_step(bench):
@@ -212,8 +235,6 @@ def test_what_fits_is_not_refused(method, tiny_anatomy, small_suite):
 
 
 def test_a_part_that_the_pair_keeps_is_refused(tiny_anatomy, small_suite):
-    from dataclasses import replace
-
     kept = replace(tiny_anatomy, parts=("attention",))
     with pytest.raises(UserError, match=r"of attention, at least one; got \['mlp'\]"):
         Gradient(models=("base",), parts=("mlp",)).require(RESTORED, kept, small_suite)
