@@ -73,7 +73,7 @@ def tell(message: str, code: int = USER_ERROR) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11}{what}" for verb, what in VERBS.items())
     return f"usage: merit-opt VERB [KEY=VALUE …]\n\nverbs:\n{verbs}\n{EXAMPLES}"
 
 
