@@ -104,15 +104,19 @@ def main() -> None:
 
 
 def planted(folder: Path) -> Iterator[Planted]:
-    """The packaged pairs, and those of experiment 0006, made where they are not in `folder`."""
+    """The packaged pairs, and those whose useful layers experiment 0006 has found.
+
+    These are made where they are not in `folder`.
+    """
     yield Planted("vlm_planted_3_5", "vlm_planted_3_5", 0, frozenset({3, 5}), frozenset())
     yield Planted("vlm_planted_3_6", "vlm_planted_3_6", 0, frozenset({3, 6}), frozenset())
     sys.path.insert(0, str(PLANTED))
     from draws import DRAWS, planted_vlm
 
-    known = json.loads((PLANTED / "planted_pairs.json").read_text())["pairs"]
-    for draw in DRAWS:
-        (facts,) = (one for one in known if one["seed"] == draw.seed)
+    pairs = json.loads((PLANTED / "planted_pairs.json").read_text())["pairs"]
+    known = {one["seed"]: one for one in pairs}
+    for draw in (draw for draw in DRAWS if draw.seed in known):
+        facts = known[draw.seed]
         useful = frozenset(facts["useful"])
         spare = frozenset(facts["helpful_alone"]) - useful
         yield Planted(draw.name, str(planted_vlm(draw, folder)), draw.seed, useful, spare)
