@@ -19,9 +19,10 @@ from rich.table import Table
 from merit_opt.cli.progress import Display
 from merit_opt.data.clips.suite import clips_suite
 from merit_opt.evaluation.curtail import Curtailment
-from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.evaluation.objective import PenalisedGain
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.recipe import constructors

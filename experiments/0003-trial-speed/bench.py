@@ -17,10 +17,11 @@ from transformers import AutoModelForCausalLM
 
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.curtail import Curtailment
-from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.scorers import score_options
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import folder_pair

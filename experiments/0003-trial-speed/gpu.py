@@ -47,7 +47,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from merit_opt.data.prompts import said
 from merit_opt.data.sample import Media
 from merit_opt.data.suite import Suite
-from merit_opt.evaluation.engine import GIB, EngineSettings
+from merit_opt.evaluation.settings import GIB, EngineSettings
 from merit_opt.models.alignment import align, layer_tensor
 from merit_opt.models.families import family_of
 from merit_opt.models.families.family import InPrompt, VisualFeatures

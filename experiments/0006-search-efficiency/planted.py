@@ -23,11 +23,12 @@ from merit_opt.data.clips.suite import clips_suite
 from merit_opt.data.media.decode_pool import MediaSettings
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Role, Suite
-from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation, Measure, role_means
 from merit_opt.evaluation.objective import PenalisedGain
 from merit_opt.evaluation.prepare import Preparer
 from merit_opt.evaluation.scorers import PACKED, Scorer
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.evaluation.stats import Difference, paired_difference
 from merit_opt.files import write_bytes, write_text
 from merit_opt.models.distance import distances

@@ -28,7 +28,7 @@ from merit_opt.cli.tables import size_text
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError, without_credentials
-from merit_opt.evaluation.engine import GIB, EngineSettings
+from merit_opt.evaluation.settings import GIB, EngineSettings
 from merit_opt.models.device import resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (

@@ -26,11 +26,12 @@ from merit_opt.cli.tables import difference_text
 from merit_opt.data.leakage import SharedMedium, leakage
 from merit_opt.data.media.status import MediaStatus
 from merit_opt.data.suite import Suite
-from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.evaluation import Evaluation
 from merit_opt.evaluation.objective import require_measurable
 from merit_opt.evaluation.outcome import ALL, Outcome, most_biased, outcome, rows_told, to_dict
 from merit_opt.evaluation.samples_file import sample_rows, write_samples
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.files import write_text
 from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource

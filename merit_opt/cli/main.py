@@ -10,6 +10,7 @@ FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 VERBS = {
     "search": "run, resume or join a study; with no arguments the embedded demo, in minutes",
     "evaluate": "measure one recipe on a suite, paired against the unmerged VLM",
+    "attribute": "say which layers a recipe works through: scan, masks, slopes, neighbours",
     "export": "write a recipe as a checkpoint that from_pretrained loads",
     "check": "say every problem with pair, suite, storage and device; loads no weights",
     "plant": "make a tiny VLM with damage planted in chosen layers",
@@ -21,6 +22,7 @@ examples:
   merit-opt search -m seed=0,1 sampler=tpe,cmaes
   merit-opt search -m study.name=a worker=range(0,4) hydra/launcher=joblib
   merit-opt evaluate recipe=study:NAME suite.seed=1
+  merit-opt attribute recipe=study:NAME method=mask
   merit-opt export recipe=study:NAME out=merged
   merit-opt search --help      every option group and key of a verb
   merit-opt search --cfg job   the composed configuration
@@ -71,7 +73,7 @@ def tell(message: str, code: int = USER_ERROR) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11}{what}" for verb, what in VERBS.items())
     return f"usage: merit-opt VERB [KEY=VALUE …]\n\nverbs:\n{verbs}\n{EXAMPLES}"
 
 

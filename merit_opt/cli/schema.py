@@ -61,6 +61,23 @@ class EvaluateSchema:
 
 
 @dataclass
+class AttributeSchema:
+    """See conf/attribute.yaml."""
+
+    pair: Any = MISSING
+    suite: Any = MISSING
+    method: Any = MISSING
+    storage: Any = MISSING
+    tracking: Any = MISSING
+    engine: Any = MISSING
+    recipe: str = MISSING
+    split: str = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
 class ExportSchema:
     """See conf/export.yaml."""
 
@@ -98,6 +115,7 @@ class PlantSchema:
 SCHEMAS: dict[str, type] = {
     "search": SearchSchema,
     "evaluate": EvaluateSchema,
+    "attribute": AttributeSchema,
     "export": ExportSchema,
     "check": CheckSchema,
     "plant": PlantSchema,

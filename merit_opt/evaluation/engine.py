@@ -1,6 +1,5 @@
 """The trial engine: one layout through which every number of the project is measured."""
 
-import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,114 +8,44 @@ from typing import Self
 
 import torch
 
-from merit_opt.data.media.decode_pool import MediaSettings
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.media.status import MediaStatus
-from merit_opt.data.media.video import DecoderName
 from merit_opt.data.suite import Suite
-from merit_opt.data.versions import library_version
-from merit_opt.errors import TrialFailed, UserError
+from merit_opt.errors import TrialFailed
 from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
+from merit_opt.evaluation.masking import Masking, masked_until, subject
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
-from merit_opt.evaluation.scorers import PACKED, SCORERS
+from merit_opt.evaluation.scorers import PACKED
 from merit_opt.evaluation.screen import Screen, screen
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.evaluation.spoken import Speaking
-from merit_opt.merging.tensors import MERGES
-from merit_opt.models.features import FORMAT, LIBRARIES, FeatureStore
+from merit_opt.models.features import FeatureStore
 from merit_opt.models.flops import forward_flops, matrix_rate
 from merit_opt.models.forward import read_answers
-from merit_opt.models.levels import HiddenLevels, LevelBudget, choose_levels
-from merit_opt.models.live import Switch
+from merit_opt.models.levels import HiddenLevels, choose_levels
+from merit_opt.models.live import NO_MEANS, Switch
+from merit_opt.models.masking import Means
+from merit_opt.models.means import module_means
 from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
-from merit_opt.models.prompt import PROMPTS
-from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Part, Recipe
 
-LAYOUT = "pack/1"
 CURTAILED = "curtailed"
 FEATURES = "features"
 QUARANTINE = "quarantine.json"
-GIB = 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How questions are put to the model.
+@dataclass(frozen=True, eq=False, slots=True)
+class _Asked:
+    """One evaluation: which model, on what."""
 
-    Attributes:
-        threads: CPU threads; results differ by about 4e-6 between thread counts.
-        backbone: Where the backbone's attention waits, `device` or `host`.
-        features_gib: Disk that frozen features may take, above 0.
-        levels_gib: Device memory for hidden states between layers, at least 0.
-        host_levels_gib: Host memory for more of them, at least 0.
-        prefixes: Beginnings of merged recipes whose hidden states are kept too, at least 0.
-        decoder: What reads videos; see `read_video`.
-        decode_workers: See `MediaSettings`.
-        decode_seconds: See `MediaSettings`.
-        frames_in_flight: See `MediaSettings`.
-
-    Raises:
-        UserError: A value out of its range.
-    """
-
-    threads: int
-    backbone: Place
-    features_gib: float
-    levels_gib: float
-    host_levels_gib: float
-    prefixes: int
-    decoder: DecoderName
-    decode_workers: int
-    decode_seconds: float
-    frames_in_flight: int
-
-    def __post_init__(self) -> None:
-        _ = self.media
-        if self.threads < 1:
-            raise UserError(f"engine.threads is 1 or more, got {self.threads}")
-        if self.backbone not in ("device", "host"):
-            raise UserError(f"engine.backbone is device or host, got {self.backbone!r}")
-        sizes = (self.levels_gib, self.host_levels_gib, self.prefixes)
-        if not self.features_gib > 0 or not all(size >= 0 for size in sizes):
-            raise UserError(
-                "engine.features_gib is above 0, and engine.levels_gib, engine.host_levels_gib "
-                f"and engine.prefixes are 0 or more; got {self.features_gib}, "
-                f"{', '.join(map(str, sizes))}"
-            )
-
-    def digest(self, device_type: str) -> str:
-        """12 hex digits over `identity`."""
-        return hashlib.sha256(self.identity(device_type).encode()).hexdigest()[:12]
-
-    def identity(self, device_type: str) -> str:
-        """What can move a score, to read: how it is computed, on what, with which libraries."""
-        libraries = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
-        code = ", ".join((SCORERS, LAYOUT, MERGES, PROMPTS, FORMAT))
-        computed = f"threads {self.threads}, decoder {self.decoder}, {device_type}"
-        return f"{code}, {computed}, {libraries}"
-
-    @property
-    def media(self) -> MediaSettings:
-        """How media are read."""
-        return MediaSettings(
-            self.decode_workers, self.decode_seconds, self.frames_in_flight, self.decoder
-        )
-
-    @property
-    def feature_bytes(self) -> int:
-        """Disk that frozen features may take."""
-        return int(self.features_gib * GIB)
-
-    @property
-    def levels(self) -> LevelBudget:
-        """What may be kept between layers, in bytes."""
-        device, host = int(self.levels_gib * GIB), int(self.host_levels_gib * GIB)
-        return LevelBudget(device, host, self.prefixes)
+    recipe: Recipe
+    suite: Suite
+    masking: Masking | None
 
 
 class Engine:
@@ -158,6 +87,7 @@ class Engine:
         self._prepared: dict[str, Prepared] = {}
         self._halved: dict[Pack, tuple[Pack, Pack]] = {}
         self._levels: tuple[str, HiddenLevels] | None = None
+        self._known_means: dict[tuple[str, str], Means] = {}
         self._switch: Switch | None = None
         self._exit = ExitStack()
 
@@ -179,36 +109,44 @@ class Engine:
         """
         self._prepare(suite)
 
-    def evaluate(self, recipe: Recipe, suite: Suite) -> Evaluation:
+    def evaluate(self, recipe: Recipe, suite: Suite, masking: Masking | None = None) -> Evaluation:
         """Scores of `recipe` on every sample of `suite`, from the cache where they are known.
+
+        Args:
+            recipe: What is merged.
+            suite: What is asked.
+            masking: What is masked in the merged model; None is nothing.
 
         Raises:
             TrialFailed: The model's numbers are not finite, or memory does not suffice.
-            UserError: Too many of the suite's samples cannot be asked.
+            UserError: Too many of the suite's samples cannot be asked, or there is no such
+                layer or head, or it is to be reverted and not merged.
         """
-        known = self._known(recipe, suite)
+        asked = _Asked(recipe, suite, masking)
+        known = self._known(asked)
         if known is not None:
             return known
         prepared = self._prepare(suite)
-        scores, cost = self._scores(recipe, suite, prepared, None)
-        return self._keep(recipe, suite, prepared, scores, cost)
+        scores, cost = self._scores(asked, prepared, None)
+        return self._keep(asked, prepared, scores, cost)
 
     def evaluate_unless(self, recipe: Recipe, suite: Suite, stop: Stop) -> Evaluation | Curtailed:
         """As `evaluate`, but stopped as soon as `stop` says so."""
-        known = self._known(recipe, suite)
+        asked = _Asked(recipe, suite, None)
+        known = self._known(asked)
         if known is not None:
             return known
         prepared = self._prepare(suite)
-        scores, cost = self._scores(recipe, suite, prepared, stop)
+        scores, cost = self._scores(asked, prepared, stop)
         if len(scores) + len(prepared.excluded) == len(suite.samples):
-            return self._keep(recipe, suite, prepared, scores, cost)
-        asked = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
-        self._cache.put((*self._key(recipe, suite), CURTAILED), asked)
+            return self._keep(asked, prepared, scores, cost)
+        some = Evaluation(suite.digest, recipe.digest, tuple(scores), tuple(scores.values()))
+        self._cache.put((*self._key(asked), CURTAILED), some)
         return Curtailed(suite.digest, recipe.digest, scores, stop.bound(scores), cost)
 
     def known_scores(self, recipe: Recipe, suite: Suite) -> Mapping[str, Score]:
         """Sample id -> score of an earlier evaluation, complete or curtailed, if it is cached."""
-        key = self._key(recipe, suite)
+        key = self._key(_Asked(recipe, suite, None))
         known = self._cache.get(key) or self._cache.get((*key, CURTAILED))
         return {} if known is None else known.by_id
 
@@ -216,7 +154,7 @@ class Engine:
         """The first-order screen of the model that `recipe` makes; see `screen.screen`."""
         packs = self._prepare(suite).packs
         self._levels = None  # it needs the memory
-        self._opened(recipe)
+        self._opened(recipe, None)
         return screen(self._pair, suite, packs, parts, self._reporter)
 
     def statuses(self, suite: Suite) -> Mapping[str, MediaStatus]:
@@ -228,31 +166,30 @@ class Engine:
         found = self._prepare(suite).statuses
         return {s.id: found[s.media] for s in suite.samples if s.media in found}
 
-    def _key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
-        return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest)
+    def _key(self, asked: _Asked) -> tuple[str, ...]:
+        own = () if asked.masking is None else asked.masking.key
+        recipe, suite = asked.recipe, asked.suite
+        return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest, *own)
 
-    def _known(self, recipe: Recipe, suite: Suite) -> Evaluation | None:
+    def _known(self, asked: _Asked) -> Evaluation | None:
         """The cached evaluation, unless it left out samples that could be asked now."""
-        known = self._cache.get(self._key(recipe, suite))
+        known = self._cache.get(self._key(asked))
         if known is None or not known.left_out:
             return known
-        return known if known.left_out.keys() == self._prepare(suite).excluded.keys() else None
+        excluded = self._prepare(asked.suite).excluded
+        return known if known.left_out.keys() == excluded.keys() else None
 
     def _keep(
-        self,
-        recipe: Recipe,
-        suite: Suite,
-        prepared: Prepared,
-        scores: Mapping[str, Score],
-        cost: Cost,
+        self, asked: _Asked, prepared: Prepared, scores: Mapping[str, Score], cost: Cost
     ) -> Evaluation:
         left_out = {i: Score(value=None, why=why) for i, why in prepared.excluded.items()}
-        ids = tuple(s.id for s in suite.samples)
+        ids = tuple(s.id for s in asked.suite.samples)
         all_scores = {**scores, **left_out}
+        measured = subject(asked.recipe, asked.masking)
         evaluation = Evaluation(
-            suite.digest, recipe.digest, ids, tuple(all_scores[i] for i in ids), cost
+            asked.suite.digest, measured, ids, tuple(all_scores[i] for i in ids), cost
         )
-        self._cache.put(self._key(recipe, suite), evaluation)
+        self._cache.put(self._key(asked), evaluation)
         return evaluation
 
     def _prepare(self, suite: Suite) -> Prepared:
@@ -272,11 +209,7 @@ class Engine:
 
     @torch.no_grad()
     def _scores(
-        self,
-        recipe: Recipe,
-        suite: Suite,
-        prepared: Prepared,
-        stop: Stop | None,
+        self, asked: _Asked, prepared: Prepared, stop: Stop | None
     ) -> tuple[dict[str, Score], Cost]:
         meter = Meter(self._pair.device)
         scores: dict[str, Score] = {}
@@ -284,9 +217,9 @@ class Engine:
         packs = _ordered(prepared.packs, stop)
         try:
             with meter.stage("switch"):
-                self._opened(recipe)
+                self._opened(asked.recipe, asked.masking)
                 _wait(self._pair.device)
-            with self._asking(recipe, suite, packs, meter) as ask:
+            with self._asking(asked, packs, meter) as ask:
                 for pack in packs:
                     scores |= ask(pack)
                     meter.questions = len(scores)
@@ -296,20 +229,35 @@ class Engine:
         except torch.OutOfMemoryError as error:
             tried = ", with half the questions of a medium too" if meter.halved else ""
             raise TrialFailed(f"out of memory{tried}: {error}") from error
-        asked = len(suite.samples) - len(prepared.excluded)
-        return scores, meter.total(asked=asked, matrix_rate=rate)
+        n = len(asked.suite.samples) - len(prepared.excluded)
+        return scores, meter.total(asked=n, matrix_rate=rate)
 
-    def _opened(self, recipe: Recipe) -> None:
-        """Make the live model what `recipe` says."""
+    def _opened(self, recipe: Recipe, masking: Masking | None) -> None:
+        """Make the live model what `recipe` says, and mask it."""
         if self._switch is None:
             raise RuntimeError("an engine evaluates inside its with block only")
-        self._switch(recipe)
+        if masking is None:
+            self._switch(recipe)
+        else:
+            self._switch(recipe, masking.intervention, self._means(recipe, masking))
+
+    def _means(self, recipe: Recipe, masking: Masking) -> Means:
+        """Of the model that `recipe` makes; measured when first asked for, and kept."""
+        if not masking.needs_means or self._switch is None:
+            return NO_MEANS
+        key = recipe.digest, masking.over.digest
+        if key not in self._known_means:
+            packs = self._prepare(masking.over).packs
+            self._switch(recipe)
+            self._known_means[key] = module_means(self._pair, packs)
+        return self._known_means[key]
 
     @contextmanager
     def _asking(
-        self, recipe: Recipe, suite: Suite, packs: Sequence[Pack], meter: Meter
+        self, asked: _Asked, packs: Sequence[Pack], meter: Meter
     ) -> Generator[Callable[[Pack], dict[str, Score]]]:
-        """From a pack to the scores of its samples, the model being what `recipe` says."""
+        """From a pack to the scores of its samples, the model being what is asked about."""
+        suite = asked.suite
         samples = {s.id: s for s in suite.samples}
         scorer = PACKED.get(suite.asking.scorer)
         if scorer is None:
@@ -320,7 +268,7 @@ class Engine:
         levels = self._levels_of(suite, packs)
 
         def ask(pack: Pack) -> dict[str, Score]:
-            answers = self._answers(pack, recipe, levels, meter)
+            answers = self._answers(pack, asked, levels, meter)
             with meter.stage("score"):
                 rows = dict[str, list[list[float]]]()
                 for question in pack.questions:
@@ -330,17 +278,17 @@ class Engine:
         yield ask
 
     def _answers(
-        self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
+        self, pack: Pack, asked: _Asked, levels: HiddenLevels, meter: Meter
     ) -> dict[Question, list[float]]:
         """Question -> log-probabilities; a pack that does not fit is halved for good."""
         if pack in self._halved:
             one, other = self._halved[pack]
             meter.halved += 1
-            return self._forward(one, recipe, levels, meter) | self._forward(
-                other, recipe, levels, meter
+            return self._forward(one, asked, levels, meter) | self._forward(
+                other, asked, levels, meter
             )
         try:
-            return self._forward(pack, recipe, levels, meter)
+            return self._forward(pack, asked, levels, meter)
         except torch.OutOfMemoryError:
             if len(pack.questions) == 1:
                 raise
@@ -351,15 +299,16 @@ class Engine:
             f"out of memory for {len(pack.questions)} questions about the medium of "
             f"{pack.questions[0].id} ({pack.rows} tokens); asking half of them at a time"
         )
-        return self._answers(pack, recipe, levels, meter)
+        return self._answers(pack, asked, levels, meter)
 
     def _forward(
-        self, pack: Pack, recipe: Recipe, levels: HiddenLevels, meter: Meter
+        self, pack: Pack, asked: _Asked, levels: HiddenLevels, meter: Meter
     ) -> dict[Question, list[float]]:
+        recipe, until = asked.recipe, masked_until(asked.masking)
         with meter.stage("load"):
-            start, hidden = levels.begin(self._pair, pack, recipe)
+            start, hidden = levels.begin(self._pair, pack, recipe, until=until)
         with meter.stage("forward"):
-            hidden = levels.finish(self._pair, pack, recipe, start, hidden)
+            hidden = levels.finish(self._pair, pack, recipe, start, hidden, until=until)
             rows = read_answers(self._pair, pack, hidden)
         meter.tokens += pack.rows
         meter.row_layers += pack.rows * self._pair.n_layers

@@ -65,7 +65,7 @@ class Evaluation:
 
     Attributes:
         suite: Digest of the suite measured.
-        recipe: Digest of the recipe measured.
+        recipe: Digest of the recipe measured, with that of what masked it, if anything did.
         ids: Sample ids.
         scores: One per id.
         cost: Of measuring them; None when they were known.

@@ -121,14 +121,19 @@ def align(vlm: Any, backbone: Any, parts: tuple[Part, ...] = PARTS) -> Alignment
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise PairMismatch("; ".join(problems[:3]) + more)
-    every = [t for i, layer in enumerate(layers) for t in _layer_tensors(i, layer)]
+    every = [t for i, layer in enumerate(layers) for t in layer_tensors(i, layer)]
     tensors = tuple(t for t in every if t.part in parts)
     alignment = Alignment(len(layers), parts, tensors, _kept(vlm, every, parts))
     _assert_total(vlm, alignment)
     return alignment
 
 
-def _layer_tensors(index: int, layer: nn.Module) -> Iterator[AlignedTensor]:
+def layer_tensors(index: int, layer: nn.Module) -> Iterator[AlignedTensor]:
+    """Every tensor of a decoder layer, whether a merge may touch it or not.
+
+    Raises:
+        PairMismatch: One belongs to no known part.
+    """
     for name, _ in layer.named_parameters():
         module = name.split(".", 1)[0]
         if module not in _MODULES:

@@ -97,27 +97,46 @@ class HiddenLevels:
         self._host_bytes = 0
         self._is_full = False
 
-    def begin(self, pair: ModelPair, pack: Pack, recipe: Recipe) -> tuple[int, Tensor]:
-        """The last layer whose input is known under `recipe`, and that input."""
-        for level in reversed(self._levels):
+    def begin(
+        self, pair: ModelPair, pack: Pack, recipe: Recipe, *, until: int | None = None
+    ) -> tuple[int, Tensor]:
+        """The last layer, at most `until`, whose input is known under `recipe`, and that input."""
+        for level in reversed(self._up_to(until)):
             if (kept := self._find(pack, recipe.layers[:level])) is not None:
                 return level, kept.to(pair.device, non_blocking=True)
         return 0, embed(pair, pack)
 
     def finish(
-        self, pair: ModelPair, pack: Pack, recipe: Recipe, start: int, hidden: Tensor
+        self,
+        pair: ModelPair,
+        pack: Pack,
+        recipe: Recipe,
+        start: int,
+        hidden: Tensor,
+        *,
+        until: int | None = None,
     ) -> Tensor:
         """What the last layer makes of the rows that are read; see `forward.finish`.
 
-        `hidden` is the input of layer `start`. The live model must already be what `recipe` says.
+        Args:
+            pair: With the live model, already what `recipe` says.
+            pack: What is asked.
+            recipe: Under which inputs are kept.
+            start: Layer to begin with.
+            hidden: Its input.
+            until: The first layer that is not what `recipe` says, as it is masked: inputs of
+                later ones are not kept. None: there is no such layer.
         """
-        for level in (k for k in self._levels if k > start):
+        for level in (k for k in self._up_to(until) if k > start):
             below = recipe.layers[:level]
             if self._is_wanted(pack, below):
                 hidden = run_layers(pair, pack, hidden, start, level)
                 self._keep(pack, recipe, level, hidden)
                 start = level
         return finish(pair, pack, hidden, start)
+
+    def _up_to(self, until: int | None) -> tuple[int, ...]:
+        return tuple(k for k in self._levels if until is None or k <= until)
 
     def forget(self, pack: Pack) -> None:
         """Let go of all that is kept of a pack."""

@@ -1,21 +1,57 @@
-"""The one mutation in the project: recipes applied to the live VLM, and taken back."""
+"""The one mutation in the project: recipes applied to the live VLM, and taken back.
 
-from collections.abc import Callable, Generator
+What masks a layer is a last step of the same mutation, over what the recipe has made of it.
+"""
+
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor, require_base
+from merit_opt.models.masking import Edit, Means, edits, replace_outputs, require_maskable
 from merit_opt.models.waiting import WaitingWeights
+from merit_opt.recipe.intervention import Intervention
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.rules import Rule, needs_base
 
-Switch = Callable[[Recipe], Any]
+NO_MEANS: Means = MappingProxyType({})
+
+
+class Switch(Protocol):
+    """Makes the model what a recipe says, and masks what an intervention says."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        /,
+        intervention: Intervention | None = None,
+        means: Means = NO_MEANS,
+    ) -> Any:
+        """The model, as it then is.
+
+        Args:
+            recipe: What is merged.
+            intervention: What is masked in the merged model; None is nothing.
+            means: Of the layers that are replaced by their mean.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a live tensor holds: the VLM's values merged by a rule, if any, then written over."""
+
+    rule: Rule | None
+    edit: Edit | None
 
 
 class LiveMerge:
@@ -37,19 +73,22 @@ class LiveMerge:
         self._find_base = base
         self._alignment = alignment
         self._originals: dict[AlignedTensor, Tensor] = {}
-        self._applied: dict[AlignedTensor, Rule | None] = {}
+        self._applied: dict[AlignedTensor, _State | None] = {}
+        self._hooks: list[RemovableHandle] = []
         self._is_open = False
 
     @contextmanager
     def switching(self) -> Generator[Switch]:
         """A function that makes the model what a recipe says, for as often as it is called.
 
-        It writes only tensors whose rule has changed since its last call, each merged anew from
-        the originals. On exit, after an exception too, every parameter has its own bits again.
+        It writes only tensors of which something has changed since its last call, each made anew
+        from the originals. On exit, after an exception too, every parameter has its own bits
+        again, and nothing hangs on any module.
 
         Raises:
             UserError: (the function) The recipe is for another number of layers, merges a part
-                that this pair keeps, or needs a base that it does not have.
+                that this pair keeps, or needs a base that it does not have; or a layer or head
+                is masked that is not there, or reverted that is not merged.
             RuntimeError: Another such block is open.
         """
         if self._is_open:
@@ -58,6 +97,7 @@ class LiveMerge:
         try:
             yield self._switch
         finally:
+            self._unhook()
             self._revert(list(self._applied))
             self._is_open = False
 
@@ -77,13 +117,34 @@ class LiveMerge:
         return own, self._backbone[tensor]
 
     @torch.no_grad()
-    def _switch(self, recipe: Recipe) -> Any:
-        rules = self._rules(recipe)
-        self._revert([t for t in self._applied if t not in rules])
-        for tensor, rule in rules.items():
-            if self._applied.get(tensor) != rule:
-                self._write(tensor, rule)
+    def _switch(
+        self,
+        recipe: Recipe,
+        /,
+        intervention: Intervention | None = None,
+        means: Means = NO_MEANS,
+    ) -> Any:
+        states = self._states(recipe, intervention)
+        self._unhook()
+        self._revert([t for t in self._applied if t not in states])
+        for tensor, state in states.items():
+            if self._applied.get(tensor) != state:
+                self._write(tensor, state)
+        if intervention is not None:
+            for hook in replace_outputs(self._model, intervention, means):
+                self._hooks.append(hook)
         return self._model
+
+    def _states(
+        self, recipe: Recipe, intervention: Intervention | None
+    ) -> Mapping[AlignedTensor, _State]:
+        """Of every tensor that does not keep the VLM's own values."""
+        rules = self._rules(recipe)
+        if intervention is None:
+            return {tensor: _State(rule, None) for tensor, rule in rules.items()}
+        require_maskable(self._model, intervention)
+        written = edits(self._model, intervention, rules)
+        return {t: _State(rules.get(t), written.get(t)) for t in (*rules, *written)}
 
     def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
         """The rule of every tensor that the recipe changes."""
@@ -111,21 +172,31 @@ class LiveMerge:
             raise RuntimeError("the pair has no base")
         return self._find_base()
 
-    def _write(self, tensor: AlignedTensor, rule: Rule) -> None:
+    def _write(self, tensor: AlignedTensor, state: _State) -> None:
         live = layer_tensor(self._model, tensor)
         if tensor not in self._originals:
             place = live.device if tensor.part == "attention" else "cpu"
             self._originals[tensor] = live.detach().to(place, copy=True)
         original = self._originals[tensor].to(live.device)
-        self._applied[tensor] = None  # neither the original nor yet the rule's
-        operands = Operands(
+        self._applied[tensor] = None  # neither the original nor yet the wanted one
+        values = original
+        if state.rule is not None:
+            values = merge_tensor(state.rule, self._operands(tensor, state.rule, original))
+        live.copy_(values if state.edit is None else state.edit(values, original))
+        self._applied[tensor] = state
+
+    def _operands(self, tensor: AlignedTensor, rule: Rule, original: Tensor) -> Operands:
+        device = original.device
+        return Operands(
             name=tensor.path,
             vlm=original,
-            backbone=self._backbone[tensor].to(live.device, non_blocking=True),
-            base=self._base[tensor].to(live.device) if needs_base(rule) else None,
+            backbone=self._backbone[tensor].to(device, non_blocking=True),
+            base=self._base[tensor].to(device) if needs_base(rule) else None,
         )
-        live.copy_(merge_tensor(rule, operands))
-        self._applied[tensor] = rule
+
+    def _unhook(self) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
 
     @torch.no_grad()
     def _revert(self, tensors: list[AlignedTensor]) -> None:

@@ -26,7 +26,7 @@ from merit_opt.search.confirm import Confirmation, Entrants, confirm
 from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.plan import StudyPlan
-from merit_opt.search.references import SEARCHED
+from merit_opt.search.references import SEARCHED, UID
 from merit_opt.search.result import StudyResult, Winners, chosen_by, note, to_dict
 from merit_opt.search.trial import best, best_of, front_of, greatest, told_records
 from merit_opt.search.warm_start import kept_prior
@@ -35,7 +35,6 @@ from merit_opt.tracking.record import StudyOutcome, TrialRecord
 RESULT = "result.json"
 BEST = "recipes/best.json"
 FORK = "fork of"
-UID = "uid"  # drawn when the study was made
 TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 

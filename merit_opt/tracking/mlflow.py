@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.tracking import local_store
-from merit_opt.tracking.mlflow_runs import Lock, Place, StudyRun, find_experiment, open_study
+from merit_opt.tracking.mlflow_runs import (
+    Lock,
+    Place,
+    StudyRun,
+    attach_files,
+    find_experiment,
+    open_study,
+)
 from merit_opt.tracking.patience import patiently
 from merit_opt.tracking.record import (
     Standing,
@@ -103,6 +110,20 @@ class MlflowTracker:
         """End the parent run with the study's result."""
         self._patiently(self._pay)
         self._patiently(lambda: self._opened().close(outcome))
+
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        """Put files beside the study's own, in its parent run."""
+        if self._is_local and not local_store.database_file(self.uri).exists():
+            return False
+        return self._patiently(lambda: self._attached(study, folder, files))
+
+    def _attached(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        client = _connect(self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            return False
+        place = Place(client, experiment.experiment_id, self._lock())
+        return attach_files(place, study, folder, files)
 
     def _pay(self) -> None:
         run = self._opened()

@@ -1,6 +1,6 @@
 """What is remembered of a study and its trials, and the one interface of whatever keeps it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -145,6 +145,19 @@ class Tracker(Protocol):
         """Close the study with its result."""
         ...
 
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        """Keep files with a study that was tracked before, whatever its state.
+
+        Args:
+            study: Told by its name, fingerprint and uid.
+            folder: Of its files, for these.
+            files: On this machine.
+
+        Returns:
+            Whether the study is known here; nothing is kept of one that is not.
+        """
+        ...
+
 
 class NoTracker:
     """Keeps nothing: `tracking=none`."""
@@ -167,3 +180,7 @@ class NoTracker:
 
     def finish(self, outcome: StudyOutcome) -> None:
         """Nothing to do."""
+
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        """No study is known."""
+        return False

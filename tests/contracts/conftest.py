@@ -1,13 +1,22 @@
-"""Pairs of every family, and what they are shown."""
+"""Pairs of every family and what they are shown; a database of MLflow and what is seen in it."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 import pytest
 
 from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from merit_opt.tracking.record import Tracker
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
 CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
@@ -89,3 +98,63 @@ def shown(request, source, small_suite):
     if case == "fewest frames":
         count = FEWEST_FRAMES.get(source.family.model_type, count)
     return sample, clip(sample, count, is_wide=case == "wide frames")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without studies, made once for all the processes of a test run."""
+    from merit_opt.tracking.local_store import prepare
+    from merit_opt.tracking.mlflow import create_database
+
+    shared = tmp_path_factory.getbasetemp().parent
+    database = shared / "mlflow_template" / "mlflow.db"
+    prepare(database, create_database)
+    return database
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    shutil.copy(template, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def open_mlflow(folder: Path) -> Callable[[], Tracker]:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
+
+
+class Seen:
+    """What a reader finds in the database."""
+
+    def __init__(self, folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        uri = f"sqlite:///{folder}/mlflow.db"
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.experiment = self.client.get_experiment_by_name("merit_opt").experiment_id
+
+    def runs(self, where: str) -> list:
+        return list(self.client.search_runs([self.experiment], where))
+
+    def parent(self):
+        [run] = self.runs("tags.role = 'study'")
+        return run
+
+    def child(self, number: int):
+        [run] = self.runs(f"tags.optuna_trial = '{number}'")
+        return run
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.parent().info.run_id, name)
+        return [(point.step, point.value) for point in history]
+
+    def file(self, run, name: str) -> Path:
+        return Path(urlparse(run.info.artifact_uri).path) / name
+
+
+@pytest.fixture
+def seen(folder: Path) -> Callable[[], Seen]:
+    return lambda: Seen(folder)

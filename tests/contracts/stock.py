@@ -94,10 +94,11 @@ def answers(pair, asked):
 
 
 @torch.no_grad()
-def answers_from(pair, asked, levels, recipe):
+def answers_from(pair, asked, levels, recipe, until=None):
     """The layer started at, and the answers."""
-    start, hidden = levels.begin(pair, asked, recipe)
-    return start, by_id(pair, asked, levels.finish(pair, asked, recipe, start, hidden))
+    start, hidden = levels.begin(pair, asked, recipe, until=until)
+    hidden = levels.finish(pair, asked, recipe, start, hidden, until=until)
+    return start, by_id(pair, asked, hidden)
 
 
 def by_id(pair, asked, hidden):

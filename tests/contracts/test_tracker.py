@@ -1,9 +1,7 @@
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlparse
 
 import pytest
 
@@ -11,7 +9,6 @@ from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import from_json
 from merit_opt.search.tracked import standing
-from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import (
     NoTracker,
     StudyOutcome,
@@ -49,31 +46,6 @@ TRIALS = (
 )
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without studies, made once for all the processes of a test run."""
-    from merit_opt.tracking.mlflow import create_database
-
-    shared = tmp_path_factory.getbasetemp().parent
-    database = shared / "mlflow_template" / "mlflow.db"
-    prepare(database, create_database)
-    return database
-
-
-@pytest.fixture
-def folder(template: Path, tmp_path: Path) -> Path:
-    shutil.copy(template, tmp_path / "mlflow.db")
-    return tmp_path
-
-
-@pytest.fixture
-def open_mlflow(folder: Path) -> Callable[[], Tracker]:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    uri = f"sqlite:///{folder}/mlflow.db"
-    return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
-
-
 @pytest.fixture
 def patient_mlflow(folder: Path) -> Tracker:
     from merit_opt.tracking.mlflow import MlflowTracker
@@ -104,40 +76,6 @@ def keep(tracker: Tracker, *told: TrialRecord) -> None:
         tracker.log_trial(one, standing(told[:i]))
 
 
-class Seen:
-    """What a reader finds in the database."""
-
-    def __init__(self, folder: Path) -> None:
-        from mlflow import MlflowClient
-
-        uri = f"sqlite:///{folder}/mlflow.db"
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self.experiment = self.client.get_experiment_by_name("merit_opt").experiment_id
-
-    def runs(self, where: str) -> list:
-        return list(self.client.search_runs([self.experiment], where))
-
-    def parent(self):
-        [run] = self.runs("tags.role = 'study'")
-        return run
-
-    def child(self, number: int):
-        [run] = self.runs(f"tags.optuna_trial = '{number}'")
-        return run
-
-    def curve(self, name: str) -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(self.parent().info.run_id, name)
-        return [(point.step, point.value) for point in history]
-
-    def file(self, run, name: str) -> Path:
-        return Path(urlparse(run.info.artifact_uri).path) / name
-
-
-@pytest.fixture
-def seen(folder: Path) -> Callable[[], Seen]:
-    return lambda: Seen(folder)
-
-
 # Every tracker.
 
 
@@ -165,7 +103,38 @@ def test_only_what_is_asked_for_can_be_missing(tracker: Tracker) -> None:
     assert tracker.missing([7]) <= {7}
 
 
+def test_an_unknown_study_is_given_no_files(tracker: Tracker, tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    file.write_bytes(b"rows")
+    assert tracker.attach(STUDY, "attribution/abc", [file]) is False
+
+
 # MLflow.
+
+
+def test_files_are_attached_to_a_study_and_change_nothing_else(
+    mlflow: Tracker, open_mlflow, seen, tmp_path: Path
+) -> None:
+    file = tmp_path / "table.parquet"
+    keep(mlflow, TRIALS[2])
+    mlflow.finish(StudyOutcome("**0.31**", {}, ()))
+    before = seen().parent()
+    reader = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid=STUDY.uid)
+    for text in (b"rows", b"more"):
+        file.write_bytes(text)
+        assert open_mlflow().attach(reader, "attribution/abc", [file]) is True
+        kept = seen().file(seen().parent(), "attribution/abc/table.parquet")
+        assert kept.read_bytes() == text
+    after = seen().parent()
+    assert (after.info.status, after.data.to_dictionary()) == (
+        before.info.status,
+        before.data.to_dictionary(),
+    )
+
+
+def test_files_of_a_study_of_an_old_name_stay_its_own(mlflow: Tracker, tmp_path: Path) -> None:
+    other = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid="u2")
+    assert mlflow.attach(other, "attribution/abc", [tmp_path]) is False
 
 
 def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:

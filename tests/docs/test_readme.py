@@ -19,6 +19,7 @@ PAGES = sorted([*REPO.glob("*.md"), *(p for name in FOLDERS for p in (REPO / nam
 SMALLER = {
     "search": ["suite.clips=10", "study.trials=3", "tracking=none"],
     "evaluate": ["suite.clips=10"],
+    "attribute": ["suite.clips=10", "tracking=none"],
     "check": ["suite.clips=10"],
 }
 

@@ -52,7 +52,7 @@ MISSING = {
 EXPERIMENTS = {
     "search experiment=icml_qwen2_vl_math": (
         r"experiment=icml_qwen2_vl_math sets recipe, which merit-opt search does not have; it is "
-        r"one for merit-opt evaluate or merit-opt export or merit-opt check$"
+        r"one for merit-opt evaluate or merit-opt attribute or merit-opt export or merit-opt check$"
     ),
     "evaluate experiment=merit_paper recipe=base": (
         r"sets sampler, space, study, which merit-opt evaluate does not have; it is one for "

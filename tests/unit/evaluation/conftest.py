@@ -3,7 +3,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from merit_opt.evaluation import engine as engine_module
-from merit_opt.evaluation.engine import Engine, EngineSettings
+from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.models.forward import read_answers
 
 SETTINGS = EngineSettings(

@@ -4,8 +4,8 @@ import pytest
 
 from merit_opt.data import versions
 from merit_opt.errors import UserError
-from merit_opt.evaluation import engine
-from merit_opt.evaluation.engine import EngineSettings
+from merit_opt.evaluation import settings as settings_module
+from merit_opt.evaluation.settings import EngineSettings
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_settings_digest_tells_numbers_apart(settings, monkeypatch):
     ]
     for constant in ("SCORERS", "LAYOUT", "MERGES", "PROMPTS", "FORMAT"):
         with monkeypatch.context() as patched:
-            patched.setattr(engine, constant, "another/1")
+            patched.setattr(settings_module, constant, "another/1")
             digests.append(settings.digest("cpu"))
     monkeypatch.setattr(versions, "version", lambda _library: "0.0")
     digests.append(settings.digest("cpu"))

@@ -1,0 +1,248 @@
+"""`merit-opt attribute`: which layers a recipe works through."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from merit_opt.attribution.anatomy import Anatomy, anatomy_of
+from merit_opt.attribution.method import Bench, Found, Method, Shown
+from merit_opt.attribution.result import Provenance, Run, keep
+from merit_opt.cli.build import Factory, factories
+from merit_opt.cli.given import given
+from merit_opt.cli.parts import (
+    SPLIT_KEYS,
+    SUITE_INJECTED,
+    Outputs,
+    built_suite,
+    find_recipe,
+    load_pair,
+    require_roles,
+    require_seed,
+    searched_media,
+)
+from merit_opt.cli.progress import Display, display
+from merit_opt.data.leakage import leakage
+from merit_opt.data.split import split_by_group
+from merit_opt.data.suite import Suite
+from merit_opt.errors import UserError
+from merit_opt.evaluation.engine import Engine
+from merit_opt.evaluation.settings import EngineSettings
+from merit_opt.models.device import resolve_device
+from merit_opt.models.source import PairSource
+from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.references import PREFIX, study_name, tracked_study
+from merit_opt.tracking.record import TrackingUnavailable
+
+SPLITS = ("confirm", "search", "all")
+NEXT = {"mask": "leave_out", "gradient": "scan"}  # and else mask
+
+
+def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
+    """Explain one recipe by one method; write its tables and its entry of result.json."""
+    console = Console()
+    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
+    outputs = Outputs(Path(cfg.output_dir))
+    outputs.require_writable()
+    require_seed("seed", cfg.seed)
+    require_seed("suite.split_seed", cfg.suite.split_seed)
+    if cfg.split not in SPLITS:
+        raise UserError(f"split is one of {', '.join(SPLITS)}; got {cfg.split!r}")
+    try:
+        with display(console) as shown:
+            _run(_Request(cfg, choices, built, outputs), console, shown)
+    except KeyboardInterrupt:
+        console.print(
+            "stopped; what was measured is kept. To go on, give the same command again.",
+            highlight=False,
+        )
+        raise
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the user asked for: the configuration, its choices, and the factories it names."""
+
+    cfg: DictConfig
+    choices: Mapping[str, str]
+    built: Mapping[str, Factory]
+    outputs: Outputs
+
+    @property
+    def recipe(self) -> str:
+        """As the user named it."""
+        return self.cfg.recipe
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Those that effects are measured on, and those that the recipe was chosen by."""
+
+    measured: Suite
+    search: Suite
+
+
+def _run(request: _Request, console: Console, shown: Display) -> None:
+    cfg, built = request.cfg, request.built
+    started = time.monotonic()
+    method, settings = built["method"].build(), built["engine"].build()
+    shown.stage("comparing the pair's architectures", 0, 1)
+    source: PairSource = built["pair"].build()
+    recipe = find_recipe(request.recipe, source, built["storage"])
+    anatomy = anatomy_of(source)
+    samples = _samples(request, shown)
+    method.require(recipe, anatomy, samples.measured)
+    warnings = _leaks(request, samples.measured)
+    for warning in warnings:
+        shown.warn(warning)
+    with _engine(cfg, source, settings, request.outputs, shown) as engine:
+        found = _measured(request, method, engine, (anatomy, recipe, samples), shown)
+    run = Run(
+        method=request.choices["method"],
+        settings=dict(built["method"].arguments),
+        seed=cfg.seed,
+        provenance=_provenance(request, source, recipe, samples, settings),
+        n=Counter(samples.measured.role(s) for s in samples.measured.samples),
+        seconds=time.monotonic() - started,
+        warnings=warnings,
+    )
+    folder = attribution_folder(request.outputs, request.recipe, built["storage"], source, recipe)
+    files = keep(folder, request.recipe, recipe, run, found)
+    _attach(request, recipe, files, shown)
+    console.print(_table(found.shown, samples.measured))
+    for line in (*found.shown.lines, *_failed(found)):
+        console.print(line, soft_wrap=True, highlight=False)
+    _say_what_next(console, request, folder, files)
+
+
+def attribution_folder(
+    outputs: Outputs, name: str, storage: Factory, source: PairSource, recipe: Recipe
+) -> Path:
+    """Where what explains a recipe is kept: in its study's folder, or in one of its pair."""
+    if name.startswith(PREFIX):
+        study = outputs.study(study_name(storage.build(), name))
+        return study / "attribution" / recipe.digest
+    return outputs.root / "attributions" / f"{source.digest}-{recipe.digest}"
+
+
+def _samples(request: _Request, shown: Display) -> _Samples:
+    chosen = request.cfg.suite
+    suite = built_suite(request.built["suite"], request.outputs, shown.stage)
+    split = split_by_group(suite, search_share=chosen.search_share, seed=chosen.split_seed)
+    sides = {"confirm": split.confirm, "search": split.search, "all": suite}
+    measured = sides[request.cfg.split]
+    require_roles(measured, f"suite {suite.name}, split={request.cfg.split},")
+    return _Samples(measured, split.search)
+
+
+def _leaks(request: _Request, suite: Suite) -> list[str]:
+    """Of samples that the recipe was chosen by, or that show the same media."""
+    known = leakage(searched_media(request.recipe, request.built["storage"]), suite)
+    if not known:
+        return []
+    warning = (
+        f"the search saw {len(known)} of these media, such as {known[0].name}: the recipe's own "
+        "layers look better here than they are; split=confirm with the study's suite settings "
+        "leaves them out"
+    )
+    return [warning]
+
+
+def _engine(
+    cfg: DictConfig, source: PairSource, settings: EngineSettings, outputs: Outputs, shown: Display
+) -> Engine:
+    """With the beginnings of the merged model kept, too: every mask but the lowest starts there."""
+    n_layers = source.alignment.n_layers
+    shown.stage("loading the pair", 0, 1)
+    return Engine(
+        load_pair(source, resolve_device(cfg.device), settings.backbone),
+        replace(settings, prefixes=max(1, settings.prefixes)),
+        cache=outputs.cache,
+        starts=dict.fromkeys(range(n_layers), 1.0),
+        reporter=shown,
+    )
+
+
+def _measured(
+    request: _Request,
+    method: Method,
+    engine: Engine,
+    subject: tuple[Anatomy, Recipe, _Samples],
+    shown: Display,
+) -> Found:
+    anatomy, recipe, samples = subject
+    bench = Bench(
+        engine=engine,
+        anatomy=anatomy,
+        recipe=recipe,
+        suite=samples.measured,
+        search=samples.search,
+        seed=request.cfg.seed,
+        reporter=shown,
+    )
+    return method.run(bench)
+
+
+def _provenance(
+    request: _Request,
+    source: PairSource,
+    recipe: Recipe,
+    samples: _Samples,
+    settings: EngineSettings,
+) -> Provenance:
+    return Provenance(
+        pair=source.digest,
+        recipe=recipe.digest,
+        suite=samples.measured.name,
+        split=request.cfg.split,
+        samples=samples.measured.digest,
+        search_samples=samples.search.digest,
+        merit_opt=version("merit-opt"),
+        engine=settings.identity(resolve_device(request.cfg.device).partition(":")[0]),
+    )
+
+
+def _attach(request: _Request, recipe: Recipe, files: tuple[Path, ...], shown: Display) -> None:
+    """Beside the study's own files where it is tracked; its absence stops nothing."""
+    if not request.recipe.startswith(PREFIX):
+        return
+    storage, tracker = (request.built[group].build() for group in ("storage", "tracking"))
+    study = tracked_study(storage, request.recipe)
+    try:
+        tracker.attach(study, f"attribution/{recipe.digest}", files)
+    except TrackingUnavailable as error:
+        shown.warn(f"{error}; the files are on disk, and the next run of this command adds them")
+
+
+def _table(found: Shown, suite: Suite) -> Table:
+    counts = Counter(suite.role(s) for s in suite.samples)
+    told = ", ".join(f"{counts[role]} {role}" for role in ("TR", "TP"))
+    table = Table(title=f"{suite.name}: {found.title} ({told} questions)")
+    for column in found.columns:
+        table.add_column(column)
+    for row in found.rows:
+        table.add_row(*row)
+    return table
+
+
+def _failed(found: Found) -> list[str]:
+    return [f"could not be measured: {name}: {why}" for name, why in found.failed.items()]
+
+
+def _say_what_next(
+    console: Console, request: _Request, folder: Path, files: tuple[Path, ...]
+) -> None:
+    names = ", ".join(path.name for path in files)
+    other = NEXT.get(request.choices["method"], "mask")
+    same = given("pair", "suite", "storage", "tracking", "engine", "recipe", "split", "output_dir")
+    console.print(
+        f"files: {folder}/ ({names})\nnext:\n  merit-opt attribute{same} method={other}",
+        highlight=False,
+        soft_wrap=True,
+    )
