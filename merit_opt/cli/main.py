@@ -11,6 +11,7 @@ VERBS = {
     "search": "run, resume or join a study; with no arguments the embedded demo, in minutes",
     "evaluate": "measure one recipe on a suite, paired against the unmerged VLM",
     "export": "write a recipe as a checkpoint that from_pretrained loads",
+    "report": "tables, figures and one self-contained page about a study",
     "check": "say every problem with pair, suite, storage and device; loads no weights",
     "plant": "make a tiny VLM with damage planted in chosen layers",
 }
@@ -22,6 +23,7 @@ examples:
   merit-opt search -m study.name=a worker=range(0,4) hydra/launcher=joblib
   merit-opt evaluate recipe=study:NAME suite.seed=1
   merit-opt export recipe=study:NAME out=merged
+  merit-opt report study=NAME
   merit-opt search --help      every option group and key of a verb
   merit-opt search --cfg job   the composed configuration
 """

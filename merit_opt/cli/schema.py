@@ -86,6 +86,19 @@ class CheckSchema:
 
 
 @dataclass
+class ReportSchema:
+    """See conf/report.yaml."""
+
+    storage: Any = MISSING
+    tracking: Any = MISSING
+    study: str = MISSING
+    other: list[str] = MISSING
+    samples: int = MISSING
+    distances: bool = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
 class PlantSchema:
     """See conf/plant.yaml."""
 
@@ -100,6 +113,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateSchema,
     "export": ExportSchema,
     "check": CheckSchema,
+    "report": ReportSchema,
     "plant": PlantSchema,
 }
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.tracking import local_store
-from merit_opt.tracking.mlflow_runs import Lock, Place, StudyRun, find_experiment, open_study
+from merit_opt.tracking.mlflow_runs import (
+    Lock,
+    Place,
+    StudyRun,
+    attach,
+    find_experiment,
+    open_study,
+)
 from merit_opt.tracking.patience import patiently
 from merit_opt.tracking.record import (
     Standing,
@@ -103,6 +110,20 @@ class MlflowTracker:
         """End the parent run with the study's result."""
         self._patiently(self._pay)
         self._patiently(lambda: self._opened().close(outcome))
+
+    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
+        """Keep files with the parent run of a study; False where MLflow has none, or is not here."""
+        if self._is_local and not local_store.database_file(self.uri).exists():
+            return False
+
+        def act() -> bool:
+            client = _connect(self.uri)
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                return False
+            return attach(Place(client, found.experiment_id, None), study, files, folder)
+
+        return self._patiently(act)
 
     def _pay(self) -> None:
         run = self._opened()

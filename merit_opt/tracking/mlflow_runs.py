@@ -206,6 +206,16 @@ def open_study(place: Place, study: StudyRecord) -> StudyRun:
     return opened
 
 
+def attach(place: Place, study: StudyRecord, files: Iterable[Path], folder: str) -> bool:
+    """Keep files with a study's parent run; False where it has none."""
+    run = _parent(place, study)
+    if run is None:
+        return False
+    for file in files:
+        place.client.log_artifact(run.info.run_id, str(file), folder)
+    return True
+
+
 def _parent(place: Place, study: StudyRecord) -> "Run | None":
     identity = _identity(study)
     parents = place.search(f"tags.role = 'study' and tags.uid = '{study.uid}'")

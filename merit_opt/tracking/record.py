@@ -1,6 +1,6 @@
 """What is remembered of a study and its trials, and the one interface of whatever keeps it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,6 +107,29 @@ class StudyOutcome:
     files: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ToldStudy:
+    """A study as its storage has it.
+
+    Attributes:
+        record: What identifies it; params and config are not the storage's to know.
+        fingerprint: Name -> identity of all that has not changed while it was run.
+        states: Optuna's state -> trials, those of dead and of running workers included.
+        trials: Those that were told, by number.
+        best: Who leads; None where no trial that may win is complete.
+        front: Of two gains, numbers of the trials that no other beats in both; empty with one value.
+        forked_from: The study whose proposals it began with; None where it began anew.
+    """
+
+    record: StudyRecord
+    fingerprint: Mapping[str, str]
+    states: Mapping[str, int]
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    front: tuple[int, ...]
+    forked_from: str | None
+
+
 class Tracker(Protocol):
     """Keeps studies and trials. Every call may be repeated with the same arguments.
 
@@ -141,6 +164,13 @@ class Tracker(Protocol):
         """Close the study with its result."""
         ...
 
+    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
+        """Keep files, under a folder's name, with a study that is known; False where it is not.
+
+        Nothing else of the study changes, and it needs no `start`.
+        """
+        ...
+
 
 class NoTracker:
     """Keeps nothing: `tracking=none`."""
@@ -163,3 +193,7 @@ class NoTracker:
 
     def finish(self, outcome: StudyOutcome) -> None:
         """Nothing to do."""
+
+    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
+        """No study is known."""
+        return False
