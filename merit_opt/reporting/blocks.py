@@ -1,7 +1,8 @@
 """What a report's page is made of, before anything is drawn or written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from matplotlib.figure import Figure
@@ -59,7 +60,8 @@ class Picture(Generic[T]):
         alt: What it shows to who cannot see it.
         data: All that is drawn.
         draw: Draws `data` in whatever style is set.
-        wide: Whether it wants the page's whole width.
+        facts: Names and what they stand for, told below it.
+        is_photo: Whether it shows photographs, in one colour scheme for light and dark.
     """
 
     name: str
@@ -68,7 +70,8 @@ class Picture(Generic[T]):
     alt: str
     data: T
     draw: Callable[[T], Figure]
-    wide: bool = False
+    facts: tuple[tuple[str, str], ...] = ()
+    is_photo: bool = False
     kind: str = "picture"
 
     def drawn(self) -> Figure:
@@ -106,6 +109,15 @@ class Section:
     id: str
     title: str
     blocks: tuple[Block, ...]
+
+    @property
+    def placed(self) -> Iterator[tuple[Block, bool]]:
+        """Each block, and whether it is a figure that no other stands beside."""
+        drawn = [isinstance(block, Picture) and not block.is_photo for block in self.blocks]
+        for is_drawn, run in groupby(zip(self.blocks, drawn, strict=True), key=lambda b: b[1]):
+            blocks = [block for block, _ in run]
+            alone = len(blocks) - 1 if is_drawn and len(blocks) % 2 else -1
+            yield from ((block, i == alone) for i, block in enumerate(blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,7 @@ def _block(block: Block) -> dict[str, Any]:
                 "title": block.title,
                 "caption": block.caption,
                 "data": plain(block.data),
+                **({"facts": dict(block.facts)} if block.facts else {}),
             }
         case TableBlock(table=table):
             rows = [

@@ -66,6 +66,7 @@ def _confirm(facts: StudyFacts) -> Iterator[Block]:
     rows = list(_recipes(found))
     n = found["n"]
     yield _accuracies(rows, n)
+    yield from _gaps(rows)
     yield TableBlock(
         Table(
             name="recipes",
@@ -122,6 +123,29 @@ def _accuracies(rows: Sequence[tuple[Any, ...]], n: Row) -> Picture[Accuracies]:
         ),
         draw=draw_accuracies,
     )
+
+
+def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
+    known = [(row[0], row[-1]) for row in rows if row[-1] is not None]
+    if known:
+        yield Picture(
+            name="recipes-gaps",
+            title="How far the winner's objective lies above each",
+            caption=(
+                "Objective in accuracy, on the same questions, with 95 % intervals over whole videos; an "
+                "empty mark is not significant."
+            ),
+            alt="Difference of the objective between winner and each recipe, with intervals.",
+            data=Differences(
+                names=tuple(name for name, _ in known),
+                estimates=tuple(gap.value for _, gap in known),
+                lows=tuple(gap.low for _, gap in known),
+                highs=tuple(gap.high for _, gap in known),
+                unit="winner's objective − recipe's",
+                groups=("",) * len(known),
+            ),
+            draw=draw_differences,
+        )
 
 
 def _groups(answers: Answers, seed: int) -> Iterator[Block]:

@@ -12,10 +12,10 @@ UNITS = ("accuracy", "per coefficient", "probability")
 ROLES = ("TR", "TP")
 MOST_PANELS = 9
 TITLES: Mapping[str, str] = {
-    "scan": "scan: this layer alone merged",
-    "gradient": "gradient of the score at the VLM",
-    "mask": "mask: this layer replaced",
-    "leave_out": "leave out: this layer taken from, or added to, the recipe",
+    "scan": "scan",
+    "gradient": "gradient",
+    "mask": "mask",
+    "leave_out": "leave out",
 }
 
 
@@ -35,8 +35,7 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
         title=f"Trial {best.number}, recipe {best.recipe.digest}",
         caption=(
             "Coefficient by layer: 0 (an empty cell) keeps the VLM's weights, 1 takes the backbone's. "
-            "Shaded below: the layers that the recipe merges. Bars are 95 % intervals where they are "
-            "known."
+            f"Shaded below: the layers that the recipe merges. {' '.join(_read(facts))}"
         ),
         alt=f"Layers merged: {', '.join(map(str, best.recipe.merged_layers)) or 'none'}.",
         data=Profiles(
@@ -55,6 +54,20 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
         )
     if facts.attribution.sets:
         yield TableBlock(_sets(facts.attribution.sets))
+
+
+def _read(facts: StudyFacts) -> Iterator[str]:
+    """How each kind of panel is read."""
+    methods = {row["method"] for row in facts.attribution.layers}
+    known = {
+        "scan": "Scan: this layer alone is merged.",
+        "mask": "Mask: the layer's part is replaced.",
+        "gradient": "Gradient: of the score with respect to the layer's coefficient.",
+        "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
+    }
+    yield from (words for method, words in known.items() if method in methods)
+    if methods:
+        yield "Bars are 95 % intervals, not corrected for the number of layers."
 
 
 def strips(recipe: Recipe) -> tuple[Strip, ...]:
@@ -82,7 +95,7 @@ def _attributed(rows: Sequence[Row]) -> Iterator[Panel]:
         if kept:
             words = [TITLES.get(method, method), variant, f"{model} model" if model else "", part]
             yield Panel(
-                title=", ".join(word for word in words if word),
+                title=" · ".join(word.replace("_", " ") for word in words if word),
                 unit={"accuracy": "Δ accuracy", "probability": "Δ probability"}.get(unit, unit),
                 series=tuple(_series(role, kept) for role in ROLES if _of(role, kept)),
             )
@@ -130,7 +143,7 @@ def _distance(values: Sequence[LayerValue]) -> Iterator[Panel]:
     parts = [part for part in PARTS if any(v.part == part for v in values)]
     if parts:
         yield Panel(
-            title="distance of the backbone's weights from the VLM's (no sign of worth)",
+            title="distance of the backbone from the VLM (no sign of worth)",
             unit="relative",
             series=tuple(
                 Series(

@@ -53,11 +53,12 @@ def _flip(number: int, flip: Flip) -> Iterator[Block]:
             alt=f"{len(flip.frames)} frames of sample {flip.sample}.",
             data=_plain(flip),
             draw=lambda _: draw_strip(flip),
-            wide=True,
+            facts=tuple(_facts(flip)),
+            is_photo=True,
         )
     else:
         yield Text(f"{flip.role}, {turn}: {flip.question}")
-    yield Facts(tuple(_facts(flip)))
+        yield Facts(tuple(_facts(flip)))
 
 
 def _caption(flip: Flip) -> str:

@@ -57,7 +57,7 @@ def _tex() -> Environment:
 
 def _sources(picture: Picture[Any]) -> dict[str, str]:
     """The figure as data URIs: one of photographs, or one for each scheme of colours."""
-    if picture.wide:
+    if picture.is_photo:
         return {"light": _uri("jpeg", jpeg(picture))}
     return {
         scheme: _uri("png", small_png(picture, scheme))

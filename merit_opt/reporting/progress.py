@@ -11,6 +11,7 @@ from merit_opt.reporting.figures.trials import (
     LayerBars,
     Point,
     Trials,
+    corner,
     draw_bars,
     draw_gains,
     draw_held_out,
@@ -51,7 +52,7 @@ def _drawn(data: Trials) -> Iterator[Block]:
         )
         return
     below = sum(point.value < floor(data) for point in data.points)
-    less = f" {below} far below are drawn at the lower edge, with their value." if below else ""
+    less = f" {below} lie below the axis and are drawn at its edge." if below else ""
     yield Picture(
         name="trials",
         title="Value over trials",
@@ -60,12 +61,15 @@ def _drawn(data: Trials) -> Iterator[Block]:
         data=data,
         draw=draw_values,
     )
+    tp, tr = corner(data)
+    below = sum((p.TP or 0.0) < tp or (p.TR or 0.0) < tr for p in data.points)
+    less = f" {below} lie outside and are drawn at the edge." if below else ""
     yield Picture(
         name="gains",
         title="TR against TP",
         caption=(
             "Accuracy on the samples that the search sees. On the front no other trial is better in "
-            "both."
+            f"both.{less}"
         ),
         alt="TR accuracy against TP accuracy of each trial, with the front of the best.",
         data=data,
@@ -163,18 +167,17 @@ def _importances(values: Sequence[LayerValue], marked: Sequence[int]) -> Picture
 
 
 def _bars(values: Sequence[LayerValue], marked: Sequence[int], unit: str) -> LayerBars:
-    """By layer; other parts than attention have labels of their own where there are any."""
-    only = {v.part for v in values} == {"attention"}
-    places = sorted({(v.part, v.layer) for v in values})
-    labels = {(part, i): str(i) if only else f"{i} {part[:4]}" for part, i in places}
-    series: dict[str, dict[tuple[str, int], float]] = {}
+    """By layer; of several parts each has panels of its own."""
+    only = len({v.part for v in values}) == 1
+    layers = tuple(range(max(v.layer for v in values) + 1))
+    series: dict[str, dict[int, float]] = {}
     for v in values:
-        series.setdefault(v.method, {})[v.part, v.layer] = v.value
+        series.setdefault(v.method if only else f"{v.method}, {v.part}", {})[v.layer] = v.value
     return LayerBars(
-        labels=tuple(labels[place] for place in places),
-        series={n: tuple(own.get(p, 0.0) for p in places) for n, own in series.items()},
+        layers=layers,
+        series={name: tuple(own.get(i, 0.0) for i in layers) for name, own in series.items()},
         unit=unit,
-        marked=tuple(labels[place] for place in places if place[1] in marked),
+        marked=tuple(marked),
     )
 
 
@@ -206,10 +209,10 @@ def stability(records: Sequence[TrialRecord], marked: Sequence[int]) -> Picture[
         ),
         alt="Share of the best recipes that merge each layer.",
         data=LayerBars(
-            labels=tuple(map(str, range(n_layers))),
-            series={"merged by": shares},
+            layers=tuple(range(n_layers)),
+            series={f"share of the best {len(best)} recipes": shares},
             unit="share",
-            marked=tuple(map(str, marked)),
+            marked=tuple(marked),
         ),
         draw=draw_bars,
     )
@@ -222,16 +225,16 @@ def _surrogate(fitted: Surrogate, marked: Sequence[int]) -> Iterator[Picture[Any
         title="What a surrogate predicts of trials it has not seen",
         caption=(
             f"Extremely randomised trees over all coefficients, 5-fold cross-validated on "
-            f"{len(fitted.measured)} distinct recipes, controls included: held-out R² "
+            f"{len(fitted.measured)} distinct recipes, controls that merge no other parts among "
+            f"them: held-out R² "
             f"{fitted.r2:.2f}.{trust}"
         ),
         alt="Predicted against measured values.",
         data=HeldOut(fitted.measured, fitted.predicted, fitted.r2, "value"),
         draw=draw_held_out,
     )
-    values = [LayerValue("effect", part, i, v) for (part, i), v in fitted.effects.items()]
     name = f"effect on the value (held-out R² {fitted.r2:.2f})"
-    bars = _bars(values, marked, "Δ value")
+    values = [LayerValue(name, part, i, v) for (part, i), v in fitted.effects.items()]
     yield Picture(
         name="effects",
         title="What the surrogate makes of each layer",
@@ -240,7 +243,7 @@ def _surrogate(fitted: Surrogate, marked: Sequence[int]) -> Iterator[Picture[Any
             f"trial did, instead of not at all. The surrogate's held-out R² is {fitted.r2:.2f}.{trust}"
         ),
         alt="Predicted effect of merging each layer.",
-        data=LayerBars(bars.labels, {name: bars.series["effect"]}, bars.unit, bars.marked),
+        data=_bars(values, marked, "Δ value"),
         draw=draw_bars,
     )
 

@@ -35,14 +35,17 @@ class Surrogate:
 
 
 def surrogate(records: Sequence[TrialRecord], seed: int) -> Surrogate | None:
-    """Fitted to every distinct recipe that was measured in full; None where there are too few."""
-    complete = {
-        r.recipe: r.value for r in records if r.state == "COMPLETE" and r.value is not None
-    }
+    """Fitted to what was measured in full; None where that is too little.
+
+    Of equal recipes to one; to controls where they merge only parts that proposals merge.
+    """
+    measured = [r for r in records if r.state == "COMPLETE" and r.value is not None]
+    searched = {part for r in measured if r.role == "trial" for part in _parts(r.recipe)}
+    complete = {r.recipe: r.value for r in measured if _parts(r.recipe) <= searched}
     if len(complete) < FEWEST or len(set(complete.values())) < 2:
         return None
     inputs, names = _inputs(list(complete))
-    values = np.array(list(complete.values()))
+    values = np.array([value for value in complete.values() if value is not None])
     trees = ExtraTreesRegressor(TREES, random_state=seed, n_jobs=1)
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
     predicted = cross_val_predict(trees, inputs, values, cv=folds)
@@ -53,6 +56,10 @@ def surrogate(records: Sequence[TrialRecord], seed: int) -> Surrogate | None:
         r2=float(r2_score(values, predicted)),
         effects={name: _effect(trees, inputs, i) for i, name in enumerate(names)},
     )
+
+
+def _parts(recipe: Recipe) -> set[Part]:
+    return {part for part in PARTS if recipe.coefficients(part)}
 
 
 def _inputs(recipes: Sequence[Recipe]) -> tuple[NDArray[np.float64], list[tuple[Part, int]]]:

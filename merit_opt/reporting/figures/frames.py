@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from merit_opt.reporting.facts import Flip, Frame, Model
 from merit_opt.reporting.style import colour, ink
 
-WIDTH, PER_ROW, BAR = 7.2, 8, 0.16
+WIDTH, PER_ROW, BAR = 5.2, 8, 0.14
+LABEL, TITLE = 0.5, 0.19  # inches for the models' names, and for a row's times
 MODELS: tuple[Model, ...] = ("base", "merged")
 HEAT = "RdBu_r"
 
@@ -22,7 +23,7 @@ def draw_strip(flip: Flip) -> Figure:
     models = [m for m in MODELS if any(m in frame.heat for frame in flip.frames)]
     tall = _cell(flip, columns)
     ratios = [h for _ in rows for h in (tall, *[BAR] * len(models))]
-    figure = Figure(figsize=(WIDTH, 0.3 + sum(ratios) + 0.24 * len(rows)))
+    figure = Figure(figsize=(WIDTH, 0.08 + sum(ratios) + TITLE * len(rows)))
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr]
     axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
     for axis in axes.flat:
@@ -50,7 +51,8 @@ def draw_strip(flip: Flip) -> Figure:
 def _cell(flip: Flip, columns: int) -> float:
     """Height of a frame in inches."""
     height, width = flip.frames[0].pixels.shape[:2]
-    return min(2.0, (WIDTH - 0.6) / columns * height / width)
+    room = WIDTH - (LABEL if any(frame.heat for frame in flip.frames) else 0.0)
+    return min(2.0, room / columns * height / width)
 
 
 def _norm(frames: Sequence[Frame], model: Model) -> TwoSlopeNorm:

@@ -1,10 +1,12 @@
 """The recipe by depth, and whatever else is known of layers on the same axis."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from merit_opt.reporting.style import colour, faint, pale
 
 WIDTH, STRIP, PANEL = 4.8, 0.34, 1.05
+KINDS = ("TR", "TP", "attention", "mlp", "norm")
 NUMBERED = 12  # layers whose coefficients can be written into their cells
 
 
@@ -82,7 +85,7 @@ class Profiles:
 def draw_profiles(data: Profiles) -> Figure:
     """One axis of layers for all."""
     strips = STRIP * len(data.strips)
-    figure = Figure(figsize=(WIDTH, 0.95 + strips + PANEL * len(data.panels)))
+    figure = Figure(figsize=(WIDTH, 0.85 + 0.2 * bool(data.panels) + strips + PANEL * len(data.panels)))
     ratios = [strips + 0.1, *[PANEL] * len(data.panels)]
     axes = figure.subplots(
         len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
@@ -90,10 +93,22 @@ def draw_profiles(data: Profiles) -> Figure:
     _draw_strips(axes[0], data)
     for axis, panel in zip(axes[1:], data.panels, strict=True):
         _draw_panel(axis, panel, data.merged)
+    _legend(figure, axes[1:])
     axes[-1].set_xlabel("decoder layer (0 is nearest the embeddings)")
     axes[-1].set_xlim(-0.5, data.n_layers - 0.5)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))
     return figure
+
+
+def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Each kind of series once, for all panels."""
+    found: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(found.values(), found, loc="outside lower center", ncols=len(found))
 
 
 def _draw_strips(axis: Axes, data: Profiles) -> None:
@@ -115,17 +130,19 @@ def _draw_strips(axis: Axes, data: Profiles) -> None:
     axis.spines[:].set_visible(False)
     axis.invert_yaxis()
     if data.n_layers <= NUMBERED:
-        _write_coefficients(axis, data.strips)
-    bar = axis.get_figure().colorbar(mesh, ax=axis, pad=0.02, aspect=6)  # type: ignore[union-attr]
-    bar.set_ticks([0.0, 1.0], labels=["0 VLM", "1 backbone"])
+        _write_coefficients(axis, data.strips, mesh)
+    beside = axis.inset_axes((1.02, 0.05, 0.025, 0.9))
+    bar = axis.get_figure().colorbar(mesh, cax=beside)  # type: ignore[union-attr]
+    bar.set_ticks([0.0, 1.0], labels=["0", "1"])
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
-def _write_coefficients(axis: Axes, strips: Sequence[Strip]) -> None:
+def _write_coefficients(axis: Axes, strips: Sequence[Strip], mesh: QuadMesh) -> None:
     for row, strip in enumerate(strips):
         for layer, coefficient in enumerate(strip.coefficients):
             if coefficient is not None:
-                dark = coefficient > 0.55
+                red, green, blue, _ = mesh.to_rgba(coefficient)
+                dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
                 axis.text(
                     layer,
                     row + 0.5,
@@ -149,13 +166,14 @@ def _draw_panel(axis: Axes, panel: Panel, merged: Sequence[int]) -> None:
         if series.lows:
             ends = np.array(series.lows), np.array(series.highs)
             errors = np.maximum(0.0, [values - ends[0], ends[1] - values])
-        marker = "osD^v"[i % 5]
+        own = KINDS.index(series.label) if series.label in KINDS else i
+        marker = "osD^v"[own % 5]
         axis.errorbar(
             places,
             values,
             errors,
             fmt=marker,
-            color=colour(i),
+            color=colour(own),
             label=series.label,
             markersize=3.6,
             linewidth=1.0,
@@ -163,5 +181,3 @@ def _draw_panel(axis: Axes, panel: Panel, merged: Sequence[int]) -> None:
     axis.set_title(panel.title, fontsize=8)
     axis.set_ylabel(panel.unit, fontsize=8)
     axis.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    if n > 1:
-        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.94), ncols=n, borderpad=0.0)

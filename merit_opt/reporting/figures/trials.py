@@ -65,25 +65,14 @@ def draw_values(data: Trials) -> Figure:
     low = floor(data)
     for kind, points in _kinds(data.points):
         _scatter(axis, kind, [p.number for p in points], [max(p.value, low) for p in points])
-    for point in data.points:
-        if point.value < low:
-            axis.annotate(
-                f"{point.value:.2f}",
-                (point.number, low),
-                (0, -3),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=6,
-                color=pale(),
-            )
     if data.best:
         ends = [*data.best, (_last(data), data.best[-1][1])]
         axis.step(*zip(*ends, strict=True), where="post", color=colour(0), label="best so far")
     _edge_marks(axis, "stopped early", data.pruned, "|", low)
     _edge_marks(axis, "failed", data.failed, "x", low)
     top = max((p.value for p in data.points), default=1.0)
-    axis.set_ylim(low - 0.09 * (top - low), top + 0.08 * (top - low))
+    margin = 0.06 * ((top - low) or 1.0)
+    axis.set_ylim(low - margin, top + margin)
     axis.set_xlabel("trial")
     axis.set_ylabel(data.unit)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -138,8 +127,10 @@ def draw_gains(data: Trials) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
     axis = figure.subplots()
     shown = [p for p in data.points if p.TR is not None and p.TP is not None]
+    least_tp, least_tr = corner(data)
     for kind, points in _kinds(shown):
-        _scatter(axis, kind, [p.TP or 0.0 for p in points], [p.TR or 0.0 for p in points])
+        x = [max(p.TP or 0.0, least_tp) for p in points]
+        _scatter(axis, kind, x, [max(p.TR or 0.0, least_tr) for p in points])
     by_number = {p.number: p for p in shown}
     front = [by_number[n] for n in data.front if n in by_number]
     if front:
@@ -171,21 +162,33 @@ def draw_gains(data: Trials) -> Figure:
     return figure
 
 
+def corner(data: Trials) -> tuple[float, float]:
+    """Least TP and TR that are shown as they are: of the base and of the better half."""
+    ranked = sorted(data.points, key=lambda p: -p.value)
+    kept = [p for p in ranked[: (len(ranked) + 1) // 2] if p.TR is not None]
+    kept += [p for p in data.points if p.kind == "base"]
+    if not kept:
+        return 0.0, 0.0
+    sides = [p.TP or 0.0 for p in kept], [p.TR or 0.0 for p in kept]
+    tp, tr = (min(side) - 0.06 * ((max(side) - min(side)) or 1.0) for side in sides)
+    return tp, tr
+
+
 @dataclass(frozen=True, slots=True)
 class LayerBars:
-    """Numbers by layer, side by side.
+    """Numbers by layer, a panel below another.
 
     Attributes:
-        labels: Of the layers.
-        series: Name -> a number a label.
+        layers: Decoder layers.
+        series: Name -> a number a layer.
         unit: Of the numbers.
-        marked: Labels of what the winner merges.
+        marked: What the winner merges.
     """
 
-    labels: tuple[str, ...]
+    layers: tuple[int, ...]
     series: dict[str, tuple[float, ...]]
     unit: str
-    marked: tuple[str, ...]
+    marked: tuple[int, ...]
 
 
 def draw_bars(data: LayerBars) -> Figure:
@@ -193,8 +196,8 @@ def draw_bars(data: LayerBars) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.7 + 1.2 * len(data.series)))
     axes = figure.subplots(len(data.series), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, values) in zip(axes, data.series.items(), strict=True):
-        shades = [1.0 if label in data.marked else 0.4 for label in data.labels]
-        bars = axis.bar(range(len(values)), values, width=0.75, color=colour(0))
+        shades = [1.0 if layer in data.marked else 0.4 for layer in data.layers]
+        bars = axis.bar(data.layers, values, width=0.75, color=colour(0))
         for bar, shade in zip(bars, shades, strict=True):
             bar.set_alpha(shade)
         axis.axhline(0.0, color=pale(), linewidth=0.8)
@@ -202,9 +205,7 @@ def draw_bars(data: LayerBars) -> Figure:
         axis.set_ylabel(data.unit, fontsize=8)
         axis.grid(visible=False, axis="x")
         axis.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    every = max(1, -(-len(data.labels) // 16))
-    ticks = range(0, len(data.labels), every)
-    axes[-1].set_xticks(ticks, [data.labels[i] for i in ticks])
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))
     axes[-1].set_xlabel("decoder layer (full colour: merged by the winner)")
     return figure
 
