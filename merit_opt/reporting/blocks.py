@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any, Generic, TypeVar
 
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from merit_opt.reporting.tables import Estimate, Table
 
 T = TypeVar("T")
-DIGITS = 6
+DIGITS, PLACES = 6, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Report:
 
 
 def data(report: Report) -> dict[str, Any]:
-    """All that the page says and shows, as JSON has it; numbers to six significant digits."""
+    """All that the page says and shows, as JSON has it; numbers to six digits."""
     return {
         "title": report.title,
         "subtitle": report.subtitle,
@@ -197,7 +198,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if value - value == 0.0 else None
+        return round(float(f"{value:.{DIGITS}g}"), PLACES) if isfinite(value) else None
     return value
 
 

@@ -1,21 +1,30 @@
 """A report as one HTML page that needs nothing else."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from merit_opt.reporting.blocks import Picture, Report
-from merit_opt.reporting.style import jpeg, small_png
+from merit_opt.reporting.blocks import Report
+from merit_opt.reporting.style import Drawn
 from merit_opt.reporting.tables import Table, alignment, latex, latex_number
 
 TEMPLATES = ("merit_opt.reporting", "templates")
 
 
-def page(report: Report) -> str:
-    """The page; all text is escaped, all figures are in it."""
-    return _html().get_template("page.html.jinja").render(report=report)
+def page(report: Report, figures: Mapping[str, Drawn]) -> str:
+    """The page; all text is escaped, all figures are in it.
+
+    Args:
+        report: What it says.
+        figures: Of every picture, by its name.
+    """
+    sources = {
+        name: {scheme: _uri(*image) for scheme, image in own.shown.items()}
+        for name, own in figures.items()
+    }
+    return _html().get_template("page.html.jinja").render(report=report, sources=sources)
 
 
 def table_tex(table: Table) -> str:
@@ -32,7 +41,7 @@ def _html() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"sources": _sources, "minus": _minus}
+    found.filters["minus"] = _minus
     return found
 
 
@@ -50,19 +59,10 @@ def _tex() -> Environment:
         comment_end_string="#>",
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     found.filters |= {"latex": latex, "latex_number": latex_number, "alignment": alignment}
     return found
-
-
-def _sources(picture: Picture[Any]) -> dict[str, str]:
-    """The figure as data URIs: one of photographs, or one for each scheme of colours."""
-    if picture.is_photo:
-        return {"light": _uri("jpeg", jpeg(picture))}
-    return {
-        scheme: _uri("png", small_png(picture, scheme))
-        for scheme in ("light", "dark")  # type: ignore[misc]
-    }
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from merit_opt.files import write_text
+from merit_opt.files import write_bytes, write_text
 from merit_opt.reporting.blocks import Report, Section, data
 from merit_opt.reporting.comparison import comparison
 from merit_opt.reporting.cost import cost
@@ -15,7 +15,7 @@ from merit_opt.reporting.page import page, table_tex
 from merit_opt.reporting.progress import progress
 from merit_opt.reporting.reproduce import reproduce
 from merit_opt.reporting.studies import studies
-from merit_opt.reporting.style import write_figures
+from merit_opt.reporting.style import Drawn, drawn
 from merit_opt.reporting.summary import summary
 from merit_opt.reporting.tables import to_csv, to_markdown
 
@@ -70,13 +70,17 @@ def write_report(report: Report, folder: Path, stage: Stage) -> tuple[Path, ...]
         for suffix, content in forms.items():
             files.append(folder / TABLES / f"{table.name}.{suffix}")
             write_text(files[-1], content)
+    figures: dict[str, Drawn] = {}
     for done, picture in enumerate(report.pictures):
         stage("drawing", done, total)
-        files += write_figures(folder / FIGURES, picture)
+        figures[picture.name] = own = drawn(picture)
+        for kind, content in own.files.items():
+            files.append(folder / FIGURES / f"{picture.name}.{kind}")
+            write_bytes(files[-1], content)
     held = {"schema": SCHEMA, **data(report)}
     files.append(folder / DATA)
     write_text(files[-1], json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     stage("writing the page", total - 1, total)
     files.append(folder / PAGE)
-    write_text(files[-1], page(report))
+    write_text(files[-1], page(report, figures))
     return tuple(files)

@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy import stats
 
+from merit_opt.evaluation.stats import SIGNIFICANT
 from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text
 from merit_opt.reporting.facts import StudyFacts
 from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
@@ -127,7 +128,7 @@ def _aggregate(found: Sequence[StudyFacts]) -> Table | None:
         "TP − base": [c["difference"]["TP"]["estimate"] for c in ended],
         "objective": [c["best"]["objective"] for c in ended],
     }
-    significant = sum(c["difference"]["TR"]["verdict"] == "significant" for c in ended)
+    significant = sum(_rises(c["difference"]["TR"]) for c in ended)
     rows = tuple(
         (name, own.mean, own.spread, min(values), max(values))
         for name, values in numbers.items()
@@ -145,6 +146,10 @@ def _aggregate(found: Sequence[StudyFacts]) -> Table | None:
         "means are Student's t over studies: they say how searches vary, not how questions do."
     )
     return Table("studies-mean", "Over the studies", columns, rows, note)
+
+
+def _rises(difference: Any) -> bool:
+    return difference["verdict"] == SIGNIFICANT and difference["estimate"] > 0.0
 
 
 def _strips(found: Sequence[StudyFacts]) -> Iterator[Block]:

@@ -1,18 +1,17 @@
 """How figures look, and how they are written."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from importlib.resources import as_file, files
+from dataclasses import dataclass
+from importlib.resources import as_file
+from importlib.resources import files as resources
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib import RcParams, rc_context, rc_params_from_file
-from matplotlib.figure import Figure
 from PIL import Image
 
-from merit_opt.files import write_bytes
 from merit_opt.reporting.blocks import Picture
 
 Scheme = Literal["light", "dark"]
@@ -33,7 +32,7 @@ def styled(scheme: Scheme) -> Generator[None]:
 
 
 def _sheet(name: str) -> RcParams:
-    with as_file(files("merit_opt.reporting") / f"{name}.mplstyle") as path:
+    with as_file(resources("merit_opt.reporting") / f"{name}.mplstyle") as path:
         return rc_params_from_file(path, use_default_template=False)
 
 
@@ -58,40 +57,48 @@ def faint() -> str:
     return str(matplotlib.rcParams["grid.color"])
 
 
-def write_figures(folder: Path, picture: Picture[Any]) -> tuple[Path, ...]:
-    """A picture as PNG, SVG and PDF files.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure in every form.
 
-    Raises:
-        UserError: The folder cannot be written.
+    Attributes:
+        files: Format -> content.
+        shown: Scheme -> what the page shows, a type of image and its content.
     """
-    with styled("light"):
-        figure = picture.drawn()
-        paths = tuple(folder / f"{picture.name}.{kind}" for kind in FORMATS)
-        for path, kind in zip(paths, FORMATS, strict=True):
-            write_bytes(path, _bytes(figure, kind))
-    return paths
+
+    files: Mapping[str, bytes]
+    shown: Mapping[Scheme, tuple[str, bytes]]
 
 
-def small_png(picture: Picture[Any], scheme: Scheme) -> bytes:
-    """A picture for the page, in few colours."""
+def drawn(picture: Picture[Any]) -> Drawn:
+    """A picture as files, and as the page shows it; photographs look the same in both schemes."""
+    files = _drawn(picture, "light", FORMATS)
+    dark = _drawn(picture, "dark", ("png",))["png"]
+    if picture.is_photo:
+        return Drawn(files, {"light": ("jpeg", _jpeg(dark))})
+    return Drawn(files, {"light": ("png", _few(files["png"])), "dark": ("png", _few(dark))})
+
+
+def _drawn(picture: Picture[Any], scheme: Scheme, kinds: Iterable[str]) -> dict[str, bytes]:
     with styled(scheme):
-        content = _bytes(picture.drawn(), "png")
+        figure = picture.drawn()
+        found: dict[str, bytes] = {}
+        for kind in kinds:
+            out = BytesIO()
+            figure.savefig(out, format=kind, metadata=NO_DATE.get(kind))
+            figure.set_layout_engine("none")  # what was laid out once stays where it is
+            found[kind] = out.getvalue()
+        return found
+
+
+def _few(png: bytes) -> bytes:
+    """A picture in few colours."""
     out = BytesIO()
-    few = Image.open(BytesIO(content)).convert("RGB").quantize(COLOURS)
-    few.save(out, "PNG", optimize=True)
+    Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-def jpeg(picture: Picture[Any]) -> bytes:
-    """A picture of photographs for the page; it looks the same on light and dark."""
-    with styled("dark"):
-        content = _bytes(picture.drawn(), "png")
+def _jpeg(png: bytes) -> bytes:
     out = BytesIO()
-    Image.open(BytesIO(content)).convert("RGB").save(out, "JPEG", quality=82, optimize=True)
-    return out.getvalue()
-
-
-def _bytes(figure: Figure, kind: str) -> bytes:
-    out = BytesIO()
-    figure.savefig(out, format=kind, metadata=NO_DATE.get(kind))
+    Image.open(BytesIO(png)).convert("RGB").save(out, "JPEG", quality=82, optimize=True)
     return out.getvalue()

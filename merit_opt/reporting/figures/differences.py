@@ -110,6 +110,5 @@ def _name_rows(axis: Axes, names: Sequence[str]) -> None:
 
 
 def _short(name: str, most: int = 30) -> str:
-    """A name that fits beside a figure; `$` would begin a formula."""
-    kept = name if len(name) <= most else f"{name[: most - 1]}…"
-    return kept.replace("$", r"\$")
+    """A name that fits beside a figure."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"

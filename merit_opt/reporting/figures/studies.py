@@ -34,7 +34,7 @@ def draw_curves(data: Curves) -> Figure:
                 where="post",
                 color=colour(i),
                 linestyle=DASHES[i // 6 % len(DASHES)],
-                label=name.replace("$", r"\$"),
+                label=name,
             )
     axis.set_xlabel("trial")
     axis.set_ylabel("best value so far")
