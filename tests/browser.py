@@ -120,9 +120,7 @@ def browser(profile: Path) -> Iterator[Browser]:
         try:
             found = Browser(to_write, read)
             (target,) = (
-                t
-                for t in found.call("Target.getTargets")["targetInfos"]
-                if t["type"] == "page"
+                t for t in found.call("Target.getTargets")["targetInfos"] if t["type"] == "page"
             )
             attached = found.call(
                 "Target.attachToTarget", targetId=target["targetId"], flatten=True

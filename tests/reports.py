@@ -254,7 +254,12 @@ def attribution() -> Attribution:
 def flip(number: int, question: str = "what came first?") -> Flip:
     ramp = np.linspace(0, 255, 24 * 32 * 3).reshape(24, 32, 3).astype(np.uint8)
     frames = tuple(
-        Frame(i / 2, ramp[:, ::-1] if i % 2 else ramp, {"base": 0.1 * i, "merged": 0.3 - i / 4}, i == 1)
+        Frame(
+            i / 2,
+            ramp[:, ::-1] if i % 2 else ramp,
+            {"base": 0.1 * i, "merged": 0.3 - i / 4},
+            i == 1,
+        )
         for i in range(4)
     )
     return Flip(
@@ -296,7 +301,9 @@ def facts(name: str = "small") -> StudyFacts:
             for i in range(LAYERS)
         ],
         distances=[
-            LayerValue("distance", part, i, 0.1 * i) for part in ("attention", "mlp") for i in range(LAYERS)
+            LayerValue("distance", part, i, 0.1 * i)
+            for part in ("attention", "mlp")
+            for i in range(LAYERS)
         ],
         flips=Flips((flip(1), flip(5))),
         settings={"suite": {"split_seed": 0, "search_share": 0.4}},

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.storages import BaseStorage
 
 from merit_opt.cli.build import factories
@@ -136,10 +137,10 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    found: object = yaml.safe_load(path.read_text())
     if not isinstance(found, dict):
         raise TypeError("it holds no keys")
-    return found
+    return cast("dict[str, Any]", found)
 
 
 def _commands(name: str, settings: Row | None) -> dict[str, str]:
@@ -203,7 +204,13 @@ def _part(ask: Gathering, facts: StudyFacts, group: str, **checks: Any) -> Any:
     """
     kept = {key: facts.settings[key] for key in ("seed", "study") if key in facts.settings}
     node = {group: facts.settings.get(group), "output_dir": str(ask.outputs.root)}
-    return factories(OmegaConf.create({**kept, **node}), **checks)[group]
+    try:
+        built = factories(OmegaConf.create({**kept, **node}), **checks)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the study's {CONFIG}: {_reason(error)}") from None
+    if group not in built:
+        raise UserError(f"the study's {CONFIG} names no {group}")
+    return built[group]
 
 
 def _flips(ask: Gathering, facts: StudyFacts) -> Flips:
@@ -263,10 +270,9 @@ def _distances(ask: Gathering, facts: StudyFacts) -> tuple[LayerValue, ...]:
         ask.stage("comparing weights (tensors)", done, total)
 
     stored = source.stored
-    found = [
-        {"method": "distance", "part": one.part, "layer": one.layer, "value": one.relative}
+    found = tuple(
+        LayerValue("distance", one.part, one.layer, one.relative)
         for one in distances(stored.vlm, stored.backbone, progress)
-    ]
-    write_text(kept, json.dumps(found) + "\n")
-    return tuple(LayerValue(**one) for one in found)
-
+    )
+    write_text(kept, json.dumps([asdict(one) for one in found]) + "\n")
+    return found

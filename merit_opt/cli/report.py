@@ -31,9 +31,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     outputs.require_writable()
     tracker: Tracker = built["tracking"].build()
     with display(console) as shown:
-        ask = Gathering(
-            built["storage"].build(), outputs, cfg.samples, cfg.distances, shown.stage
-        )
+        ask = Gathering(built["storage"].build(), outputs, cfg.samples, cfg.distances, shown.stage)
         beside = [gather_least(ask, name) for name in others]
         facts = gather(ask, cfg.study)
         files = write_report(compose(facts, beside), folder, shown.stage)

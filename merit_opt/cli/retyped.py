@@ -26,7 +26,10 @@ def command(config: Values, *groups: str) -> str:
     """
     root = _content(conf_dir() / "search.yaml")
     defaults = {
-        str(k): str(v) for item in root["defaults"] if isinstance(item, dict) for k, v in item.items()
+        str(k): str(v)
+        for item in root["defaults"]
+        if isinstance(item, dict)
+        for k, v in item.items()
     }
     wanted = groups or tuple(config)
     words = [

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from merit_opt.cli.parts import Stage
 from merit_opt.data.clips.evidence import evidence_frames
 from merit_opt.data.media.decode_pool import DecodePool, MediaSettings
 from merit_opt.data.media.image import Image
@@ -17,7 +18,6 @@ from merit_opt.data.sample import Number, Sample
 from merit_opt.data.suite import Suite
 from merit_opt.reporting.answers import flipped
 from merit_opt.reporting.facts import Answers, Flip, Flips, Frame, Model, Row
-from merit_opt.cli.parts import Stage
 
 MOST_FRAMES, TALLEST = 16, 200
 METHODS = ("occlusion_hidden", "occlusion_mean", "integrated", "gradient")

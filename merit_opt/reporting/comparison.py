@@ -28,8 +28,8 @@ RECIPES = (
     Column("recipe", "recipe"),
     Column("TR", "TR", "share"),
     Column("TP", "TP", "share"),
-    Column("TR_gain", "TR − base", "signed"),
-    Column("TP_gain", "TP − base", "signed"),
+    Column("TR_gain", "TR - base", "signed"),
+    Column("TP_gain", "TP - base", "signed"),
     Column("objective", "objective", "signed"),
     Column("below_winner", "winner is above by", "share"),
 )
@@ -38,7 +38,7 @@ GROUPS = (
     Column("n", "n", "count"),
     Column("base", "base", "share"),
     Column("merged", "winner", "share"),
-    Column("difference", "winner − base", "signed"),
+    Column("difference", "winner - base", "signed"),
     Column("p", "p", "p"),
     Column("gained", "right with winner alone", "count"),
     Column("lost", "right with base alone", "count"),
@@ -54,7 +54,7 @@ HOW = (
 def comparison(facts: StudyFacts) -> Section:
     """The page's second section."""
     return Section(
-        "comparison", "Against base and controls", tuple([*_confirm(facts), *_held_out(facts)])
+        "comparison", "Against base and controls", (*_confirm(facts), *_held_out(facts))
     )
 
 
@@ -141,7 +141,7 @@ def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
                 estimates=tuple(gap.value for _, gap in known),
                 lows=tuple(gap.low for _, gap in known),
                 highs=tuple(gap.high for _, gap in known),
-                unit="winner's objective − recipe's",
+                unit="winner's objective - recipe's",
                 groups=("",) * len(known),
             ),
             draw=draw_differences,
@@ -153,7 +153,7 @@ def _groups(answers: Answers, seed: int) -> Iterator[Block]:
     yield TableBlock(_group_table("roles", "Winner against base by role", roles))
     for name in category_fields(answers):
         groups = compared(answers, by_category(name), seed)
-        yield _differences(f"category-{slug(name)}", f"Winner − base by {name}", groups)
+        yield _differences(f"category-{slug(name)}", f"Winner - base by {name}", groups)
         title = f"Winner against base by {name}"
         yield TableBlock(_group_table(f"category-{slug(name)}", title, groups), is_long=True)
 
@@ -197,7 +197,7 @@ def _differences(name: str, title: str, groups: Sequence[Compared]) -> Picture[D
             estimates=tuple(g.difference.estimate for g in groups),
             lows=tuple(g.difference.low for g in groups),
             highs=tuple(g.difference.high for g in groups),
-            unit="winner − base, accuracy",
+            unit="winner - base, accuracy",
             groups=tuple(g.name.partition(":")[0] for g in groups),
         ),
         draw=draw_differences,
@@ -209,7 +209,7 @@ def _top(top: Sequence[Row]) -> Table:
         Column("trial", "trial", "count"),
         Column("search_objective", "objective in search", "signed"),
         Column("objective", "objective on confirm", "signed"),
-        Column("TR_difference", "TR − base", "signed"),
+        Column("TR_difference", "TR - base", "signed"),
         Column("p_holm", "p after Holm", "p"),
         Column("verdict", "verdict"),
     )
@@ -225,7 +225,9 @@ def _top(top: Sequence[Row]) -> Table:
         for one in top
     )
     note = "Where the search's number lies above confirm's, it was luck that chose the recipe."
-    return Table("top", "The search's best where their luck does not follow them", columns, rows, note)
+    return Table(
+        "top", "The search's best where their luck does not follow them", columns, rows, note
+    )
 
 
 def _estimate(found: Row) -> Estimate:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text
 from merit_opt.reporting.facts import LayerValue, Row, StudyFacts
 from merit_opt.reporting.figures.layers import Panel, Profiles, Series, Strip, draw_profiles
@@ -50,7 +50,8 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
         yield TableBlock(_table(facts.attribution.layers), is_long=True)
     elif hint := facts.commands.get("attribute"):
         yield Text(
-            f"Nothing was measured layer by layer with this recipe yet. To add it: {hint}", "notice"
+            f"Nothing was measured layer by layer with this recipe yet. To add it: {hint}",
+            "notice",
         )
     if facts.attribution.sets:
         yield TableBlock(_sets(facts.attribution.sets))
@@ -72,7 +73,7 @@ def _read(facts: StudyFacts) -> Iterator[str]:
 
 def strips(recipe: Recipe) -> tuple[Strip, ...]:
     """A strip for every part that is merged, and for attention in any case."""
-    shown = [part for part in PARTS if part == "attention" or recipe.coefficients(part)]
+    shown: list[Part] = [p for p in PARTS if p == "attention" or recipe.coefficients(p)]
     return tuple(
         Strip(part, tuple(recipe.coefficients(part).get(i) for i in range(len(recipe.layers))))
         for part in shown

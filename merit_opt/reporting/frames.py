@@ -12,7 +12,7 @@ METHODS = {
     "occlusion_hidden": "occlusion (tokens hidden)",
     "occlusion_mean": "occlusion (mean feature)",
     "integrated": "integrated gradients",
-    "gradient": "gradient × (feature − baseline)",
+    "gradient": "gradient times (feature - baseline)",
 }
 
 

@@ -71,4 +71,4 @@ def _uri(kind: str, content: bytes) -> str:
 
 def _minus(words: str) -> str:
     """A number with a minus as readers know it."""
-    return words.replace("-", "−")
+    return words.replace("-", "\N{MINUS SIGN}")

@@ -41,17 +41,14 @@ def _identity(facts: StudyFacts) -> Iterator[tuple[str, str]]:
         yield "split", f"seed {suite['split_seed']}, search share {suite.get('search_share')}"
     if study.best is not None:
         yield "recipe", f"{study.best.recipe.digest} (trial {study.best.number})"
-    for name, version in facts.versions.items():
-        yield name, version
+    yield from facts.versions.items()
     if engine := study.fingerprint.get("engine"):
         yield "engine and libraries of the search", engine
 
 
 def _counts(facts: StudyFacts) -> Table:
     """Trials by state, questions by role, and what was left out of them."""
-    rows = [
-        (f"trials {state.lower()}", n) for state, n in sorted(facts.study.states.items()) if n
-    ]
+    rows = [(f"trials {state.lower()}", n) for state, n in sorted(facts.study.states.items()) if n]
     told = len(facts.study.trials)
     if silent := sum(facts.study.states.values()) - told:
         rows.append(("of them begun but never told", silent))

@@ -23,8 +23,8 @@ COLUMNS = (
     Column("layers", "layers merged"),
     Column("TR", "TR", "share"),
     Column("TP", "TP", "share"),
-    Column("TR_difference", "TR − base", "signed"),
-    Column("TP_difference", "TP − base", "signed"),
+    Column("TR_difference", "TR - base", "signed"),
+    Column("TP_difference", "TP - base", "signed"),
     Column("objective", "objective", "signed"),
     Column("verdict", "verdict of TR"),
 )
@@ -37,7 +37,9 @@ def studies(all_of_them: Sequence[StudyFacts]) -> Section:
 
 def _blocks(found: Sequence[StudyFacts]) -> Iterator[Block]:
     yield TableBlock(
-        Table("studies", "What each study's winner does on confirm", COLUMNS, tuple(map(_row, found)))
+        Table(
+            "studies", "What each study's winner does on confirm", COLUMNS, tuple(map(_row, found))
+        )
     )
     if table := _aggregate(found):
         yield TableBlock(table)
@@ -124,8 +126,8 @@ def _aggregate(found: Sequence[StudyFacts]) -> Table | None:
     if not ended:
         return None
     numbers = {
-        "TR − base": [c["difference"]["TR"]["estimate"] for c in ended],
-        "TP − base": [c["difference"]["TP"]["estimate"] for c in ended],
+        "TR - base": [c["difference"]["TR"]["estimate"] for c in ended],
+        "TP - base": [c["difference"]["TP"]["estimate"] for c in ended],
         "objective": [c["best"]["objective"] for c in ended],
     }
     significant = sum(_rises(c["difference"]["TR"]) for c in ended)
@@ -165,7 +167,9 @@ def _strips(found: Sequence[StudyFacts]) -> Iterator[Block]:
     for name, recipe in winners:
         own = recipe.coefficients() or recipe.coefficients("mlp") or recipe.coefficients("norm")
         rows.append(Strip(_short(name), tuple(own.get(i) for i in range(n_layers))))
-    shares = [sum(i in r.merged_layers for _, r in winners) / len(winners) for i in range(n_layers)]
+    shares = [
+        sum(i in r.merged_layers for _, r in winners) / len(winners) for i in range(n_layers)
+    ]
     always = tuple(i for i, share in enumerate(shares) if share == 1.0)
     yield Picture(
         name="studies-layers",

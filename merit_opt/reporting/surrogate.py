@@ -13,7 +13,7 @@ from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.tracking.record import TrialRecord
 
 # Ours: five folds of fewer trials say nothing.
-FEWEST, FOLDS, TREES = 20, 5, 200
+FEWEST, FOLDS, TREES = 20, 5, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def _parts(recipe: Recipe) -> set[Part]:
 
 def _inputs(recipes: Sequence[Recipe]) -> tuple[NDArray[np.float64], list[tuple[Part, int]]]:
     """float64 [recipes, coefficients] of all that vary, and which they are."""
-    every = [(part, layer) for part in PARTS for layer in range(len(recipes[0].layers))]
+    layers = range(len(recipes[0].layers))
+    every: list[tuple[Part, int]] = [(part, layer) for part in PARTS for layer in layers]
     by_part = [{part: recipe.coefficients(part) for part in PARTS} for recipe in recipes]
     table = np.array([[own[part].get(layer, 0.0) for part, layer in every] for own in by_part])
     varied = np.flatnonzero(np.ptp(table, axis=0) > 0.0)

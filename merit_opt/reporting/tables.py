@@ -2,12 +2,12 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Literal
 
-NONE = "–"
+NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +83,26 @@ def text(cell: Cell, form: Form = "text") -> str:
     if isinstance(cell, Estimate):
         ends = f"{text(cell.low, form)}, {text(cell.high, form)}"
         return f"{text(cell.value, form)} [{ends}]"
-    if isinstance(cell, str):
-        return cell
-    match form:
-        case "share":
-            return f"{cell:.3f}"
-        case "signed":
-            return f"{cell:+.3f}"
-        case "count":
-            return f"{cell:,.0f}"
-        case "p":
-            return p_text(float(cell))
-        case "text" | "number":
-            return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+    return cell if isinstance(cell, str) else FORMS[form](cell)
 
 
 def p_text(p: float) -> str:
     """A p-value; below 0.0001 the bound alone, which is what 9999 resamples can tell."""
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def _plainly(number: float) -> str:
+    return f"{number:.3g}" if isinstance(number, float) else str(number)
+
+
+FORMS: Mapping[Form, Callable[[float], str]] = {
+    "text": _plainly,
+    "number": _plainly,
+    "count": "{:,.0f}".format,
+    "share": "{:.3f}".format,
+    "signed": "{:+.3f}".format,
+    "p": p_text,
+}
 
 
 def to_csv(table: Table) -> str:
@@ -168,12 +170,9 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "<": r"$<$",
     ">": r"$>$",
-    "−": "$-$",
     "·": r"$\cdot$",
-    "×": r"$\times$",
     "λ": r"$\lambda$",
     "→": r"$\rightarrow$",
-    "–": "--",
     "…": r"\ldots{}",
 }
 

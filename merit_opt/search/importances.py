@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import (
     BaseImportanceEvaluator,
     FanovaImportanceEvaluator,
@@ -94,11 +94,9 @@ def _varied(recipes: Sequence[Recipe], parts: Sequence[Part]) -> dict[str, tuple
     }
 
 
-def _study(
-    records: Iterable[TrialRecord], varied: Mapping[str, tuple[Part, int]]
-) -> optuna.Study:
+def _study(records: Iterable[TrialRecord], varied: Mapping[str, tuple[Part, int]]) -> optuna.Study:
     study = optuna.create_study(direction="maximize")
-    kinds = {name: FloatDistribution(0.0, 1.0) for name in varied}
+    kinds: dict[str, BaseDistribution] = {n: FloatDistribution(0.0, 1.0) for n in varied}
     for record in records:
         by_part = {part: record.recipe.coefficients(part) for part in PARTS}
         params = {name: by_part[part].get(layer, 0.0) for name, (part, layer) in varied.items()}

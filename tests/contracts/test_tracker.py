@@ -165,7 +165,46 @@ def test_only_what_is_asked_for_can_be_missing(tracker: Tracker) -> None:
     assert tracker.missing([7]) <= {7}
 
 
+def test_nothing_is_attached_to_a_study_that_is_not_known(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("<p>")
+    assert not tracker.attach(STUDY, [page], "report")
+
+
 # MLflow.
+
+
+def test_files_are_attached_to_the_study_without_a_start(
+    mlflow: Tracker, open_mlflow, seen, tmp_path: Path
+) -> None:
+    keep(mlflow, *TRIALS)
+    mlflow.finish(StudyOutcome("**0.5**", {"confirm.TR": 0.9}, ()))
+    before = seen().parent()
+    page = tmp_path / "report.html"
+    for words in ("<p>one", "<p>two"):
+        page.write_text(words)
+        bare = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid=STUDY.uid)
+        assert open_mlflow().attach(bare, [page], "report")
+    after = seen().parent()
+    assert seen().file(after, "report/report.html").read_text() == "<p>two"
+    assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
+    assert after.data.to_dictionary() == before.data.to_dictionary()
+
+
+def test_nothing_is_attached_to_another_study_of_the_name(mlflow: Tracker, tmp_path: Path) -> None:
+    other = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid="u2")
+    assert not mlflow.attach(other, [], "report")
+
+
+def test_attaching_makes_no_database(tmp_path: Path) -> None:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{tmp_path}/none.db"
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
+    assert not tracker.attach(STUDY, [], "report")
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:

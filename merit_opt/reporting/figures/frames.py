@@ -20,7 +20,7 @@ def draw_strip(flip: Flip) -> Figure:
     """Frames in rows of eight; a thick edge where the evidence is known to be."""
     rows = [flip.frames[i : i + PER_ROW] for i in range(0, len(flip.frames), PER_ROW)]
     columns = min(PER_ROW, len(flip.frames))
-    models = [m for m in MODELS if any(m in frame.heat for frame in flip.frames)]
+    models: list[Model] = [m for m in MODELS if any(m in frame.heat for frame in flip.frames)]
     tall = _cell(flip, columns)
     ratios = [h for _ in rows for h in (tall, *[BAR] * len(models))]
     figure = Figure(figsize=(WIDTH, 0.08 + sum(ratios) + TITLE * len(rows)))

@@ -85,7 +85,9 @@ class Profiles:
 def draw_profiles(data: Profiles) -> Figure:
     """One axis of layers for all."""
     strips = STRIP * len(data.strips)
-    figure = Figure(figsize=(WIDTH, 0.85 + 0.2 * bool(data.panels) + strips + PANEL * len(data.panels)))
+    figure = Figure(
+        figsize=(WIDTH, 0.85 + 0.2 * bool(data.panels) + strips + PANEL * len(data.panels))
+    )
     ratios = [strips + 0.1, *[PANEL] * len(data.panels)]
     axes = figure.subplots(
         len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
@@ -141,7 +143,7 @@ def _write_coefficients(axis: Axes, strips: Sequence[Strip], mesh: QuadMesh) -> 
     for row, strip in enumerate(strips):
         for layer, coefficient in enumerate(strip.coefficients):
             if coefficient is not None:
-                red, green, blue, _ = mesh.to_rgba(coefficient)
+                red, green, blue, _ = mesh.to_rgba(np.array(coefficient))
                 dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
                 axis.text(
                     layer,

@@ -68,9 +68,7 @@ def test_a_surrogate_finds_the_layers_and_says_how_far_to_believe_it():
 
 
 def test_a_surrogate_of_noise_is_not_believed():
-    noise = [
-        trial(t.number, t.recipe, value=math.sin(1e3 * t.number**2)) for t in trials()[3:-3]
-    ]
+    noise = [trial(t.number, t.recipe, value=math.sin(1e3 * t.number**2)) for t in trials()[3:-3]]
     assert surrogate(noise, seed=0).r2 < 0.3
 
 
@@ -80,9 +78,14 @@ def test_too_few_recipes_have_no_surrogate():
 
 def test_what_a_trial_cost_and_was_saved_is_what_a_full_one_costs():
     found = costs(trials())
-    whole = [sum(parts) for parts in zip(found.flops, found.prefix, found.curtailed, found.cached, strict=True)]
+    whole = [
+        sum(parts)
+        for parts in zip(found.flops, found.prefix, found.curtailed, found.cached, strict=True)
+    ]
     failed = found.numbers.index(24)
-    assert [round(w / 1e9, 9) for i, w in enumerate(whole) if i != failed] == [1.0] * (len(whole) - 1)
+    assert [round(w / 1e9, 9) for i, w in enumerate(whole) if i != failed] == [1.0] * (
+        len(whole) - 1
+    )
     assert whole[failed] == 0.0
 
 
@@ -90,4 +93,6 @@ def test_one_study_has_no_interval_and_two_have_students():
     assert over_studies([0.25]).mean == 0.25
     two = over_studies([0.0, 1.0])
     assert isinstance(two.mean, Estimate)
-    assert two.mean.high - two.mean.value == pytest.approx(12.706 * math.sqrt(0.5) / math.sqrt(2), 1e-3)
+    assert two.mean.high - two.mean.value == pytest.approx(
+        12.706 * math.sqrt(0.5) / math.sqrt(2), 1e-3
+    )

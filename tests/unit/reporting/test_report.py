@@ -93,7 +93,11 @@ def test_not_significant_is_said_in_these_words():
     told = study()
     found = result(told)
     found["confirm"]["difference"]["TR"] |= {"p_holm": 0.3, "verdict": "not significant"}
-    sentence = next(s for s in data(compose(replace(facts(), result=found)))["sections"][0]["blocks"] if "winner" in s["text"])
+    sentence = next(
+        s
+        for s in data(compose(replace(facts(), result=found)))["sections"][0]["blocks"]
+        if "winner" in s["text"]
+    )
     assert "p = 0.3 after Holm's correction, not significant" in sentence["text"]
 
 
@@ -138,7 +142,9 @@ def test_a_study_of_one_trial_has_a_page():
 
 
 def test_a_study_of_two_gains_draws_the_front_that_optuna_has():
-    told = tuple(replace(t, values=(t.metrics.get("TR", 0.0), t.metrics.get("TP", 0.0))) for t in trials())
+    told = tuple(
+        replace(t, values=(t.metrics.get("TR", 0.0), t.metrics.get("TP", 0.0))) for t in trials()
+    )
     two = replace(study(told), front=(19, 4))
     report = compose(bare(two))
     gains = next(p for p in report.pictures if p.name == "gains")

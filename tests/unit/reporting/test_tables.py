@@ -58,7 +58,7 @@ def test_latex_is_booktabs_with_every_special_character_escaped():
     found = table_tex(TABLE)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrr}"):
         assert rule in found
-    assert r"50 \% \& \$x\_1\$ & $-$0.500 & -- & -- \\" in found
+    assert r"50 \% \& \$x\_1\$ & $-$0.500 & $-$ & $-$ \\" in found
     assert r"a|b $<$i$>$ & +0.333 [$-$0.250, +0.500] & $<$ 0.0001 & 12,345 \\" in found
     assert r"\caption{50 \% of a\_b. See \#1.}" in found
 
