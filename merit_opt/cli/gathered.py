@@ -10,7 +10,6 @@ from typing import Any, cast
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna.storages import BaseStorage
 
 from merit_opt.cli.build import factories
 from merit_opt.cli.given import given
@@ -31,6 +30,7 @@ from merit_opt.reporting.facts import Answers, Attribution, Flips, LayerValue, R
 from merit_opt.search.conclusion import RESULT, SAMPLES
 from merit_opt.search.importances import importances
 from merit_opt.search.lookup import told_study
+from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.tracking.record import ToldStudy
 
 CONFIG = "config.yaml"
@@ -50,7 +50,7 @@ class Gathering:
         stage: Is told how it gets on.
     """
 
-    storage: BaseStorage
+    storage: PatientStorage
     outputs: Outputs
     samples: int
     distances: bool

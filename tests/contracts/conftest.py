@@ -1,12 +1,18 @@
-"""Pairs of every family, and what they are shown."""
+"""Pairs of every family and what they are shown; trackers and what they keep."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from merit_opt.tracking.local_store import prepare
+from merit_opt.tracking.record import NoTracker, Tracker
 from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES, spread
+from tests.tracked import STUDY, Seen
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
 CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
@@ -86,3 +92,57 @@ def shown(request, source, small_suite):
     if case == "fewest frames":
         count = FEWEST_FRAMES.get(source.family.model_type, count)
     return sample, clip(sample, count, is_wide=case == "wide frames")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without studies, made once for all the processes of a test run."""
+    from merit_opt.tracking.mlflow import create_database
+
+    shared = tmp_path_factory.getbasetemp().parent
+    database = shared / "mlflow_template" / "mlflow.db"
+    prepare(database, create_database)
+    return database
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    shutil.copy(template, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def open_mlflow(folder: Path) -> Callable[[], Tracker]:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
+
+
+@pytest.fixture
+def patient_mlflow(folder: Path) -> Tracker:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
+    tracker.start(STUDY)
+    return tracker
+
+
+@pytest.fixture(params=["none", "mlflow"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    if request.param == "none":
+        return NoTracker()
+    return request.getfixturevalue("open_mlflow")()
+
+
+@pytest.fixture
+def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
+    tracker = open_mlflow()
+    tracker.start(STUDY)
+    return tracker
+
+
+@pytest.fixture
+def seen(folder: Path) -> Callable[[], Seen]:
+    return lambda: Seen(folder)

@@ -1,142 +1,19 @@
 import math
-import shutil
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlparse
 
 import pytest
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import from_json
 from merit_opt.search.tracked import standing
-from merit_opt.tracking.local_store import prepare
 from merit_opt.tracking.record import (
-    NoTracker,
     StudyOutcome,
     StudyRecord,
     Tracker,
     TrackingUnavailable,
-    TrialRecord,
 )
-
-STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny", "trials": "6"}, "seed: 0\n", uid="u1")
-TOLD_AT = datetime(2026, 1, 2, 3, 4, 5)
-
-
-def trial(number: int, value: float | None = 0.5, **changes: object) -> TrialRecord:
-    fields: dict[str, object] = {
-        "state": "COMPLETE",
-        "role": "trial",
-        "name": "",
-        "recipe": attention(9, {number % 9: 0.5}),
-        "metrics": {"TR": 0.9, "TP": 0.95},
-        "seconds": {"total": 1.5},
-        "cost": {},
-        "finished": TOLD_AT,
-    }
-    return TrialRecord(number=number, value=value, **{**fields, **changes})  # type: ignore[arg-type]
-
-
-TRIALS = (
-    trial(0, 0.0, role="control", name="base", recipe=base(9)),
-    trial(1, 0.2, role="control", name="uniform:0.5", recipe=uniform(9, 0.5)),
-    trial(2, 0.31),
-    trial(3, None, state="FAIL", metrics={}, why="out of memory"),
-    trial(4, 0.47),
-    trial(5, 0.4, state="PRUNED"),
-)
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without studies, made once for all the processes of a test run."""
-    from merit_opt.tracking.mlflow import create_database
-
-    shared = tmp_path_factory.getbasetemp().parent
-    database = shared / "mlflow_template" / "mlflow.db"
-    prepare(database, create_database)
-    return database
-
-
-@pytest.fixture
-def folder(template: Path, tmp_path: Path) -> Path:
-    shutil.copy(template, tmp_path / "mlflow.db")
-    return tmp_path
-
-
-@pytest.fixture
-def open_mlflow(folder: Path) -> Callable[[], Tracker]:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    uri = f"sqlite:///{folder}/mlflow.db"
-    return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
-
-
-@pytest.fixture
-def patient_mlflow(folder: Path) -> Tracker:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    uri = f"sqlite:///{folder}/mlflow.db"
-    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
-    tracker.start(STUDY)
-    return tracker
-
-
-@pytest.fixture(params=["none", "mlflow"])
-def tracker(request: pytest.FixtureRequest) -> Tracker:
-    if request.param == "none":
-        return NoTracker()
-    return request.getfixturevalue("open_mlflow")()
-
-
-@pytest.fixture
-def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
-    tracker = open_mlflow()
-    tracker.start(STUDY)
-    return tracker
-
-
-def keep(tracker: Tracker, *told: TrialRecord) -> None:
-    """What a study does with trials that are told in this order."""
-    for i, one in enumerate(told, start=1):
-        tracker.log_trial(one, standing(told[:i]))
-
-
-class Seen:
-    """What a reader finds in the database."""
-
-    def __init__(self, folder: Path) -> None:
-        from mlflow import MlflowClient
-
-        uri = f"sqlite:///{folder}/mlflow.db"
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self.experiment = self.client.get_experiment_by_name("merit_opt").experiment_id
-
-    def runs(self, where: str) -> list:
-        return list(self.client.search_runs([self.experiment], where))
-
-    def parent(self):
-        [run] = self.runs("tags.role = 'study'")
-        return run
-
-    def child(self, number: int):
-        [run] = self.runs(f"tags.optuna_trial = '{number}'")
-        return run
-
-    def curve(self, name: str) -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(self.parent().info.run_id, name)
-        return [(point.step, point.value) for point in history]
-
-    def file(self, run, name: str) -> Path:
-        return Path(urlparse(run.info.artifact_uri).path) / name
-
-
-@pytest.fixture
-def seen(folder: Path) -> Callable[[], Seen]:
-    return lambda: Seen(folder)
-
+from tests.tracked import STUDY, TOLD_AT, TRIALS, keep, trial
 
 # Every tracker.
 
@@ -174,37 +51,6 @@ def test_nothing_is_attached_to_a_study_that_is_not_known(
 
 
 # MLflow.
-
-
-def test_files_are_attached_to_the_study_without_a_start(
-    mlflow: Tracker, open_mlflow, seen, tmp_path: Path
-) -> None:
-    keep(mlflow, *TRIALS)
-    mlflow.finish(StudyOutcome("**0.5**", {"confirm.TR": 0.9}, ()))
-    before = seen().parent()
-    page = tmp_path / "report.html"
-    for words in ("<p>one", "<p>two"):
-        page.write_text(words)
-        bare = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid=STUDY.uid)
-        assert open_mlflow().attach(bare, [page], "report")
-    after = seen().parent()
-    assert seen().file(after, "report/report.html").read_text() == "<p>two"
-    assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
-    assert after.data.to_dictionary() == before.data.to_dictionary()
-
-
-def test_nothing_is_attached_to_another_study_of_the_name(mlflow: Tracker, tmp_path: Path) -> None:
-    other = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid="u2")
-    assert not mlflow.attach(other, [], "report")
-
-
-def test_attaching_makes_no_database(tmp_path: Path) -> None:
-    from merit_opt.tracking.mlflow import MlflowTracker
-
-    uri = f"sqlite:///{tmp_path}/none.db"
-    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
-    assert not tracker.attach(STUDY, [], "report")
-    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:
