@@ -238,17 +238,31 @@ def attribution() -> Attribution:
             for role in ("TR", "TP")
         ]
 
-    sets = [
-        {"variant": "zero", "model": "merged", "set": which, "role": role, "difference": by}
-        for which, by in (("selected", -0.3), ("random", -0.1), ("random", -0.05))
-        for role in ("TR", "TP")
-    ]
     scan = rows("scan", "alone", "base", "accuracy")
-    return Attribution(
-        layers=[*scan, *rows("mask", "zero", "merged", "accuracy")],
-        sets=sets,
-        runs={"schema": 1},
-    )
+    masks = [rows("mask", variant, "merged", "accuracy") for variant in ("zero", "mean")]
+    return Attribution(layers=[*scan, *masks[0], *masks[1]], runs=runs())
+
+
+def runs() -> Row:
+    """As result.json of an attribution has them."""
+    drops = {"TR": 0.3, "TP": 0.1}
+    rivals = {"sets": 20, "mean": {"TR": 0.1, "TP": 0.1}, "p": {"TR": 0.05, "TR - TP": 0.1}}
+    sets = {"variant": "zero", "model": "merged", "part": "attention", "unit": "accuracy"}
+    sets |= {"selected": {**drops, "ratio": 3.0}, "random": rivals, "unselected": rivals}
+    contribution = {"variant": "zero", "part": "attention", "role": "TR"}
+    contribution |= {
+        "base": {"mean_drop": 0.05, "layers": []},
+        "merged": {"mean_drop": 0.1, "layers": [1, 4]},
+        "difference": {**gap(0.05), "p": 0.5},
+    }
+    entry = {
+        "provenance": {"suite": "toy", "split": "confirm"},
+        "n": {"TR": 24, "TP": 12},
+        "seconds": 61.5,
+        "warnings": ["the search saw 1 of these media"],
+        "summary": {"sets": [sets], "contributions": [contribution]},
+    }
+    return {"schema": 1, "methods": {"mask": entry}}
 
 
 def flip(number: int, question: str = "what came first?") -> Flip:

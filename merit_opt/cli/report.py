@@ -48,7 +48,7 @@ def _attached(tracker: Tracker, facts: StudyFacts, files: tuple[Path, ...]) -> s
     """Keep page and figures with the study's run; what came of it, in words."""
     kept = [path for path in files if path.suffix in (".png", ".html")]
     try:
-        is_known = tracker.attach(facts.study.record, kept, FOLDER)
+        is_known = tracker.attach(facts.study.record, FOLDER, kept)
     except TrackingUnavailable as error:
         return f"warning: {error}; the report lies in its folder alone"
     return f"tracked: {len(kept)} files under {FOLDER}/ of the study's run" if is_known else ""

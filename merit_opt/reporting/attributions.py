@@ -11,12 +11,11 @@ from pyarrow import ArrowException
 from merit_opt.reporting.facts import Attribution, Row
 
 LAYERS = ("scan", "mask", "gradient", "leave_out")
-SETS, FRAMES = "mask_sets", "frames"
+FRAMES = "frames"
 RESULT = "result.json"
 REASONS = (OSError, ValueError, KeyError, TypeError, ArrowException)
 NEEDED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(LAYERS, ("layer", "part", "role", "difference")),
-    SETS: ("variant", "model", "set", "role", "difference"),
     FRAMES: ("sample", "model", "method", "frame", "start_s", "end_s", "attribution"),
 }
 
@@ -37,7 +36,6 @@ def read_attribution(folder: Path, identity: Mapping[str, str]) -> Attribution:
     tables = {name: _rows(folder, name, refused) for name in NEEDED}
     return Attribution(
         layers=[{"method": name, **row} for name in LAYERS for row in tables[name]],
-        sets=tables[SETS],
         frames=tables[FRAMES],
         runs=runs,
         refused=tuple(refused),
@@ -71,19 +69,14 @@ def _rows(folder: Path, name: str, refused: list[str]) -> list[Row]:
 
 def _strange(runs: Mapping[str, Any], identity: Mapping[str, str]) -> str:
     for key, told in _told(runs):
-        if key in identity and told != identity[key]:
+        if told and told != identity[key]:
             return f"it is of {key} {told}, and the study's is {identity[key]}"
     return ""
 
 
-def _told(value: Any) -> Iterator[tuple[str, str]]:
-    """Every key that holds a text, however deep."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, str):
-                yield str(key), inner
-            else:
-                yield from _told(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _told(inner)
+def _told(runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Digests that the folder and each of its methods' runs name."""
+    yield "pair", runs.get("pair", "")
+    for entry in runs.get("methods", {}).values():
+        for key in ("pair", "recipe"):
+            yield key, entry.get("provenance", {}).get(key, "")

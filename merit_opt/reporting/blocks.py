@@ -204,3 +204,8 @@ def plain(value: Any) -> Any:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def slug(name: str) -> str:
+    """A file's name of any name."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name).strip("-") or "field"

@@ -12,7 +12,7 @@ from merit_opt.reporting.answers import (
     category_fields,
     compared,
 )
-from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text
+from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text, slug
 from merit_opt.reporting.facts import Answers, Row, StudyFacts
 from merit_opt.reporting.figures.differences import (
     Accuracies,
@@ -156,11 +156,6 @@ def _groups(answers: Answers, seed: int) -> Iterator[Block]:
         yield _differences(f"category-{slug(name)}", f"Winner - base by {name}", groups)
         title = f"Winner against base by {name}"
         yield TableBlock(_group_table(f"category-{slug(name)}", title, groups), is_long=True)
-
-
-def slug(name: str) -> str:
-    """A file's name of a field's."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name).strip("-") or "field"
 
 
 def _group_table(name: str, title: str, groups: Sequence[Compared]) -> Table:

@@ -108,14 +108,12 @@ class Attribution:
 
     Attributes:
         layers: Rows of scan, mask, gradient and leave_out tables.
-        sets: Rows of the masking of sets of layers.
         frames: Rows of the attribution to frames.
         runs: result.json of the folder; empty where there is none.
         refused: Why some of it is left out, in sentences.
     """
 
     layers: Sequence[Row] = ()
-    sets: Sequence[Row] = ()
     frames: Sequence[Row] = ()
     runs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     refused: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
 from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.plan import StudyPlan
-from merit_opt.search.references import SEARCHED
+from merit_opt.search.references import SEARCHED, UID
 from merit_opt.search.result import StudyResult, Winners, note, to_dict
 from merit_opt.search.trial import best, best_of, front_of, simplest_of, told_records
 from merit_opt.search.warm_start import kept_prior
@@ -36,7 +36,6 @@ from merit_opt.tracking.record import StudyOutcome, TrialRecord
 RESULT = "result.json"
 BEST, SIMPLEST = "recipes/best.json", "recipes/simplest.json"
 FORK = "fork of"
-UID = "uid"  # drawn when the study was made
 TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
 

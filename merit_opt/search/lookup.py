@@ -7,8 +7,9 @@ from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names, load_study
 
 from merit_opt.errors import UserError
-from merit_opt.search.conclusion import FORK, UID
+from merit_opt.search.conclusion import FORK
 from merit_opt.search.fingerprint import ATTR, digest
+from merit_opt.search.references import UID
 from merit_opt.search.trial import best, front_of, told_records
 from merit_opt.tracking.record import StudyRecord, ToldStudy
 

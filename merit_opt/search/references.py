@@ -9,12 +9,13 @@ from optuna.study import Study, get_all_study_names, load_study
 from merit_opt.data.leakage import ShownMedium, media_of_rows
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.search.fingerprint import ATTR
+from merit_opt.search.fingerprint import ATTR, digest
 from merit_opt.search.trial import best, told_records
-from merit_opt.tracking.record import TrialRecord
+from merit_opt.tracking.record import StudyRecord, TrialRecord
 
 PREFIX = "study:"
 SHOWN = "searched media"
+UID = "uid"  # drawn when the study was made
 SEARCHED = "searched_media.json"  # beside a recipe that a study leaves
 
 
@@ -58,6 +59,24 @@ def study_recipe(storage: BaseStorage, reference: str) -> FoundRecipe:
     near = get_close_matches(name, names, n=1, cutoff=0.0)
     hint = f"did you mean study:{near[0]}?" if near else "it holds no study yet"
     raise UserError(f"there is no study {name!r} in this storage; {hint}")
+
+
+def tracked_study(storage: BaseStorage, reference: str) -> StudyRecord:
+    """What tells the study of a reference from all others where it is tracked.
+
+    Args:
+        storage: Where the study is.
+        reference: As of `study_recipe`, and found by it.
+    """
+    study = load_study(study_name=study_name(storage, reference), storage=storage)
+    own = digest(study.user_attrs[ATTR])
+    return StudyRecord(study.study_name, own, {}, "", uid=study.user_attrs.get(UID, ""))
+
+
+def study_name(storage: BaseStorage, reference: str) -> str:
+    """Of the study that a reference is to, which is there."""
+    name = reference.removeprefix(PREFIX)
+    return name if name in get_all_study_names(storage) else name.rpartition("/")[0]
 
 
 def _found(study: Study, record: TrialRecord) -> FoundRecipe:

@@ -20,7 +20,7 @@ from merit_opt.files import write_text
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import fingerprint
-from merit_opt.search.conclusion import FORK, UID, conclude, known_result, outcome
+from merit_opt.search.conclusion import FORK, conclude, known_result, outcome
 from merit_opt.search.controls import controls_of, enqueue_controls
 from merit_opt.search.dashboard import Dashboard
 from merit_opt.search.fork import queue_fork, require_forkable
@@ -29,7 +29,7 @@ from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import Stops
-from merit_opt.search.references import SHOWN
+from merit_opt.search.references import SHOWN, UID
 from merit_opt.search.samplers import PerProposal
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked

@@ -14,7 +14,7 @@ from merit_opt.tracking.mlflow_runs import (
     Lock,
     Place,
     StudyRun,
-    attach,
+    attach_files,
     find_experiment,
     open_study,
 )
@@ -111,19 +111,19 @@ class MlflowTracker:
         self._patiently(self._pay)
         self._patiently(lambda: self._opened().close(outcome))
 
-    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
-        """Keep files with the parent run of a study; False where MLflow has none, or is not here."""
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        """Put files beside the study's own, in its parent run."""
         if self._is_local and not local_store.database_file(self.uri).exists():
             return False
+        return self._patiently(lambda: self._attached(study, folder, files))
 
-        def act() -> bool:
-            client = _connect(self.uri)
-            found = client.get_experiment_by_name(self.experiment)
-            if found is None:
-                return False
-            return attach(Place(client, found.experiment_id, None), study, files, folder)
-
-        return self._patiently(act)
+    def _attached(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        client = _connect(self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            return False
+        place = Place(client, experiment.experiment_id, self._lock())
+        return attach_files(place, study, folder, files)
 
     def _pay(self) -> None:
         run = self._opened()

@@ -206,8 +206,8 @@ def open_study(place: Place, study: StudyRecord) -> StudyRun:
     return opened
 
 
-def attach(place: Place, study: StudyRecord, files: Iterable[Path], folder: str) -> bool:
-    """Keep files with a study's parent run; False where it has none."""
+def attach_files(place: Place, study: StudyRecord, folder: str, files: Iterable[Path]) -> bool:
+    """Put files into `folder` of the study's parent run; false where it has none."""
     run = _parent(place, study)
     if run is None:
         return False

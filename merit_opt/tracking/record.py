@@ -164,10 +164,16 @@ class Tracker(Protocol):
         """Close the study with its result."""
         ...
 
-    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
-        """Keep files, under a folder's name, with a study that is known; False where it is not.
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
+        """Keep files with a study that was tracked before, whatever its state.
 
-        Nothing else of the study changes, and it needs no `start`.
+        Args:
+            study: Told by its name, fingerprint and uid.
+            folder: Of its files, for these.
+            files: On this machine.
+
+        Returns:
+            Whether the study is known here; nothing is kept of one that is not.
         """
         ...
 
@@ -194,6 +200,6 @@ class NoTracker:
     def finish(self, outcome: StudyOutcome) -> None:
         """Nothing to do."""
 
-    def attach(self, study: StudyRecord, files: Sequence[Path], folder: str) -> bool:
+    def attach(self, study: StudyRecord, folder: str, files: Sequence[Path]) -> bool:
         """No study is known."""
         return False

@@ -1,18 +1,21 @@
-"""Pairs of every family and what they are shown; trackers and what they keep."""
+"""Pairs of every family and what they are shown; a database of MLflow and what is seen in it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 import pytest
 
-from merit_opt.tracking.local_store import prepare
-from merit_opt.tracking.record import NoTracker, Tracker
 from tests.contracts.stock import FEWEST_FRAMES, NEEDS, SOURCES, spread
-from tests.tracked import STUDY, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from merit_opt.tracking.record import Tracker
 
 PICTURES = {"small image": (23, 30), "wide image": (60, 200), "tall image": (150, 70)}
 CLIPS = {"20 frames": 20, "fewest frames": 1, "5 frames": 5, "wide frames": 4}
@@ -97,6 +100,7 @@ def shown(request, source, small_suite):
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without studies, made once for all the processes of a test run."""
+    from merit_opt.tracking.local_store import prepare
     from merit_opt.tracking.mlflow import create_database
 
     shared = tmp_path_factory.getbasetemp().parent
@@ -119,28 +123,33 @@ def open_mlflow(folder: Path) -> Callable[[], Tracker]:
     return lambda: MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=0.0)
 
 
-@pytest.fixture
-def patient_mlflow(folder: Path) -> Tracker:
-    from merit_opt.tracking.mlflow import MlflowTracker
+class Seen:
+    """What a reader finds in the database."""
 
-    uri = f"sqlite:///{folder}/mlflow.db"
-    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
-    tracker.start(STUDY)
-    return tracker
+    def __init__(self, folder: Path) -> None:
+        from mlflow import MlflowClient
 
+        uri = f"sqlite:///{folder}/mlflow.db"
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.experiment = self.client.get_experiment_by_name("merit_opt").experiment_id
 
-@pytest.fixture(params=["none", "mlflow"])
-def tracker(request: pytest.FixtureRequest) -> Tracker:
-    if request.param == "none":
-        return NoTracker()
-    return request.getfixturevalue("open_mlflow")()
+    def runs(self, where: str) -> list:
+        return list(self.client.search_runs([self.experiment], where))
 
+    def parent(self):
+        [run] = self.runs("tags.role = 'study'")
+        return run
 
-@pytest.fixture
-def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
-    tracker = open_mlflow()
-    tracker.start(STUDY)
-    return tracker
+    def child(self, number: int):
+        [run] = self.runs(f"tags.optuna_trial = '{number}'")
+        return run
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(self.parent().info.run_id, name)
+        return [(point.step, point.value) for point in history]
+
+    def file(self, run, name: str) -> Path:
+        return Path(urlparse(run.info.artifact_uri).path) / name
 
 
 @pytest.fixture

@@ -1,19 +1,80 @@
 import math
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from merit_opt.errors import UserError
+from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import from_json
 from merit_opt.search.tracked import standing
 from merit_opt.tracking.record import (
+    NoTracker,
     StudyOutcome,
     StudyRecord,
     Tracker,
     TrackingUnavailable,
+    TrialRecord,
 )
-from tests.tracked import STUDY, TOLD_AT, TRIALS, keep, trial
+
+STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny", "trials": "6"}, "seed: 0\n", uid="u1")
+TOLD_AT = datetime(2026, 1, 2, 3, 4, 5)
+
+
+def trial(number: int, value: float | None = 0.5, **changes: object) -> TrialRecord:
+    fields: dict[str, object] = {
+        "state": "COMPLETE",
+        "role": "trial",
+        "name": "",
+        "recipe": attention(9, {number % 9: 0.5}),
+        "metrics": {"TR": 0.9, "TP": 0.95},
+        "seconds": {"total": 1.5},
+        "cost": {},
+        "finished": TOLD_AT,
+    }
+    return TrialRecord(number=number, value=value, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+TRIALS = (
+    trial(0, 0.0, role="control", name="base", recipe=base(9)),
+    trial(1, 0.2, role="control", name="uniform:0.5", recipe=uniform(9, 0.5)),
+    trial(2, 0.31),
+    trial(3, None, state="FAIL", metrics={}, why="out of memory"),
+    trial(4, 0.47),
+    trial(5, 0.4, state="PRUNED"),
+)
+
+
+@pytest.fixture
+def patient_mlflow(folder: Path) -> Tracker:
+    from merit_opt.tracking.mlflow import MlflowTracker
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = MlflowTracker(uri=uri, artifacts=None, experiment="merit_opt", patience=20.0)
+    tracker.start(STUDY)
+    return tracker
+
+
+@pytest.fixture(params=["none", "mlflow"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    if request.param == "none":
+        return NoTracker()
+    return request.getfixturevalue("open_mlflow")()
+
+
+@pytest.fixture
+def mlflow(open_mlflow: Callable[[], Tracker]) -> Tracker:
+    tracker = open_mlflow()
+    tracker.start(STUDY)
+    return tracker
+
+
+def keep(tracker: Tracker, *told: TrialRecord) -> None:
+    """What a study does with trials that are told in this order."""
+    for i, one in enumerate(told, start=1):
+        tracker.log_trial(one, standing(told[:i]))
+
 
 # Every tracker.
 
@@ -42,15 +103,38 @@ def test_only_what_is_asked_for_can_be_missing(tracker: Tracker) -> None:
     assert tracker.missing([7]) <= {7}
 
 
-def test_nothing_is_attached_to_a_study_that_is_not_known(
-    tracker: Tracker, tmp_path: Path
-) -> None:
-    page = tmp_path / "report.html"
-    page.write_text("<p>")
-    assert not tracker.attach(STUDY, [page], "report")
+def test_an_unknown_study_is_given_no_files(tracker: Tracker, tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    file.write_bytes(b"rows")
+    assert tracker.attach(STUDY, "attribution/abc", [file]) is False
 
 
 # MLflow.
+
+
+def test_files_are_attached_to_a_study_and_change_nothing_else(
+    mlflow: Tracker, open_mlflow, seen, tmp_path: Path
+) -> None:
+    file = tmp_path / "table.parquet"
+    keep(mlflow, TRIALS[2])
+    mlflow.finish(StudyOutcome("**0.31**", {}, ()))
+    before = seen().parent()
+    reader = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid=STUDY.uid)
+    for text in (b"rows", b"more"):
+        file.write_bytes(text)
+        assert open_mlflow().attach(reader, "attribution/abc", [file]) is True
+        kept = seen().file(seen().parent(), "attribution/abc/table.parquet")
+        assert kept.read_bytes() == text
+    after = seen().parent()
+    assert (after.info.status, after.data.to_dictionary()) == (
+        before.info.status,
+        before.data.to_dictionary(),
+    )
+
+
+def test_files_of_a_study_of_an_old_name_stay_its_own(mlflow: Tracker, tmp_path: Path) -> None:
+    other = StudyRecord(STUDY.name, STUDY.fingerprint, {}, "", uid="u2")
+    assert mlflow.attach(other, "attribution/abc", [tmp_path]) is False
 
 
 def test_a_trial_logged_twice_has_one_finished_run(mlflow: Tracker, seen) -> None:

@@ -167,7 +167,7 @@ def test_attribution_of_another_pair_is_refused_by_its_digest(left, merit_opt):
     result = left.run(14)
     folder = Path("outputs/studies/s/attribution", result["best"]["digest"])
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps({"runs": [{"provenance": {"pair": "other"}}]}))
+    (folder / "result.json").write_text(json.dumps({"schema": 1, "pair": "other"}))
     assert merit_opt(f"report study=s {QUICK}").code == 0
     assert "it is of pair other, and the study's is p" in said()
 

@@ -18,7 +18,7 @@ def keep(folder, name, rows):
 
 
 def tell(folder, **provenance):
-    runs = {"schema": 1, "runs": [{"method": "scan", "provenance": provenance}]}
+    runs = {"schema": 1, "methods": {"scan": {"provenance": provenance}}}
     (folder / "result.json").write_text(json.dumps(runs))
 
 
