@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from merit_opt.cli.build import factories
+from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.gathered import Gathering, gather, gather_least
 from merit_opt.cli.parts import Outputs
 from merit_opt.cli.progress import display
@@ -28,7 +28,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     outputs = Outputs(Path(cfg.output_dir))
     folder = outputs.study(cfg.study) / FOLDER
     others = [name for name in dict.fromkeys(cfg.other) if name != cfg.study]
-    outputs.require_writable()
+    _require_storage(built["storage"])
     tracker: Tracker = built["tracking"].build()
     with display(console) as shown:
         ask = Gathering(built["storage"].build(), outputs, cfg.samples, cfg.distances, shown.stage)
@@ -42,6 +42,20 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     if kept := _attached(tracker, facts, files):
         lines.append(kept)
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _require_storage(storage: Factory) -> None:
+    """A storage in a file is there: opening it would make a new one.
+
+    Raises:
+        UserError: It is not.
+    """
+    given = storage.arguments
+    place = str(given.get("path") or given.get("url", "")).removeprefix("sqlite:///")
+    if "://" not in place and not Path(place).exists():
+        raise UserError(
+            f"there is no study storage {place}; give output_dir= or storage= of the search"
+        )
 
 
 def _attached(tracker: Tracker, facts: StudyFacts, files: tuple[Path, ...]) -> str:

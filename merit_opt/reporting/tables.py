@@ -95,12 +95,17 @@ def _plainly(number: float) -> str:
     return f"{number:.3g}" if isinstance(number, float) else str(number)
 
 
+def _signed(number: float) -> str:
+    told = f"{number:+.3f}"
+    return "+0.000" if told == "-0.000" else told
+
+
 FORMS: Mapping[Form, Callable[[float], str]] = {
     "text": _plainly,
     "number": _plainly,
     "count": "{:,.0f}".format,
     "share": "{:.3f}".format,
-    "signed": "{:+.3f}".format,
+    "signed": _signed,
     "p": p_text,
 }
 

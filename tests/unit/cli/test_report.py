@@ -89,6 +89,16 @@ def test_what_cannot_be_is_a_sentence(merit_opt, words):
     assert (done.code, done.err.count("\n")) == (2, 1)
 
 
+def test_a_folder_without_a_storage_is_a_sentence_and_gets_none(merit_opt):
+    done = merit_opt(f"report study=s {QUICK}")
+    assert done.code == 2
+    assert done.err == (
+        "merit-opt: there is no study storage outputs/merit.db; give output_dir= or storage= of "
+        "the search\n"
+    )
+    assert not Path("outputs/merit.db").exists()
+
+
 def test_a_study_is_named(merit_opt):
     done = merit_opt("report")
     assert (done.code, done.err) == (2, "merit-opt: study= must be given\n")
