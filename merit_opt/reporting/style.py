@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib import RcParams, rc_context, rc_params_from_file
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from merit_opt.reporting.blocks import Picture
@@ -17,6 +19,7 @@ from merit_opt.reporting.blocks import Picture
 Scheme = Literal["light", "dark"]
 FORMATS = ("png", "svg", "pdf")
 NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+PLACES = 6
 COLOURS = 128  # of a figure in the page
 
 
@@ -82,13 +85,22 @@ def drawn(picture: Picture[Any]) -> Drawn:
 def _drawn(picture: Picture[Any], scheme: Scheme, kinds: Iterable[str]) -> dict[str, bytes]:
     with styled(scheme):
         figure = picture.drawn()
+        _lay_out(figure)
         found: dict[str, bytes] = {}
         for kind in kinds:
             out = BytesIO()
             figure.savefig(out, format=kind, metadata=NO_DATE.get(kind))
-            figure.set_layout_engine("none")  # what was laid out once stays where it is
             found[kind] = out.getvalue()
         return found
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once for all forms; rounded, as the solver's last digits differ from one time to the next."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        if axis.get_axes_locator() is None:
+            axis.set_position(Bbox(axis.get_position().get_points().round(PLACES)))
 
 
 def _few(png: bytes) -> bytes:
