@@ -24,7 +24,7 @@ def draw_strip(flip: Flip) -> Figure:
     tall = _cell(flip, columns)
     ratios = [h for _ in rows for h in (tall, *[BAR] * len(models))]
     figure = Figure(figsize=(WIDTH, 0.08 + sum(ratios) + TITLE * len(rows)))
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr]
     axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
     for axis in axes.flat:
         axis.axis("off")
@@ -43,7 +43,7 @@ def draw_strip(flip: Flip) -> Figure:
                 transform=axes[top + below, 0].transAxes,
                 ha="right",
                 va="center",
-                fontsize=7.5,
+                fontsize=7,
             )
     return figure
 
