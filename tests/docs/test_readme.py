@@ -20,7 +20,6 @@ SMALLER = {
     "search": ["suite.clips=10", "study.trials=3", "tracking=none"],
     "evaluate": ["suite.clips=10"],
     "check": ["suite.clips=10"],
-    "report": ["tracking=none", "samples=1"],
 }
 
 
