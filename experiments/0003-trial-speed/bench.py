@@ -248,7 +248,9 @@ def measure_search(
     )
     base = constructors.base(bench.pair.n_layers)
     enqueue_controls(study, [("base", base)], bench.space, lease="")
-    tried = trials.Bench(bench.space, measure, yardstick, pruners.CURTAIL.make(yardstick))
+    known = partial(engine.known_scores, suite=bench.suite)
+    stopping = pruners.Stopping(pruners.CURTAIL.make(yardstick), known)
+    tried = trials.Bench(bench.space, measure, yardstick, stopping)
     with engine:
         trials.run_trial(study, study.ask(), tried)
     found.costs.clear()

@@ -27,6 +27,7 @@ from merit_opt.search.samplers import (
 )
 from merit_opt.search.spaces import Layerwise, Merit, SearchSpace
 from merit_opt.search.trial import Bench, run_trial
+from merit_opt.tracking.record import TrialRecord
 
 ASKED = 10  # times the budget: a sampler that only repeats itself has ended
 DEPTHS = (2, 4, 6, 8, 11)  # switches that the seeds turn on, of 28
@@ -60,13 +61,11 @@ class Found:
     """A recipe that a run measured for the first time.
 
     Attributes:
-        recipe: It.
-        value: What the search saw.
+        record: Its trial.
         spent: Trials until then, this one and the prior's bill included.
     """
 
-    recipe: Recipe
-    value: float
+    record: TrialRecord
     spent: float
 
 
@@ -130,7 +129,7 @@ def search(testbed: Testbed, method: Method, seed: int) -> Iterator[Found]:
         spent += 1
         if spent > method.budget:
             return
-        yield Found(record.recipe, record.value, spent)
+        yield Found(record, spent)
 
 
 def _prepared(study: Study, testbed: Testbed, method: Method, space: SearchSpace) -> float:

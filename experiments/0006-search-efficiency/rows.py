@@ -4,23 +4,25 @@ Shares are of the oracle's held-out gain. `trials_to_target` counts distinct rec
 bill until any recipe holds 95 % of it, `trials_to_hold` until the best by the search's own value
 does; empty means never within the budget. A layer is named by a coefficient of a half or more.
 
-The winner is what a study returns, the recipe of greatest value. The columns that begin with
-`simplest` are of the recipe that a study names its layers by: the greatest value, less
-`LEAST_SHARE` of the winner's for each merged layer.
+The winner is what a study returns: the greatest value, less `LEAST_SHARE` of the greatest for each
+switch that is on. The columns that begin with `greatest` are of the recipe of greatest value.
 """
 
 from collections.abc import Mapping, Sequence
 
-from methods import LEAST_SHARE, Found, Method, search
+from methods import LEAST_SHARE, Method, search
 from testbed import Testbed, held_out_gain
 
 from merit_opt.recipe.constructors import base, uniform
 from merit_opt.recipe.recipe import Recipe
+from merit_opt.search.front import Thrift
+from merit_opt.tracking.record import TrialRecord
 
 AFTER = (10, 20, 60)
 TARGET = 0.95
 UNIFORM = (0.1, 0.25, 0.5, 0.75, 1.0)
 NAMED = 0.5
+RULE = Thrift(LEAST_SHARE)
 
 KEY = ("testbed", "pair", "seed", "method")
 PER_POINT = ("share", "tr", "tp", "precision", "recall", "decoys")
@@ -29,7 +31,7 @@ COLUMNS = (
     *("budget", "bill", "trials_to_target", "trials_to_hold", "uniform_share"),
     *(f"held_{what}_{n}" for what in PER_POINT[:3] for n in AFTER),
     *(f"{what}_{n}" for what in PER_POINT[3:] for n in AFTER),
-    *(f"simplest_{what}_{n}" for what in ("share", *PER_POINT[3:]) for n in AFTER),
+    *(f"greatest_{what}_{n}" for what in ("share", *PER_POINT[3:]) for n in AFTER),
 )
 
 Row = Mapping[str, object]
@@ -38,20 +40,19 @@ Row = Mapping[str, object]
 def row(testbed: Testbed, name: str, method: Method, seed: int) -> Row:
     """One search, ended early where nothing more is asked of it."""
     goal = TARGET * held_out_gain(testbed, testbed.oracle)
-    best = Found(base(testbed.n_layers), 0.0, 0.0)
-    after = dict.fromkeys(AFTER, (best,))
-    all_found = (best,)
+    told: tuple[TrialRecord, ...] = ()
+    after: dict[int, tuple[TrialRecord, ...]] = {}
+    best: TrialRecord | None = None
     target: float | None = None
     hold: float | None = None
     for found in search(testbed, method, seed):
-        is_best = found.value > best.value
-        best = found if is_best else best
-        if target is None or (hold is None and is_best):
-            is_good = held_out_gain(testbed, found.recipe) >= goal
-            target = found.spent if target is None and is_good else target
-            hold = found.spent if hold is None and is_best and is_good else hold
-        all_found = (*all_found, found)
-        after |= {n: all_found for n in AFTER if found.spent <= n}
+        told = (*told, found.record)
+        before, best = best, RULE(told)
+        if target is None and held_out_gain(testbed, found.record.recipe) >= goal:
+            target = found.spent
+        if hold is None and best is not before and held_out_gain(testbed, best.recipe) >= goal:
+            hold = found.spent
+        after |= {n: told for n in AFTER if found.spent <= n}
         if target is not None and found.spent >= max(AFTER):
             break
     return {
@@ -64,7 +65,7 @@ def row(testbed: Testbed, name: str, method: Method, seed: int) -> Row:
         "trials_to_target": target,
         "trials_to_hold": hold,
         "uniform_share": max(_share(testbed, uniform(testbed.n_layers, c)) for c in UNIFORM),
-        **{k: v for n in AFTER for k, v in _winners(testbed, after[n], n).items()},
+        **{k: v for n in AFTER for k, v in _winners(testbed, after.get(n, ()), n).items()},
     }
 
 
@@ -73,16 +74,17 @@ def bill(testbed: Testbed, method: Method) -> float:
     return 0.0 if method.source is None else testbed.prior(method.source).bill
 
 
-def _winners(testbed: Testbed, found: Sequence[Found], n: int) -> Row:
-    best = max(found, key=lambda one: one.value)
-    price = LEAST_SHARE * best.value
-    simplest = max(found, key=lambda one: one.value - price * len(one.recipe.merged_layers))
-    tr, tp = testbed.held_out(best.recipe)
+def _winners(testbed: Testbed, told: Sequence[TrialRecord], n: int) -> Row:
+    """Before anything is told, as while a prior is paid for, it is the VLM."""
+    unmerged = base(testbed.n_layers)
+    best = RULE(told).recipe if told else unmerged
+    greatest = Thrift(0.0)(told).recipe if told else unmerged
+    tr, tp = testbed.held_out(best)
     kept = {f"held_tr_{n}": tr, f"held_tp_{n}": tp}
-    kept |= {f"held_share_{n}": _share(testbed, best.recipe)}
-    kept |= {f"simplest_share_{n}": _share(testbed, simplest.recipe)}
-    kept |= {f"{k}_{n}": v for k, v in _named(testbed, best.recipe).items()}
-    return kept | {f"simplest_{k}_{n}": v for k, v in _named(testbed, simplest.recipe).items()}
+    kept |= {f"held_share_{n}": _share(testbed, best)}
+    kept |= {f"greatest_share_{n}": _share(testbed, greatest)}
+    kept |= {f"{k}_{n}": v for k, v in _named(testbed, best).items()}
+    return kept | {f"greatest_{k}_{n}": v for k, v in _named(testbed, greatest).items()}
 
 
 def _named(testbed: Testbed, recipe: Recipe) -> Row:

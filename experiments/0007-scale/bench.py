@@ -21,6 +21,7 @@ from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.budget import Budget
+from merit_opt.search.front import Thrift
 from merit_opt.search.samplers import PerProposal, tpe
 from merit_opt.search.spaces import Layerwise
 from merit_opt.search.storage.patient import PatientStorage
@@ -33,6 +34,7 @@ VIDEOS = 40
 STORAGES = ("sqlite", "postgres")
 SPACE = Layerwise(LAYERS, 0.1, 1.0)
 OBJECTIVE = PenalisedGain("probability", 2.0)
+THRIFT = Thrift(0.05)
 NO_COST = Cost(0.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0, 1.0, 1.0, None, 0)
 
 

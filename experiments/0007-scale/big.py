@@ -8,7 +8,7 @@ from json import dumps
 from typing import Any
 
 import optuna
-from bench import LAYERS, OBJECTIVE, SPACE, Place, evaluation, split
+from bench import LAYERS, OBJECTIVE, SPACE, THRIFT, Place, evaluation, split
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from optuna.distributions import FloatDistribution, distribution_to_json
@@ -21,8 +21,9 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe, to_json
 from merit_opt.search.controls import CONTROL
 from merit_opt.search.leases import LEASE
+from merit_opt.search.spaces import switched_on
 from merit_opt.search.storage.patient import TOKEN
-from merit_opt.search.trial import RECORD
+from merit_opt.search.trial import RECORD, keep_choice
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord
 from merit_opt.tracking.rows import KEPT
@@ -43,6 +44,7 @@ def fill(place: Place, trials: int, mlflow: str) -> None:
     )
     if "uid" not in study.user_attrs:
         study.set_user_attr("uid", uuid.uuid4().hex)
+        keep_choice(study, THRIFT)
     uid = study.user_attrs["uid"]
     storage.close()
     url = place.url.replace("postgresql://", "postgresql+psycopg://")
@@ -110,6 +112,7 @@ def _record(recipe: Recipe) -> dict[str, Any]:
         "why": "",
         "value": YARDSTICK.value(found),
         "cached": False,
+        "switched_on": switched_on(SPACE, recipe),
     }
 
 

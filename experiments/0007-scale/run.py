@@ -25,6 +25,7 @@ from bench import (
     OBJECTIVE,
     SPACE,
     STORAGES,
+    THRIFT,
     Place,
     Quiet,
     SameAtOnce,
@@ -43,7 +44,7 @@ from merit_opt.search.leases import Lease
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.samplers import tpe
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import best, front_of, told_records
+from merit_opt.search.trial import best, front_of, keep_choice, told_records
 from merit_opt.search.worker import work
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord, TrialRecord
@@ -130,13 +131,15 @@ def live(place: Place, trials: int, start: Any, ready: "Queue[float]") -> None:
 
 
 def opened(storage: Any) -> optuna.Study:
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name="s",
         storage=storage,
         sampler=proposals(),
         direction="maximize",
         load_if_exists=True,
     )
+    keep_choice(study, THRIFT)
+    return study
 
 
 def bookkeeping(folder: Path, kind: str) -> dict[str, Any]:
@@ -214,7 +217,7 @@ def report(place: Place, uri: str, folder: Path, answers: "Queue[dict[str, Any]]
         sampler=tpe(n_startup_trials=10),
         pruning=None,
         objective=OBJECTIVE,
-        least_share=0.05,
+        choice=THRIFT,
         split=split(),
         fingerprint={},
     )

@@ -76,7 +76,7 @@ def replay(
     leader = kept.evaluations[base(LAYERS).digest]
     to_beat, asked, total = yardstick.value(leader), 0, 0
     stops = rule.make(yardstick)
-    stops.learn(leader.recipe, leader.by_id, is_complete=True)
+    stops.learn(leader.recipe, leader.by_id)
     for digest in order:
         known = kept.evaluations[digest].by_id
         total += len(known)
@@ -90,7 +90,7 @@ def replay(
                 if stop.is_hopeless(scores):
                     break
         asked += len(scores)
-        stops.learn(digest, scores, is_complete=len(scores) == len(known))
+        stops.learn(digest, scores)
         if (
             len(scores) == len(known)
             and (value := yardstick.value(kept.evaluations[digest])) > to_beat

@@ -5,7 +5,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -61,9 +61,10 @@ def factories(
             continue
         values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
         call = _resolve(values.pop(TARGET))
-        own = {k: values.pop(k) for k in own_keys.get(group, {}) if k in values}
-        arguments, wrong = _bind(group, call, values, injected.get(group, set()))
-        problems += [*wrong, *_wrong_types(group, own, own_keys.get(group, {}))]
+        kinds = own_keys.get(group, {})
+        own = {k: values.pop(k) for k in kinds if k in values}
+        arguments, wrong = _bind(group, call, values, injected.get(group, set()), kinds)
+        problems += [*wrong, *_wrong_types(group, own, kinds)]
         found[group] = Factory(group, call, arguments)
     if problems:
         raise UserError("\n  ".join(["the configuration does not fit:", *problems]))
@@ -81,7 +82,11 @@ def _resolve(target: str) -> Callable[..., Any]:
 
 
 def _bind(
-    group: str, call: Callable[..., Any], values: Mapping[str, Any], injected: set[str]
+    group: str,
+    call: Callable[..., Any],
+    values: Mapping[str, Any],
+    injected: set[str],
+    own: Iterable[str],
 ) -> tuple[dict[str, Any], list[str]]:
     hints = _hints(call)
     parameters = inspect.signature(call).parameters
@@ -90,7 +95,7 @@ def _bind(
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if name not in wanted:
-            near = get_close_matches(name, wanted, n=1, cutoff=0.0)
+            near = get_close_matches(name, [*wanted, *own], n=1, cutoff=0.0)
             problems.append(
                 f"{group}.{name} is not known"
                 + (f"; did you mean {group}.{near[0]}?" if near else "")

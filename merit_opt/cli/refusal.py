@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,7 +30,8 @@ def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
     told = [line.strip() for line in reason.splitlines() if "To append to your" not in line][:2]
     if reason.startswith("Error merging override") and error.__cause__ is not None:
         told.append(str(error.__cause__).splitlines()[0])
-    hints = (hint for argument in arguments if (hint := _hint(verb, argument, reason)))
+    words = list(arguments)
+    hints = (hint for word in words if (hint := _hint(verb, word, reason, _chosen(verb, words))))
     return " ".join([told[0].rstrip(".") + (":" if told[1:] else "."), *told[1:], *hints])
 
 
@@ -86,23 +88,50 @@ def _no_option(error: MissingConfigException) -> str:
     return f"there is no {group}={name}; did you mean {group}={near}? ({', '.join(options)})"
 
 
-def _hint(verb: str, argument: str, reason: str) -> str:
+def _hint(verb: str, argument: str, reason: str, chosen: Mapping[str, Collection[str]]) -> str:
+    """The nearest key, and whose it is where the options that were chosen have none such."""
     key = re.split(r"[=@]", argument.lstrip("+~"), maxsplit=1)[0]
     if key not in reason:
         return ""
-    near = get_close_matches(key, _known_keys(verb), n=1)
-    return f"Did you mean {near[0]}=?" if near and near[0] != key else ""
+    known = _known_keys(verb)
+    near = next(iter(get_close_matches(key, known, n=1)), key)
+    options, group = known.get(near, set[str]()), near.partition(".")[0]
+    if options.isdisjoint(chosen[group]) and options:
+        owners = ", ".join(f"{group}={option}" for option in sorted(options))
+        return f"There is {near}= with {owners}."
+    return f"Did you mean {near}=?" if near != key else ""
 
 
-def _known_keys(verb: str) -> set[str]:
-    """Every key and group that the verb's own file and the option files spell out."""
-    root = OmegaConf.load(conf_dir() / f"{verb}.yaml")
-    groups = {
-        str(group) for item in root.defaults if isinstance(item, DictConfig) for group in item
-    }
-    options = (path for group in groups for path in (conf_dir() / group).glob("*.yaml"))
-    inside = {key for path in options for key in _keys(_plain(path), f"{path.parent.name}.")}
-    return {*_keys(OmegaConf.to_container(root)), *groups, *inside}
+def _chosen(verb: str, arguments: Iterable[str]) -> Mapping[str, Collection[str]]:
+    """Group -> its options: the verb's own, an experiment's, or those that the user names."""
+    found = _defaults(conf_dir() / f"{verb}.yaml")
+    given = [argument.partition("=") for argument in arguments]
+    for name in (n for key, _, names in given if key == "experiment" for n in names.split(",")):
+        path = conf_dir() / "experiment" / f"{name}.yaml"
+        found |= _defaults(path) if path.is_file() else {}
+    return defaultdict(tuple, found | {key: option.split(",") for key, _, option in given})
+
+
+def _defaults(path: Path) -> dict[str, Collection[str]]:
+    """Group -> option, of those that a file chooses."""
+    content: Any = OmegaConf.load(path)
+    chosen = (item for item in content.get("defaults", []) if isinstance(item, DictConfig))
+    pairs = (pair for item in chosen for pair in item.items())
+    return {str(group).removeprefix("override /"): (str(option),) for group, option in pairs}
+
+
+def _known_keys(verb: str) -> dict[str, set[str]]:
+    """Every key and group that the verb's own file and the option files spell out.
+
+    Of a key of options, which options have it.
+    """
+    path = conf_dir() / f"{verb}.yaml"
+    groups = _defaults(path)
+    found = {key: set[str]() for key in (*_keys(_plain(path)), *groups)}
+    for option in (path for group in groups for path in (conf_dir() / group).glob("*.yaml")):
+        for key in _keys(_plain(option), f"{option.parent.name}."):
+            found.setdefault(key, set()).add(option.stem)
+    return found
 
 
 def _plain(path: Path) -> object:

@@ -1,5 +1,6 @@
 """`merit-opt search`: run, resume or join a study."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,11 @@ from merit_opt.models.device import resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 from merit_opt.search import dashboard
-from merit_opt.search.abilities import require_able
+from merit_opt.search.abilities import require_able, short_of_trials
 from merit_opt.search.budget import Budget
 from merit_opt.search.conclusion import RESULT
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.front import Thrift, choice_of
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
@@ -53,7 +55,7 @@ UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """Run one study to its end and say what it found."""
-    console = Console()
+    console, started = Console(), time.monotonic()
     built = factories(cfg, OWN_KEYS, suite=SUITE_INJECTED, space={"n_layers"})
     outputs = Outputs(Path(cfg.output_dir))
     outputs.require_writable()
@@ -69,7 +71,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console.print(f"{teller}starts" if teller else f"study {name}{origin}", highlight=False)
     try:
         with display(console, teller) as shown:
-            result = _run(_Request(cfg, choices, built, outputs, name, forks), shown)
+            result = _run(_Request(cfg, choices, built, outputs, name, forks, started), shown)
     except KeyboardInterrupt:
         console.print(
             f"{teller}stopped; nothing measured is lost. To go on, give the same command again "
@@ -99,6 +101,7 @@ class _Request:
 
     Attributes:
         forks: The study to begin from, if any.
+        started: When that was, by the monotonic clock.
     """
 
     cfg: DictConfig
@@ -107,6 +110,7 @@ class _Request:
     outputs: Outputs
     name: str
     forks: str | None
+    started: float
 
 
 def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
@@ -117,7 +121,7 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     source: PairSource = built["pair"].build()
     space = _space(request, source)  # before the digest, which may have to download weights
     identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
-    plan = _plan(request, space, _budget(request.cfg, source.alignment.parts), identity, shown)
+    plan = _plan(request, space, _budget(request, source.alignment.parts), identity, shown)
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)
@@ -147,9 +151,11 @@ def _plan(
 ) -> StudyPlan:
     cfg, built = request.cfg, request.built
     objective, sampler = built["objective"].build(), built["sampler"].build()
-    unheeded = require_able(sampler, request.choices["sampler"], space, objective)
-    if unheeded is not None:
-        shown.warn(unheeded)
+    chosen = request.choices["sampler"]
+    unheeded = require_able(sampler, chosen, space, objective)
+    for remark in filter(None, (unheeded, short_of_trials(sampler, chosen, space, budget))):
+        shown.warn(remark)
+    choice = choice_of(objective, cfg.study.least_share)
     split = _split(request, shown)
     require_measurable(objective, split.search)
     warm_start = as_warm_start(cfg.sampler.warm_start)
@@ -163,11 +169,13 @@ def _plan(
         "space": repr(space),
         "objective": objective.identity,
         "suite": repr({k: v for k, v in built["suite"].arguments.items() if k not in UNIMPORTANT}),
-        "sampler": f"{request.choices['sampler']} {dict(built['sampler'].arguments)}",
+        "sampler": f"{chosen} {dict(built['sampler'].arguments)}",
         "warm start": warm_start,
         "pruner": "none" if pruning is None else pruning.name,
         "seed": str(cfg.seed),
     }
+    if isinstance(choice, Thrift):
+        parts["least share"] = str(choice.share)
     facts = {key: request.choices[key] for key in NAMED_BY}
     facts |= {"seed": str(cfg.seed), "trials": str(budget.trials), "warm_start": warm_start}
     shared = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != WORKER])
@@ -180,7 +188,7 @@ def _plan(
         sampler=sampler,
         pruning=pruning,
         objective=objective,
-        least_share=cfg.study.least_share,
+        choice=choice,
         split=split,
         fingerprint=parts,
         warm_start=warm_start,
@@ -217,7 +225,8 @@ def _space(request: _Request, source: PairSource) -> SearchSpace:
     return space
 
 
-def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
+def _budget(request: _Request, parts: tuple[Part, ...]) -> Budget:
+    cfg = request.cfg
     return Budget(
         trials=cfg.study.trials,
         hours=cfg.study.hours,
@@ -226,6 +235,7 @@ def _budget(cfg: DictConfig, parts: tuple[Part, ...]) -> Budget:
         random_layers=cfg.study.random_layers,
         seed=cfg.seed,
         retries=cfg.study.retries,
+        started=request.started,
     )
 
 
@@ -243,7 +253,7 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
     uri = cfg.tracking.get("uri")
     found, same = given("pair", "storage", "output_dir"), given(but="study.trials")
     lines = [
-        f"files: {outputs.study(name)}/ (result.json, recipes/best.json, recipes/simplest.json)",
+        f"files: {outputs.study(name)}/ (result.json, recipes/best.json)",
         "next:",
     ]
     if "seed" in cfg.suite:

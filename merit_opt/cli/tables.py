@@ -18,9 +18,6 @@ def show_study(console: Console, result: Mapping[str, Any]) -> None:
     for column in ("recipe", "TR", "TP", "objective", "best is above by"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     _row(table, f"best (trial {best['number']})", confirm["best"], style="bold")
-    named = result["simplest"]["number"]
-    if confirm["simplest"] is not None and named != best["number"]:
-        _row(table, f"simplest (trial {named})", confirm["simplest"])
     _row(table, "base (the VLM as it is)", confirm["base"])
     for control in confirm["controls"]:
         _row(table, control["name"], control)
@@ -54,7 +51,7 @@ def _top(top: Sequence[Mapping[str, Any]]) -> Table:
 
 def _front(result: Mapping[str, Any]) -> Table:
     """The trials that no other beats in both gains, the picked one marked."""
-    pick, best = result["pick"], result["best"]
+    pick, best = result["choice"], result["best"]
     within = f", epsilon={pick['epsilon']:g}" if pick["how"] == "tp_loss" else ""
     table = Table(
         title=f"front of the search ({len(result['front'])}; pick={pick['how']}{within})"
@@ -74,7 +71,6 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     for role, difference in confirm["difference"].items():
         yield f"best - base, {role}: {difference_text(difference)}"
     yield from _layer_lines(best)
-    yield _named_line(result["simplest"])
     yield from _prior_lines(result["prior"])
     yield from result["remarks"]
     if stopped := trials["pruned"]:
@@ -88,12 +84,6 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, why in confirm["failed"].items():
         yield f"{name} could not be measured: {why}"
-
-
-def _named_line(simplest: Mapping[str, Any]) -> str:
-    told = "; ".join(f"{layers} ({parts})" for parts, layers in merged_layers(simplest))
-    share = f"{simplest['least_share']:.0%}"
-    return f"simplest recipe, {share} of the best value taken off per layer: {told or 'none'}"
 
 
 def _prior_lines(prior: Mapping[str, Any] | None) -> Iterator[str]:

@@ -51,24 +51,24 @@ def in_full_because(objective: Objective, suite: Suite) -> str | None:
 class Curtailment:
     """When to stop, and in which order to ask so that it comes soon.
 
-    A trial stops once its bound does not exceed the incumbent's value. Its own value, whatever the
-    remaining answers, is then at most that value, and an incumbent is replaced by a greater value
-    only: for a given list of recipes the incumbents and the winner are those of full evaluation.
+    A trial stops once its bound does not exceed what it must beat. Its own value, whatever the
+    remaining answers, is then at most that: for a given list of recipes the incumbents and the
+    winner are those of full evaluation.
 
     Attributes:
         yardstick: Gives bounds.
-        incumbent: The value to beat.
+        to_beat: What a value must exceed to win, now or later.
         misses: Sample id -> how far its score is expected to stay below the greatest possible;
             it decides the order alone.
     """
 
     yardstick: Yardstick
-    incumbent: float
+    to_beat: float
     misses: Mapping[str, float]
 
     def is_hopeless(self, scores: Mapping[str, Score]) -> bool:
-        """Whether no completion of `scores` beats the incumbent."""
-        return self.yardstick.bound(scores) <= self.incumbent
+        """Whether no completion of `scores` exceeds what it must beat."""
+        return self.yardstick.bound(scores) <= self.to_beat
 
     def bound(self, scores: Mapping[str, Score]) -> float:
         """See `Yardstick.bound`."""

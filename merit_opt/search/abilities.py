@@ -1,4 +1,4 @@
-"""Which samplers can do what an objective asks of them."""
+"""Which samplers can do what an objective asks of them, with the trials that a budget has."""
 
 from optuna.samplers import (
     BaseSampler,
@@ -12,6 +12,8 @@ from optuna.samplers import (
 
 from merit_opt.errors import UserError
 from merit_opt.evaluation.objective import ConstrainedGain, Objective, ParetoGain
+from merit_opt.search.budget import Budget
+from merit_opt.search.controls import fixed_controls
 from merit_opt.search.flip_sampler import FlipSampler
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace
@@ -19,6 +21,10 @@ from merit_opt.search.spaces import SearchSpace
 DO_BOTH: tuple[type[BaseSampler], ...] = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
 KNOW_CONSTRAINTS = (*DO_BOTH, FlipSampler)
 DO_TWO_OBJECTIVES = (*DO_BOTH, RandomSampler, QMCSampler)
+
+# Beside one flip of every switch on the way up and one on the way down: the recipes that climbs
+# begin with, milder coefficients, and flips that are tried again.
+BESIDE_FLIPS = 15
 
 
 def require_able(
@@ -52,3 +58,29 @@ def require_able(
             "proposals are judged by it, not led by it"
         )
     return None
+
+
+def short_of_trials(
+    sampler: SeededSampler, name: str, space: SearchSpace, budget: Budget
+) -> str | None:
+    """What a user is told whose budget ends before the sampler's climbs do; None where it suffices.
+
+    Args:
+        sampler: Who proposes.
+        name: As the user chose it.
+        space: Where recipes come from.
+        budget: How much it may do.
+    """
+    if not isinstance(sampler.build(0, space), FlipSampler):
+        return None
+    controls = budget.random_layers + sum(
+        1 for _ in fixed_controls(space.n_layers, budget.uniform, budget.parts)
+    )
+    wanted = 2 * len(space.switches) + BESIDE_FLIPS
+    if budget.trials >= wanted + controls:
+        return None
+    return (
+        f"sampler={name} sees its climbs through in about {wanted} proposals in this space, and "
+        f"study.trials={budget.trials} has room for {max(0, budget.trials - controls)} beside "
+        f"{controls} controls; study.trials={wanted + controls} suffices"
+    )

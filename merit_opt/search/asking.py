@@ -15,7 +15,8 @@ from merit_opt.search.controls import (
     is_random_layer,
     random_layer_controls,
 )
-from merit_opt.search.leases import LEASE, Lease, Reaper, reap
+from merit_opt.search.crew import Crew
+from merit_opt.search.leases import Lease, Reaper, reap, sign_of
 from merit_opt.search.samplers import enqueue
 from merit_opt.search.spaces import SearchSpace
 from merit_opt.search.trial import COUNTED, best
@@ -64,13 +65,22 @@ class Desk:
         self._lease = lease
         self._controls = controls_of(budget, space)
         self._reaper = Reaper(lease.storage)
+        self._crew = Crew(study, lease)
 
     def open(self) -> None:
-        """Queue the controls that nobody queued yet."""
-        self._in_turn(lambda: enqueue_controls(self._study, self._controls, self._space))
+        """Queue the controls that nobody queued yet, and be at work."""
+
+        def begin() -> None:
+            enqueue_controls(self._study, self._controls, self._space)
+            self._crew.join()
+
+        self._in_turn(begin)
 
     def next(self, *, is_late: bool) -> Trial | Answer:
-        """A trial to run, or whether to ask again later; late, no trial is given out any more."""
+        """A trial to run, or whether to ask again later.
+
+        Late, no trial is given out any more, and it is over when nobody else is at work.
+        """
         return self._in_turn(lambda: self._decide(is_late=is_late))
 
     def trial_id(self, number: int) -> int:
@@ -86,12 +96,15 @@ class Desk:
         reap(self._study, self._reaper, self._budget.retries)
         found = _standing(self._study)
         if found.finished >= self._budget.trials:
+            self._crew.leave()
             return Answer.OVER
         if own := [t for t in found.running if _is_of(t, self._lease)]:
             # The storage was away when it was asked for.
             return _sampled(Trial(self._study, self.trial_id(own[0].number)))
         if is_late:
-            return Answer.WAIT if found.running else Answer.OVER
+            self._crew.leave()
+            is_busy = found.running or self._crew.is_at_work
+            return Answer.WAIT if is_busy else Answer.OVER
         if found.taken >= self._budget.trials:
             return Answer.WAIT
         if not found.waiting and not self._queue_more(found):
@@ -153,5 +166,5 @@ def _standing(study: Study) -> _Standing:
 
 
 def _is_of(trial: FrozenTrial, lease: Lease) -> bool:
-    sign = trial.user_attrs.get(LEASE)
-    return isinstance(sign, dict) and sign.get("id") == lease.id
+    sign = sign_of(trial)
+    return sign is not None and sign["id"] == lease.id

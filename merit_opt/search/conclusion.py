@@ -24,17 +24,16 @@ from merit_opt.recipe.store import write_recipe
 from merit_opt.search.asking import finished
 from merit_opt.search.confirm import Confirmation, Entrants, confirm
 from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
-from merit_opt.search.front import Pick
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.plan import StudyPlan
 from merit_opt.search.references import SEARCHED, UID
-from merit_opt.search.result import StudyResult, Winners, note, to_dict
-from merit_opt.search.trial import best, best_of, front_of, simplest_of, told_records
+from merit_opt.search.result import StudyResult, Winners, chosen_by, note, to_dict
+from merit_opt.search.trial import best, best_of, front_of, greatest, told_records
 from merit_opt.search.warm_start import kept_prior
 from merit_opt.tracking.record import StudyOutcome, TrialRecord
 
 RESULT = "result.json"
-BEST, SIMPLEST = "recipes/best.json", "recipes/simplest.json"
+BEST = "recipes/best.json"
 FORK = "fork of"
 TOP = 5
 SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
@@ -44,12 +43,10 @@ def known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
     """The result on disk, if it is of this very study and its trials are as many as asked."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known: dict[str, Any] = json.loads((plan.folder / RESULT).read_text())
-        pick = Pick.of(plan.objective)
         is_same = (
             known["fingerprint"] == plan.record.fingerprint
-            and known["pick"] == (pick and asdict(pick))
+            and known["choice"] == chosen_by(plan.choice)
             and known["uid"] == study.user_attrs[UID]
-            and known["simplest"]["least_share"] == plan.least_share
         )
         if is_same and known["trials"] == _counts(study) and finished(study) >= plan.budget.trials:
             return known
@@ -72,20 +69,13 @@ def conclude(
         UserError: There is no winner or no base yet.
         TrialFailed: One of them cannot be measured on confirm.
     """
-    winner, base = best(study), _base(study)
-    if winner is None or base is None:
+    winner, top, base = best(study), greatest(study), _base(study)
+    if winner is None or top is None or base is None:
         raise UserError(
             f"study {plan.name} has no finished trial of the base yet; give it more "
             "study.hours, or wait for its other workers"
         )
-    share = plan.least_share
-    winners = Winners(
-        best=winner,
-        simplest=simplest_of(study, winner, share, plan.space),
-        least_share=share,
-        front=front_of(study),
-        pick=Pick.of(plan.objective),
-    )
+    winners = Winners(winner, top, front_of(study), plan.choice)
     result = StudyResult(
         study=plan.name,
         uid=study.user_attrs[UID],
@@ -116,7 +106,7 @@ def outcome(folder: Path, result: Mapping[str, Any]) -> StudyOutcome:
     }
     if (prior := result["prior"]) is not None:
         metrics["prior.bill"] = prior["bill"]
-    files = tuple(folder / name for name in (RESULT, BEST, SIMPLEST, *SAMPLES))
+    files = tuple(folder / name for name in (RESULT, BEST, *SAMPLES))
     return StudyOutcome(note(result), metrics, tuple(path for path in files if path.is_file()))
 
 
@@ -132,11 +122,11 @@ def _confirm(
     engine: Engine,
     reporter: EngineReporter,
 ) -> Confirmation:
-    winner, simplest = winners.best, winners.simplest
+    winner = winners.best
     controls = list(_compared(told_records(study), winner))
     unmerged = constructors.base(len(winner.recipe.layers))
     top = [r for r in best_of(study, TOP + 1) if r.recipe != unmerged][:TOP]
-    recipes = [winner.recipe, simplest.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
+    recipes = [winner.recipe, *(r for _, r in controls), *(t.recipe for t in top)]
     total = len({recipe.digest for recipe in recipes}) + 1
     known: dict[str, Evaluation] = {}
 
@@ -148,7 +138,7 @@ def _confirm(
         return known[recipe.digest]
 
     found = confirm(
-        Entrants(winner.recipe, simplest.recipe, top, controls),
+        Entrants(winner.recipe, top, controls),
         suite=plan.split.confirm,
         objective=plan.objective,
         evaluate=evaluate,
@@ -187,7 +177,6 @@ def _counts(study: Study) -> dict[str, int]:
 def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
     write_recipe(plan.folder / BEST, result.winners.best.recipe)
-    write_recipe(plan.folder / SIMPLEST, result.winners.simplest.recipe)
     shown = [asdict(m) for m in shown_media(plan.split.search)]
     _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
     found, suite = result.confirmation, plan.split.confirm

@@ -73,13 +73,11 @@ class Entrants:
 
     Attributes:
         winner: The study's best recipe.
-        simplest: The one that names layers.
         top: The search's best distinct recipes, the base left out, best first.
         controls: Name and recipe of each control but the base.
     """
 
     winner: Recipe
-    simplest: Recipe
     top: Sequence[TrialRecord]
     controls: Sequence[tuple[str, Recipe]]
 
@@ -92,7 +90,6 @@ class Confirmation:
         n: Samples by role that winner and base were both scored on.
         base: The unmerged VLM.
         best: The winner.
-        simplest: The recipe that names layers; None where it could not be measured.
         difference: Winner minus base by role, paired per sample, clustered by video.
         top: The search's best recipes, best first, as far as they could be measured.
         controls: In the order they were run.
@@ -108,7 +105,6 @@ class Confirmation:
     n: dict[ComparedRole, int]
     base: Contender
     best: Contender
-    simplest: Contender | None
     difference: dict[ComparedRole, Difference]
     top: tuple[Tested, ...]
     controls: tuple[Contender, ...]
@@ -155,7 +151,6 @@ def confirm(
         return evaluation
 
     measured, failed = _measured(entrants.controls, scored)
-    named, unnamed = _measured([("simplest", entrants.simplest)], scored)
     found, lost = _measured([(f"trial {t.number}", t.recipe) for t in entrants.top], scored)
     base_means = role_means(base, suite, "accuracy")
     difference = compare(base, best, suite, seed)
@@ -171,13 +166,12 @@ def confirm(
         n={role: d.n for role, d in difference.items()},
         base=contender("base", constructors.base(len(winner.layers)), base),
         best=contender("best", winner, best),
-        simplest=next((contender(*one) for one in named), None),
         difference=difference,
         top=rivals.tested([t for t in entrants.top if f"trial {t.number}" not in lost], found),
         controls=tuple(contender(*one) for one in measured),
         random_layers=rivals.gap(best, *drawn) if drawn else None,
         violated=objective.constraints(*paired_means(best, base, suite, objective.score)),
-        failed=failed | unnamed | lost,
+        failed=failed | lost,
         evaluation=best,
         base_evaluation=base,
     )

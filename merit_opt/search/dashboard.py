@@ -19,12 +19,15 @@ from optuna.study import Study
 from merit_opt.errors import UserError
 from merit_opt.files import content_digest, write_bytes
 from merit_opt.recipe.recipe import to_json
+from merit_opt.search.storage.postgres import DRIVER
 from merit_opt.tracking import rows
 from merit_opt.tracking.layer_strip import layer_strip
 from merit_opt.tracking.record import TrialRecord
 
 # What a storage takes in one attribute; optuna-dashboard joins a note's pieces.
 PIECE = 2045
+
+POSTGRES = ("postgresql", "postgres")
 
 
 class Dashboard:
@@ -111,7 +114,15 @@ def require_installed() -> None:
 
 def command(storage: str, folder: Path) -> str:
     """What a user types to look at the studies of a storage, given by URL or as a journal's path."""
-    return f"optuna-dashboard {shlex.quote(storage)} --artifact-dir {shlex.quote(str(folder))}"
+    return shlex.join(["optuna-dashboard", *_place(storage), "--artifact-dir", str(folder)])
+
+
+def _place(storage: str) -> tuple[str, ...]:
+    """As optuna-dashboard finds it: a journal by its class, PostgreSQL by the driver that we have."""
+    scheme, is_url, rest = storage.partition("://")
+    if not is_url:
+        return storage, "--storage-class", "JournalFileStorage"
+    return (f"{DRIVER if scheme in POSTGRES else scheme}://{rest}",)
 
 
 def _version(trial_id: int) -> str:

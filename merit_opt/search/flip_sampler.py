@@ -9,11 +9,12 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from merit_opt.errors import UserError
 from merit_opt.search.controls import is_random_layer
 from merit_opt.search.flips import LOST, Board, Change, Dial, Proposal, State, Tried, propose
+from merit_opt.search.front import Thrift
 from merit_opt.search.priors import PRICE, PRIOR, Prior
 from merit_opt.search.samplers import (
     CONTROL,
@@ -25,7 +26,7 @@ from merit_opt.search.samplers import (
     latest_by_proposal,
     proposal_index,
 )
-from merit_opt.search.spaces import Params, SearchSpace, Switch
+from merit_opt.search.spaces import Params, SearchSpace, Switch, switched_on
 
 PHASE = "phase"  # the trial's attribute that names what proposed it
 CHANGE = "flips:change"
@@ -39,21 +40,18 @@ class FlipSettings:
 
     Attributes:
         max_pairs: Pairs of switches tried in all, at least 0.
-        least_share: What a switch that is on must be worth, as a share of the best value, in
-            [0, 1).
+        thrift: What a switch that is on must be worth.
 
     Raises:
         UserError: A value out of its range.
     """
 
     max_pairs: int
-    least_share: float
+    thrift: Thrift
 
     def __post_init__(self) -> None:
         if self.max_pairs < 0:
             raise UserError(f"sampler.max_pairs must be 0 or more, got {self.max_pairs}")
-        if not 0 <= self.least_share < 1:
-            raise UserError(f"study.least_share lies in [0, 1), got {self.least_share}")
 
 
 def flips(*, max_pairs: int, least_share: float) -> SeededSampler:
@@ -62,7 +60,7 @@ def flips(*, max_pairs: int, least_share: float) -> SeededSampler:
     Raises:
         UserError: A value out of its range.
     """
-    settings = FlipSettings(max_pairs, least_share)
+    settings = FlipSettings(max_pairs, Thrift(least_share))
     return SeededSampler(lambda seed, space: FlipSampler(seed, space, settings), learns=True)
 
 
@@ -107,7 +105,7 @@ class FlipSampler(BaseSampler):
         """All parameters, or none where they are to be drawn at random."""
         switches = self._space.switches
         history = _history(study, trial, switches)
-        proposal = propose(history, _board(study, switches, self._settings))
+        proposal = propose(history, self._board(study))
         if proposal is None:
             drawn = self._cold(study, trial, {tried.proposal.state for tried in history})
             proposal = Proposal(() if drawn is None else drawn, Change("cold"), None)
@@ -123,6 +121,22 @@ class FlipSampler(BaseSampler):
     ) -> Any:
         """A uniform draw."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _board(self, study: Study) -> Board:
+        switches, settings = self._space.switches, self._settings
+        dials = tuple(map(_dial, switches))
+        kept = study.user_attrs.get(PRIOR)
+        promise: tuple[float, ...] | None = None
+        if kept is not None:
+            gains = Prior.from_dict(kept).gains(study.user_attrs[PRICE])
+            promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
+        return Board(dials, promise, settings.max_pairs, settings.thrift.share, self._fits)
+
+    def _fits(self, state: State) -> bool:
+        """Whether the space leaves on all that is on."""
+        recipe = self._space.suggest(FixedTrial(_params(self._space, state)))
+        on = sum(p != _dial(s).off for p, s in zip(state, self._space.switches, strict=True))
+        return switched_on(self._space, recipe) == on
 
     def _cold(self, study: Study, trial: FrozenTrial, seen: set[State]) -> State | None:
         """A new recipe of switches that are off or on, or None when all of them are known."""
@@ -169,16 +183,6 @@ def _cold_cmaes(seed: int) -> BaseSampler:
     with warnings.catch_warnings():  # the margin is experimental
         warnings.simplefilter("ignore")
         return _ColdCmaEs(seed=seed, n_startup_trials=0, with_margin=True)
-
-
-def _board(study: Study, switches: tuple[Switch, ...], settings: FlipSettings) -> Board:
-    dials = tuple(_dial(switch) for switch in switches)
-    kept = study.user_attrs.get(PRIOR)
-    promise: tuple[float, ...] | None = None
-    if kept is not None:
-        gains = Prior.from_dict(kept).gains(study.user_attrs[PRICE])
-        promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
-    return Board(dials, promise, settings.max_pairs, settings.least_share)
 
 
 def _dial(switch: Switch) -> Dial:

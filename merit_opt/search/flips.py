@@ -1,8 +1,10 @@
 """Which switch to flip next: a climb decided from the history alone, one question at a time.
 
-A climb flips one switch of the best recipe after the other and keeps what raises the value. Layers
-that help only together are lost on it. So another climb comes from the other end: every switch is
-on, and they are taken off one by one; there, half of a pair is missed at once.
+A climb flips one switch of the best recipe after the other and keeps what raises the value. What a
+switch must be worth rises with the best value; one that is worth it no more is reviewed: the best
+is tried without it. Layers that help only together are lost on such a climb. So another comes from
+the other end: every switch is on, and they are taken off one by one; there, half of a pair is
+missed at once.
 
 Several may ask at the same time: what is still being measured counts as not raised until it is
 told, and what then turns out to have raised a recipe that is the best no more is tried again, once.
@@ -10,7 +12,7 @@ told, and what then turns out to have raised a recipe that is the best no more i
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -22,7 +24,7 @@ Position = tuple[float, ...]
 State = tuple[Position, ...]
 """A position per switch: a recipe."""
 
-Phase = Literal["seed", "control", "flip", "scale", "peel", "pair", "cold"]
+Phase = Literal["seed", "control", "flip", "review", "scale", "peel", "pair", "cold"]
 
 LOST = -math.inf  # value of a trial that failed or was stopped
 ATTEMPTS = 2
@@ -57,12 +59,14 @@ class Board:
         max_pairs: Pairs of switches tried in all.
         least_share: What a switch that is on must be worth, as a share of the greatest value told,
             or else it is off; at least 0.
+        fits: Whether a recipe may have that many switches on.
     """
 
     dials: tuple[Dial, ...]
     promise: tuple[float, ...] | None
     max_pairs: int
     least_share: float
+    fits: Callable[[State], bool] = lambda state: True
 
     def size(self, state: State) -> int:
         """How many switches are not off."""
@@ -152,6 +156,7 @@ def propose(history: Sequence[Tried], board: Board) -> Proposal | None:
 
 
 def _plan(climb: "_Climb") -> Iterator[Proposal]:
+    yield from climb.reviews()
     if not climb.is_peeling:
         if climb.best is None:
             yield from climb.opening("flip", climb.board.all_off)
@@ -176,7 +181,7 @@ class _Climb:
     board: Board
 
     def opening(self, phase: Phase, state: State) -> Iterator[Proposal]:
-        if state not in self._seen:
+        if self._is_new(state):
             yield Proposal(state, Change(phase), None)
 
     def flips(self, turn: int) -> Iterator[Proposal]:
@@ -185,6 +190,18 @@ class _Climb:
         for switch in self.board.order(state):
             flipped = self.board.flipped(state, [switch])
             yield from self._unless_tried(flipped, Change("flip", (switch,), turn), start)
+
+    def reviews(self) -> Iterator[Proposal]:
+        start = self.best
+        if start is None:
+            return
+        state = start.proposal.state
+        on = [s for s, dial in enumerate(self.board.dials) if state[s] != dial.off]
+        rise = {switch: self._rise_on(switch) for switch in on}
+        for switch in sorted(on, key=lambda switch: rise[switch]):
+            if rise[switch] <= self._price:  # worth less than twice what it must be
+                change = Change("review", (switch,))
+                yield from self._unless_tried(self.board.flipped(state, [switch]), change, start)
 
     def peels(self) -> Iterator[Proposal]:
         start = self._best_peeled
@@ -234,10 +251,10 @@ class _Climb:
 
     @cached_property
     def is_turn_stale(self) -> bool:
-        """Whether the last pass of flips began from another recipe than the best."""
+        """Whether the last pass of flips began with other switches on than the best."""
         begun = [t.proposal.start for t in self._flipped if t.proposal.change.step == self.turn]
-        top = None if self.best is None else self.best.index
-        return not begun or any(start != top for start in begun)
+        top = self._on(self.best)
+        return not begun or any(self._on(self._by_index.get(start)) != top for start in begun)
 
     @cached_property
     def has_risen(self) -> bool:
@@ -252,8 +269,17 @@ class _Climb:
             self._rose(t) and all(t.proposal.state[s] == state[s] for s in change.switches)
             for t in attempts
         )
-        if is_worth_more and state not in self._seen:
+        if is_worth_more and self._is_new(state):
             yield Proposal(state, change, None if start is None else start.index)
+
+    def _is_new(self, state: State) -> bool:
+        return state not in self._seen and self.board.fits(state)
+
+    def _on(self, tried: Tried | None) -> frozenset[int] | None:
+        if tried is None:
+            return None
+        pairs = enumerate(zip(tried.proposal.state, self.board.dials, strict=True))
+        return frozenset(switch for switch, (here, dial) in pairs if here != dial.off)
 
     def _rose(self, tried: Tried) -> bool:
         return self._rise(tried) > 0
@@ -268,6 +294,18 @@ class _Climb:
         """What flipping a switch did when it was last tried."""
         tries = [t for t in self._flipped if t.proposal.change.switches == (switch,)]
         return self._rise(tries[-1]) if tries else LOST
+
+    def _rise_on(self, switch: int) -> float:
+        """What turning a switch on did when that was last measured; infinite where it never was."""
+        off = self.board.dials[switch].off
+        rises = [
+            self._rise(t)
+            for t in self._flipped
+            if t.proposal.change.switches == (switch,)
+            and t.proposal.state[switch] != off
+            and t.value is not None
+        ]
+        return rises[-1] if rises else math.inf
 
     def _worth(self, tried: Tried) -> float:
         """Its value less what its switches cost; nothing while it is measured."""

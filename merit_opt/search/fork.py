@@ -33,6 +33,24 @@ def require_forkable(storage: BaseStorage, old: str, new: str) -> Study:
     return load_study(study_name=old, storage=storage)
 
 
+def require_same_origin(new: str, known: str | None, old: str) -> None:
+    """A fork goes on with the study that it was made from.
+
+    Args:
+        new: The fork.
+        known: Where it was made from; None where it is new.
+        old: Where it is to go on from.
+
+    Raises:
+        UserError: They are two.
+    """
+    if known not in (None, old):
+        raise UserError(
+            f"study {new} is a fork of study {known}, and study.name= now gives {old}: give "
+            f"study.name={known} to go on with it, or another study.fork=NEW for a fork of {old}"
+        )
+
+
 def queue_fork(study: Study, old: Study, space: SearchSpace, *, room: int) -> int:
     """Queue the proposals that `old` measured and that lie in `space`, best first.
 

@@ -1,13 +1,69 @@
-"""Who leads among told trials: of one value the greatest, of two the one that is picked."""
+"""Who leads among told trials: of one value the thriftiest, of two the one that is picked."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
-from merit_opt.evaluation.objective import ParetoGain, PickRule
-from merit_opt.recipe.recipe import Recipe
+from merit_opt.errors import UserError
+from merit_opt.evaluation.objective import Objective, ParetoGain, PickRule
 from merit_opt.tracking.record import TrialRecord
+
+Choice = Callable[[Sequence[TrialRecord]], TrialRecord]
+"""Which of some feasible trials, at least one, a study returns."""
+
+ROUNDING = 1e-9  # more than sums of values and prices are off by
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """How the winner is picked by one value: the greatest, less a price for every switch on.
+
+    The earliest of equals. What gains too little on few questions is as likely to lose on others,
+    so a switch has to be worth something to stay; at a share of 0 the greatest value wins. The rule
+    is ours.
+
+    Attributes:
+        share: What a switch must be worth, as a share of the greatest value, in [0, 1).
+
+    Raises:
+        UserError: It lies elsewhere.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share < 1.0:
+            raise UserError(f"study.least_share lies in [0, 1), got {self.share}")
+
+    def __call__(self, records: Sequence[TrialRecord]) -> TrialRecord:
+        """One of `records`, which are complete and not empty."""
+        price = self._price(records)
+        return max(records, key=lambda r: (value_of(r) - price * r.switched_on, -r.number))
+
+    def to_beat(self, records: Sequence[TrialRecord], number: int, switched_on: int) -> float:
+        """What a proposal must exceed to be picked, now or after whatever else is told.
+
+        It is no more than the greatest value, which sets the price. A rival with no more switches
+        on stays ahead of it, however the price rises.
+
+        Args:
+            records: All that is told and may be picked.
+            number: Of the proposal.
+            switched_on: How many switches it has on.
+        """
+        price = self._price(records)
+        bars = [-math.inf]
+        for rival in records:
+            more = switched_on - rival.switched_on
+            if more > 0:
+                bars.append(value_of(rival) + price * more - ROUNDING)
+            elif more == 0:
+                value = value_of(rival)
+                bars.append(value if rival.number < number else math.nextafter(value, -math.inf))
+        return min(max(bars), max(map(value_of, records), default=-math.inf))
+
+    def _price(self, records: Sequence[TrialRecord]) -> float:
+        return self.share * max([0.0, *map(value_of, records)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,56 +79,37 @@ class Pick:
     how: PickRule
     epsilon: float
 
-    @classmethod
-    def of(cls, objective: object) -> Self | None:
-        """The rule of an objective; None where it has one value."""
-        if isinstance(objective, ParetoGain):
-            return cls(objective.pick, objective.epsilon)
-        return None
-
-    def __call__(self, front: Sequence[TrialRecord]) -> TrialRecord:
-        """One of `front`, which is not empty."""
+    def __call__(self, records: Sequence[TrialRecord]) -> TrialRecord:
+        """One of the front of `records`, which are complete and not empty."""
+        front = pareto_front(records)
         return _knee(front) if self.how == "knee" else _within(front, self.epsilon)
 
 
-def leader(records: Iterable[TrialRecord], pick: Pick | None) -> TrialRecord | None:
-    """The best of the feasible records; the earliest of equals."""
+def choice_of(objective: Objective, least_share: float) -> Thrift | Pick:
+    """How the winner of a study with this objective is picked.
+
+    Raises:
+        UserError: `least_share` is out of its range.
+    """
+    if isinstance(objective, ParetoGain):
+        return Pick(objective.pick, objective.epsilon)
+    return Thrift(least_share)
+
+
+def leader(records: Iterable[TrialRecord], choose: Choice) -> TrialRecord | None:
+    """The best of the feasible records; None without one."""
     feasible = [r for r in records if r.feasible]
-    if pick is None or not feasible:
-        return max(feasible, key=lambda r: (_value(r), -r.number), default=None)
-    return pick(pareto_front(feasible))
+    return choose(feasible) if feasible else None
 
 
-def leaders(records: Iterable[TrialRecord], pick: Pick | None, n: int) -> list[TrialRecord]:
+def leaders(records: Iterable[TrialRecord], choose: Choice, n: int) -> list[TrialRecord]:
     """The best, the best of the others, and so on: at most `n`, of distinct recipes."""
     left = list(records)
     found: list[TrialRecord] = []
-    while len(found) < n and (one := leader(left, pick)) is not None:
+    while len(found) < n and (one := leader(left, choose)) is not None:
         found.append(one)
         left = [r for r in left if r.recipe != one.recipe]
     return found
-
-
-def simplest(
-    records: Iterable[TrialRecord],
-    leading: TrialRecord,
-    price: float,
-    size: Callable[[Recipe], int],
-) -> TrialRecord:
-    """The recipe that names layers: the greatest value less `price` for every layer.
-
-    The earliest of equals; the leader itself where nothing has a price. The rule is ours.
-
-    Args:
-        records: Of one value each.
-        leading: The best of them.
-        price: What a layer must be worth.
-        size: How many layers a recipe takes more of than it must.
-    """
-    if price <= 0.0:
-        return leading
-    feasible = [r for r in records if r.feasible]
-    return max(feasible, key=lambda r: (_value(r) - price * size(r.recipe), -r.number))
 
 
 def pareto_front(records: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -115,5 +152,6 @@ def _within(front: Sequence[TrialRecord], epsilon: float) -> TrialRecord:
     return max(kept, key=lambda r: (r.values[0], -r.number))
 
 
-def _value(record: TrialRecord) -> float:
+def value_of(record: TrialRecord) -> float:
+    """What the search optimises; less than any number where it is unknown."""
     return -math.inf if record.value is None else record.value

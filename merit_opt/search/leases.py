@@ -2,12 +2,12 @@
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -24,6 +24,10 @@ LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
 BEATS_PER_GRACE = 8
 NOT_REPEATED = (LEASE, RECORD, STOPPED, SUGGESTED)
+
+K = TypeVar("K", bound=Hashable)
+Sign = Mapping[str, Any]
+"""What `Lease.sign` gave, as a storage keeps it."""
 
 _held: set[str] = set()  # leases of this process
 
@@ -62,7 +66,7 @@ class Lease:
 
     def take(self, trial_id: int) -> None:
         """Write into a trial whose it is."""
-        self.storage.set_trial_user_attr(trial_id, LEASE, self._sign())
+        self.storage.set_trial_user_attr(trial_id, LEASE, self.sign())
 
     @contextmanager
     def beating(self, trial_id: int) -> Generator[None]:
@@ -73,16 +77,17 @@ class Lease:
         finally:
             self._trial_id = None
 
+    def sign(self) -> dict[str, Any]:
+        """Whose it is, how often it has beaten, and when this was asked."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"id": self.id, **asdict(self._process), "beat": self._beats, "time": at}
+
     def _beat(self) -> None:
         trial_id = self._trial_id
         if trial_id is not None:
             self._beats += 1
             with self.storage.impatient():
                 self.take(trial_id)
-
-    def _sign(self) -> dict[str, Any]:
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        return {"id": self.id, **asdict(self._process), "beat": self._beats, "time": at}
 
 
 class Reaper:
@@ -98,20 +103,26 @@ class Reaper:
         self.storage = storage
         self._clock = clock
         self._outages = storage.outages
-        self._seen: dict[tuple[int, str, int], float] = {}
+        self._seen: dict[tuple[Hashable, str, int], float] = {}
 
     def dead(self, running: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, str]]:
         """Those of the running trials whose worker has stopped, each with the reason."""
+        trials = {trial.number: trial for trial in running}
+        found = self.stopped({number: sign_of(trial) for number, trial in trials.items()})
+        return [(trials[number], why) for number, why in found.items()]
+
+    def stopped(self, signs: Mapping[K, Sign | None]) -> dict[K, str]:
+        """Those of the signs whose worker has stopped, each with the reason."""
         now = self._clock()
         if self.storage.outages != self._outages:
             self._outages = self.storage.outages
             self._seen = {}
-        signs = [(trial, _sign_of(trial)) for trial in running]
-        keys = [_key(trial, sign) for trial, sign in signs if sign is not None]
+        keys = [(of, sign["id"], sign["beat"]) for of, sign in signs.items() if sign is not None]
         self._seen = {key: self._seen.get(key, now) for key in keys}
-        return [(trial, why) for trial, sign in signs if (why := self._why(trial, sign, now))]
+        whys = ((of, self._why(of, sign, now)) for of, sign in signs.items())
+        return {of: why for of, why in whys if why}
 
-    def _why(self, trial: FrozenTrial, sign: Mapping[str, Any] | None, now: float) -> str:
+    def _why(self, of: Hashable, sign: Sign | None, now: float) -> str:
         if sign is None:
             return "its worker stopped before it had begun"
         process = Process(**{k: sign[k] for k in ("host", "place", "pid", "started")})
@@ -120,7 +131,7 @@ class Reaper:
             return "" if sign["id"] in _held else who
         if process.is_gone:
             return who
-        still = now - self._seen[_key(trial, sign)]
+        still = now - self._seen[of, sign["id"], sign["beat"]]
         if still >= self.storage.grace:
             return f"{who}: no heartbeat for {still:.0f} seconds, the last at {sign['time']}"
         return ""
@@ -218,10 +229,7 @@ def _deaths(trial: FrozenTrial) -> int:
     return int(trial.user_attrs.get(DEATHS, 0))
 
 
-def _sign_of(trial: FrozenTrial) -> Mapping[str, Any] | None:
+def sign_of(trial: FrozenTrial) -> Sign | None:
+    """Who has, or had, the trial, if anybody."""
     sign = trial.user_attrs.get(LEASE)
     return sign if isinstance(sign, dict) else None
-
-
-def _key(trial: FrozenTrial, sign: Mapping[str, Any]) -> tuple[int, str, int]:
-    return trial.number, sign["id"], sign["beat"]

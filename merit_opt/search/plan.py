@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merit_opt.data.split import Split
-from merit_opt.errors import UserError
 from merit_opt.evaluation.objective import Objective
 from merit_opt.search.budget import Budget
+from merit_opt.search.front import Pick, Thrift
 from merit_opt.search.pruners import Pruning
 from merit_opt.search.samplers import SeededSampler
 from merit_opt.search.spaces import SearchSpace
@@ -27,16 +27,12 @@ class StudyPlan:
         sampler: Who proposes.
         pruning: How proposals are stopped; None measures them in full.
         objective: What is maximised.
-        least_share: What a layer must be worth to be named, as a share of the best value, in
-            [0, 1).
+        choice: How the winner is picked.
         split: Search and confirm samples.
         fingerprint: Name -> identity of all that must not change while it is resumed.
         warm_start: Where a prior comes from, if any.
         forks: The study whose proposals it begins with; None where it begins anew.
         dashboard: Where pictures for optuna-dashboard go; None where nobody asked for them.
-
-    Raises:
-        UserError: `least_share` is out of its range.
     """
 
     record: StudyRecord
@@ -46,16 +42,12 @@ class StudyPlan:
     sampler: SeededSampler
     pruning: Pruning | None
     objective: Objective
-    least_share: float
+    choice: Pick | Thrift
     split: Split
     fingerprint: Mapping[str, str]
     warm_start: WarmStart = "none"
     forks: str | None = None
     dashboard: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.least_share < 1.0:
-            raise UserError(f"study.least_share lies in [0, 1), got {self.least_share}")
 
     @property
     def name(self) -> str:

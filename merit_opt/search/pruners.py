@@ -1,7 +1,7 @@
 """Whether, and by which rule, proposals are stopped before their last question."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from merit_opt.data.suite import Suite
@@ -12,7 +12,9 @@ from merit_opt.evaluation.evaluation import Score
 from merit_opt.evaluation.objective import Objective
 from merit_opt.evaluation.pruning import Looks, MedianWatch, WilcoxonWatch
 from merit_opt.evaluation.yardstick import Yardstick
+from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.samplers import SeededSampler
+from merit_opt.tracking.record import TrialRecord
 
 Scores = Mapping[str, Score]
 
@@ -20,7 +22,7 @@ Scores = Mapping[str, Score]
 class Stops(Protocol):
     """Decides about the proposals of one study, from what its trials have shown."""
 
-    def learn(self, recipe: str, scores: Scores, *, is_complete: bool) -> None:
+    def learn(self, recipe: str, scores: Scores) -> None:
         """What a recipe (its digest) scored, stopped or not."""
         ...
 
@@ -32,6 +34,31 @@ class Stops(Protocol):
             to_beat: A proposal wins by a greater value.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Stops the proposals of one worker by what all workers and earlier sessions measured.
+
+    Attributes:
+        rule: Decides.
+        known: The scores of a recipe that was measured; none where they cannot be had for nothing.
+    """
+
+    rule: Stops
+    known: Callable[[Recipe], Scores]
+    _heard: set[int] = field(default_factory=set[int], init=False)
+
+    def stop(
+        self, told: Mapping[int, TrialRecord], leader: TrialRecord, to_beat: float
+    ) -> Stop | None:
+        """See `Stops.stop`; each of the told trials is heard of once, by its number."""
+        for number in sorted(told.keys() - self._heard):
+            if told[number].state != "FAIL":
+                recipe = told[number].recipe
+                self.rule.learn(recipe.digest, self.known(recipe))
+            self._heard.add(number)
+        return self.rule.stop(leader.recipe.digest, to_beat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,55 +85,31 @@ class _Curtailing:
         self._yardstick = yardstick
         self._history = MissHistory(yardstick)
 
-    def learn(self, recipe: str, scores: Scores, *, is_complete: bool) -> None:
+    def learn(self, recipe: str, scores: Scores) -> None:
         self._history.add(scores)
 
     def stop(self, leader: str, to_beat: float) -> Stop:
         return Curtailment(self._yardstick, to_beat, self._history.misses)
 
 
-class _Complete:
-    """Remembers the scores of every recipe that was measured in full."""
-
-    def __init__(self, yardstick: Yardstick) -> None:
-        self.yardstick = yardstick
-        self.scores: dict[str, Scores] = {}
-
-    def learn(self, recipe: str, scores: Scores, *, is_complete: bool) -> None:
-        if is_complete and scores:
-            self.scores[recipe] = scores
+Compare = Callable[[Yardstick, Mapping[str, Scores], str], Stop | None]
+"""Stops a proposal by the recipes measured in full, by digest, and the digest of the leader."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wilcoxon:
-    complete: _Complete
-    looks: Looks
-    p: float
+class _Comparing:
+    """Remembers every recipe that was measured in full."""
 
-    def learn(self, recipe: str, scores: Scores, *, is_complete: bool) -> None:
-        self.complete.learn(recipe, scores, is_complete=is_complete)
+    yardstick: Yardstick
+    compare: Compare
+    complete: dict[str, Scores] = field(default_factory=dict[str, Scores])
 
-    def stop(self, leader: str, to_beat: float) -> Stop | None:
-        known = self.complete.scores.get(leader)
-        if known is None:
-            return None
-        return WilcoxonWatch(self.complete.yardstick, known, self.looks, self.p)
-
-
-@dataclass(frozen=True, slots=True)
-class _Median:
-    complete: _Complete
-    looks: Looks
-    startup: int
-
-    def learn(self, recipe: str, scores: Scores, *, is_complete: bool) -> None:
-        self.complete.learn(recipe, scores, is_complete=is_complete)
+    def learn(self, recipe: str, scores: Scores) -> None:
+        if len(scores) == len(self.yardstick.suite.samples):
+            self.complete[recipe] = scores
 
     def stop(self, leader: str, to_beat: float) -> Stop | None:
-        finished = list(self.complete.scores.values())
-        if len(finished) < self.startup:
-            return None
-        return MedianWatch(self.complete.yardstick, finished, self.looks)
+        return self.compare(self.yardstick, self.complete, leader)
 
 
 CURTAIL = Pruning("curtail", _Curtailing, exact.in_full_because)
@@ -141,12 +144,12 @@ def wilcoxon(*, p: float, first: int, every: int) -> Pruner:
     if not 0.0 < p < 1.0:
         raise UserError(f"pruner.p lies between 0 and 1, got {p}")
     looks = _looks(first, every)
-    pruning = Pruning(
-        f"wilcoxon p={p} first={first} every={every}",
-        lambda yardstick: _Wilcoxon(_Complete(yardstick), looks, p),
-        _no_leader_because,
-    )
-    return lambda _sampler: pruning
+
+    def compare(yardstick: Yardstick, complete: Mapping[str, Scores], leader: str) -> Stop | None:
+        known = complete.get(leader)
+        return None if known is None else WilcoxonWatch(yardstick, known, looks, p)
+
+    return _comparing(f"wilcoxon p={p} first={first} every={every}", compare)
 
 
 def median(*, startup: int, first: int, every: int) -> Pruner:
@@ -163,11 +166,16 @@ def median(*, startup: int, first: int, every: int) -> Pruner:
     if startup < 1:
         raise UserError(f"pruner.startup is 1 or more, got {startup}")
     looks = _looks(first, every)
-    pruning = Pruning(
-        f"median startup={startup} first={first} every={every}",
-        lambda yardstick: _Median(_Complete(yardstick), looks, startup),
-        _no_leader_because,
-    )
+
+    def compare(yardstick: Yardstick, complete: Mapping[str, Scores], leader: str) -> Stop | None:
+        finished = list(complete.values())
+        return None if len(finished) < startup else MedianWatch(yardstick, finished, looks)
+
+    return _comparing(f"median startup={startup} first={first} every={every}", compare)
+
+
+def _comparing(name: str, compare: Compare) -> Pruner:
+    pruning = Pruning(name, lambda yardstick: _Comparing(yardstick, compare), _no_leader_because)
     return lambda _sampler: pruning
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from merit_opt.evaluation.stats import Difference, verdict
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.confirm import Confirmation, Contender, Tested
-from merit_opt.search.front import Pick
+from merit_opt.search.front import Pick, Thrift
 from merit_opt.search.priors import Prior
 from merit_opt.tracking.record import TrialRecord
 
@@ -21,17 +21,15 @@ class Winners:
 
     Attributes:
         best: The winner's trial.
-        simplest: The trial that names layers.
-        least_share: What each of its layers is worth at least, as a share of the best value.
+        greatest: The trial of greatest value, of two gains their sum.
         front: Of two gains, the trials that no other beats in both, by falling TR gain.
-        pick: How the winner was picked from the front; None where there is one value.
+        choice: How the winner was picked.
     """
 
     best: TrialRecord
-    simplest: TrialRecord
-    least_share: float
+    greatest: TrialRecord
     front: Sequence[TrialRecord]
-    pick: Pick | None
+    choice: Pick | Thrift
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,8 @@ def to_dict(result: StudyResult) -> dict[str, Any]:
         "cost": _cost(result.told),
         "base": _roles(result.base),
         "best": _trial(winners.best) | {"value": winners.best.value},
-        "simplest": _trial(winners.simplest)
-        | {"value": winners.simplest.value, "least_share": winners.least_share},
-        "front": None if winners.pick is None else [_trial(record) for record in winners.front],
-        "pick": winners.pick and asdict(winners.pick),
+        "choice": chosen_by(winners.choice),
+        "front": [_trial(r) for r in winners.front] if isinstance(winners.choice, Pick) else None,
         "confirm": _confirm(result.confirmation),
         "remarks": list(_remarks(result)),
         "prior": result.prior and result.prior.to_dict(),
@@ -112,7 +108,6 @@ def _confirm(found: Confirmation) -> dict[str, Any]:
         "base": _accuracies(found.base)
         | {"objective": found.base.objective, "gap": asdict(found.base.gap)},
         "best": _accuracies(found.best) | {"objective": found.best.objective},
-        "simplest": found.simplest and _control(found.simplest),
         "difference": differences,
         "top": [_tested(one) for one in found.top],
         "controls": [_control(c) for c in found.controls],
@@ -142,20 +137,37 @@ def _remarks(result: StudyResult) -> Iterator[str]:
     if stopped := len(proposals) - len(complete):
         yield (
             f"{stopped} proposals were stopped early, so that only the winner is sure to be what full "
-            "measurement would have found: its runners-up and the simplest are of those measured in "
-            "full"
+            "measurement would have found: its runners-up are of those measured in full"
         )
     if complete and not any(r.feasible for r in complete):
         yield (
             f"none of the {len(complete)} proposals keeps to the constraint; the best of those that "
             "do, the VLM as it is among them, is what is left"
         )
+    yield from _dearer(result.winners)
     for name, by in result.confirmation.violated.items():
         if by > 0.0:
             yield (
                 f"on confirm the best recipe misses the constraint: its {name} lies {by:.3f} above "
                 "what objective.epsilon allows"
             )
+
+
+def chosen_by(choice: Pick | Thrift) -> dict[str, Any]:
+    """The rule that picks a winner, with its number."""
+    if isinstance(choice, Thrift):
+        return {"how": "thrift", "least_share": choice.share}
+    return asdict(choice)
+
+
+def _dearer(winners: Winners) -> Iterator[str]:
+    best, top = winners.best, winners.greatest
+    if isinstance(winners.choice, Thrift) and best.value is not None and top.value != best.value:
+        yield (
+            f"trial {top.number} reached a greater value in the search, {top.value:+.3f} against "
+            f"{best.value:+.3f}, but has {top.switched_on - best.switched_on} more switches on, "
+            f"worth less than study.least_share={winners.choice.share:g} of it each"
+        )
 
 
 def note(result: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Protocol
 
 import optuna
@@ -23,17 +24,17 @@ from merit_opt.search import fingerprint
 from merit_opt.search.conclusion import FORK, conclude, known_result, outcome
 from merit_opt.search.controls import controls_of, enqueue_controls
 from merit_opt.search.dashboard import Dashboard
-from merit_opt.search.fork import queue_fork, require_forkable
-from merit_opt.search.front import Pick
+from merit_opt.search.fork import queue_fork, require_forkable, require_same_origin
+from merit_opt.search.front import Thrift
 from merit_opt.search.interrupts import interrupts_allowed, interrupts_held
 from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.plan import StudyPlan
-from merit_opt.search.pruners import Stops
+from merit_opt.search.pruners import Stopping
 from merit_opt.search.references import SHOWN, UID
 from merit_opt.search.samplers import PerProposal
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import PICK, Bench, told_records
+from merit_opt.search.trial import Bench, keep_choice
 from merit_opt.search.warm_start import Room, WarmStarter
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import Tracker, TrialRecord
@@ -109,18 +110,18 @@ def _run(
 
 def _open(plan: StudyPlan, storage: PatientStorage) -> Study:
     sampler = PerProposal(plan.sampler, seed=plan.budget.seed, space=plan.space)
-    pick = Pick.of(plan.objective)
     study = optuna.create_study(
         study_name=plan.name,
         storage=storage,
         sampler=sampler,
-        directions=[StudyDirection.MAXIMIZE] * (1 if pick is None else 2),
+        directions=[StudyDirection.MAXIMIZE] * (1 if isinstance(plan.choice, Thrift) else 2),
         load_if_exists=True,
     )
+    if plan.forks is not None:
+        require_same_origin(plan.name, study.user_attrs.get(FORK), plan.forks)
     fingerprint.require_same(study, plan.fingerprint)
     reap(study, Reaper(storage), plan.budget.retries)
-    if pick is not None and study.user_attrs.get(PICK) != [pick.how, pick.epsilon]:
-        study.set_user_attr(PICK, [pick.how, pick.epsilon])
+    keep_choice(study, plan.choice)
     if plan.forks is not None and FORK not in study.user_attrs:
         study.set_user_attr(FORK, plan.forks)
     if SHOWN not in study.user_attrs:
@@ -157,7 +158,7 @@ def _search(
             return replace(found, cost=owed.pop(found.recipe, None))
         return found
 
-    bench = Bench(plan.space, measure, yardstick, _stops(plan, study, yardstick, engine))
+    bench = Bench(plan.space, measure, yardstick, _stopping(plan, yardstick, engine))
 
     def told(record: TrialRecord, leader: TrialRecord | None, done: int) -> None:
         tracked.log_trial(record, leader)
@@ -190,12 +191,8 @@ def _queue_known(plan: StudyPlan, study: Study, storage: PatientStorage, room: R
     storage.in_turn(plan.name, queue)
 
 
-def _stops(plan: StudyPlan, study: Study, yardstick: Yardstick, engine: Engine) -> Stops | None:
-    """How to stop proposals, with what earlier sessions of the study learned."""
+def _stopping(plan: StudyPlan, yardstick: Yardstick, engine: Engine) -> Stopping | None:
     if plan.pruning is None:
         return None
-    stops = plan.pruning.make(yardstick)
-    for record in told_records(study).values():
-        scores = engine.known_scores(record.recipe, yardstick.suite)
-        stops.learn(record.recipe.digest, scores, is_complete=record.state == "COMPLETE")
-    return stops
+    known = partial(engine.known_scores, suite=yardstick.suite)
+    return Stopping(plan.pruning.make(yardstick), known)

@@ -1,10 +1,8 @@
 """The life of one trial, as a straight line, and how a told trial is read back."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,16 +15,18 @@ from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.recipe.recipe import Recipe, from_json, to_json
 from merit_opt.search.controls import RANDOM_LAYERS, control_name, control_recipe, is_control
-from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
+from merit_opt.search.flip_sampler import PHASE
+from merit_opt.search.front import Pick, Thrift, leader, leaders, pareto_front
 from merit_opt.search.priors import SEED, is_scan
-from merit_opt.search.pruners import Stops
+from merit_opt.search.pruners import Stopping
 from merit_opt.search.samplers import CONTROL, SUGGESTED
 from merit_opt.search.spaces import SearchSpace, switched_on
 from merit_opt.search.told import Told
 from merit_opt.tracking.record import State, TrialRecord
 
 RECORD = "record"
-PICK = "pick"  # the study's attribute: how a winner is picked from its front
+CHOICE = "choice"  # the study's attribute: how its winner is picked
+THRIFT = "thrift"
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 STATES: Mapping[TrialState, State] = MappingProxyType(
     {
@@ -49,14 +49,14 @@ class Bench:
         space: Where recipes come from.
         measure: Measures one recipe on the search samples.
         yardstick: What its evaluation is measured against.
-        stops: Decides which proposals are stopped; None measures all of them in full. Controls
-            and the trials of a scan always are.
+        stopping: Stops proposals; None measures all of them in full. Controls and the trials of
+            a scan always are.
     """
 
     space: SearchSpace
     measure: Measure
     yardstick: Yardstick
-    stops: Stops | None
+    stopping: Stopping | None
 
 
 def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
@@ -69,7 +69,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
     recipe = _proposed(trial, bench.space)
     suggested = time.perf_counter()
     try:
-        outcome = _judged(bench, recipe, bench.measure(recipe, _stop(study, trial, bench)))
+        outcome = _judged(bench, bench.measure(recipe, _stop(study, trial, bench, recipe)))
     except TrialFailed as failure:
         outcome = _Outcome(TrialState.FAIL, why=str(failure))
     measured = time.perf_counter()
@@ -88,6 +88,7 @@ def run_trial(study: Study, trial: Trial, bench: Bench) -> TrialRecord:
             "why": outcome.why,
             "value": outcome.value,
             "cached": outcome.cached,
+            "switched_on": switched_on(bench.space, recipe),
         },
     )
     for name, by in outcome.constraints.items():
@@ -113,13 +114,9 @@ class _Outcome:
     why: str = ""
 
 
-def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Outcome:
+def _judged(bench: Bench, found: Evaluation | Curtailed) -> _Outcome:
     cost = {} if found.cost is None else found.cost.numbers
-    is_complete = isinstance(found, Evaluation)
-    if bench.stops is not None:
-        scores = found.by_id if is_complete else found.scores
-        bench.stops.learn(recipe.digest, scores, is_complete=is_complete)
-    if not is_complete:
+    if not isinstance(found, Evaluation):
         bound = {} if found.bound is None else {"bound": found.bound}
         asked = {"questions": float(len(found.scores))}
         return _Outcome(TrialState.PRUNED, metrics=bound | asked, cost=cost)
@@ -134,17 +131,18 @@ def _judged(bench: Bench, recipe: Recipe, found: Evaluation | Curtailed) -> _Out
     )
 
 
-def _stop(study: Study, trial: Trial, bench: Bench) -> Stop | None:
-    """When to stop a proposal; an equal value wins for the trial with the smaller number."""
-    if bench.stops is None or is_control(trial) or is_scan(trial):
+def _stop(study: Study, trial: Trial, bench: Bench, recipe: Recipe) -> Stop | None:
+    """When to stop a proposal."""
+    if bench.stopping is None or is_control(trial) or is_scan(trial):
         return None
-    first = best(study)
-    if first is None or first.value is None:
+    choose = _choice(study)
+    if isinstance(choose, Pick):
         return None
-    to_beat = first.value
-    if trial.number < first.number:
-        to_beat = math.nextafter(to_beat, -math.inf)
-    return bench.stops.stop(first.recipe.digest, to_beat)
+    rivals = [r for r in _candidates(study) if r.feasible]
+    if not rivals:
+        return None
+    to_beat = choose.to_beat(rivals, trial.number, switched_on(bench.space, recipe))
+    return bench.stopping.stop(told_records(study), choose(rivals), to_beat)
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
@@ -169,6 +167,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         values=tuple(trial.values) if trial.state == TrialState.COMPLETE else (),
         feasible=all(by <= 0.0 for by in trial.constraints.values()),
         cached=kept.get("cached", False),
+        switched_on=kept["switched_on"],
+        phase=trial.user_attrs.get(PHASE, ""),
     )
 
 
@@ -194,31 +194,22 @@ def told_records(study: Study) -> dict[int, TrialRecord]:
 
 
 def best(study: Study) -> TrialRecord | None:
-    """The winner among the base and all inside the search space.
+    """The winner among the base and all inside the search space that keeps to the constraints.
 
-    Of one value the greatest that keeps to the constraints, of two the one picked from the front;
-    the earliest of equals. Random-layer controls are drawn after the winner is known and cannot
-    become it.
+    Of one value the thriftiest, of two the one picked from the front. Random-layer controls are
+    drawn after the winner is known and cannot become it.
     """
-    return leader(_candidates(study), _pick(study))
+    return leader(_candidates(study), _choice(study))
 
 
 def best_of(study: Study, n: int) -> list[TrialRecord]:
     """The winner, who would win without it, and so on: at most `n`, of distinct recipes."""
-    return leaders(_candidates(study), _pick(study), n)
+    return leaders(_candidates(study), _choice(study), n)
 
 
-def simplest_of(
-    study: Study, leading: TrialRecord, share: float, space: SearchSpace
-) -> TrialRecord:
-    """The trial whose every merged layer is worth `share` of the leader's value.
-
-    Of two gains it is the leader: what it is worth is the pick's to say.
-    """
-    if len(study.directions) > 1:
-        return leading
-    price = share * (leading.value or 0.0)
-    return simplest(_candidates(study), leading, price, partial(switched_on, space))
+def greatest(study: Study) -> TrialRecord | None:
+    """The greatest value of all that could win, the earliest of equals."""
+    return leader(_candidates(study), Thrift(0.0))
 
 
 def front_of(study: Study) -> list[TrialRecord]:
@@ -234,8 +225,16 @@ def _candidates(study: Study) -> list[TrialRecord]:
     ]
 
 
-def _pick(study: Study) -> Pick | None:
-    return None if len(study.directions) == 1 else Pick(*study.user_attrs[PICK])
+def keep_choice(study: Study, choice: Pick | Thrift) -> None:
+    """Have every worker and reader of the study pick its winner alike."""
+    kept = [THRIFT, choice.share] if isinstance(choice, Thrift) else [choice.how, choice.epsilon]
+    if study.user_attrs.get(CHOICE) != kept:
+        study.set_user_attr(CHOICE, kept)
+
+
+def _choice(study: Study) -> Pick | Thrift:
+    how, number = study.user_attrs[CHOICE]
+    return Thrift(number) if how == THRIFT else Pick(how, number)
 
 
 def _may_win(trial: FrozenTrial, record: TrialRecord) -> bool:

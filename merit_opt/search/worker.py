@@ -17,7 +17,6 @@ from merit_opt.search.trial import Bench, best, run_trial
 from merit_opt.tracking.record import TrialRecord
 
 FAILURES_IN_A_ROW = 5
-SECONDS_PER_HOUR = 3600.0
 FIRST_IDLE, LAST_IDLE = 0.05, 1.0
 
 
@@ -33,11 +32,11 @@ def work(study: Study, bench: Bench, *, budget: Budget, lease: Lease, watch: Tri
         KeyboardInterrupt: The trial at hand is queued to be asked again.
     """
     desk = Desk(study, bench.space, budget, lease)
-    started, idle = time.monotonic(), _Idle()
+    idle = _Idle()
     desk.open()
     failures: list[TrialRecord] = []
     while True:
-        trial = desk.next(is_late=_is_late(started, budget.hours))
+        trial = desk.next(is_late=budget.is_late())
         if trial is Answer.OVER:
             return
         if trial is Answer.WAIT:
@@ -78,7 +77,3 @@ class _Idle:
         with interrupts_allowed():
             time.sleep(self.seconds)
         self.seconds = min(2 * self.seconds, LAST_IDLE)
-
-
-def _is_late(started: float, hours: float | None) -> bool:
-    return hours is not None and time.monotonic() - started > hours * SECONDS_PER_HOUR

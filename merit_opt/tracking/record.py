@@ -40,6 +40,8 @@ class TrialRecord:
         values: What Optuna was told: `value`, or both gains; empty unless COMPLETE.
         feasible: Whether it keeps to the objective's constraints.
         cached: Whether its scores were known, so that it cost nothing.
+        switched_on: How many switches of the search space it has on; 0 of a recipe outside it.
+        phase: Which part of its search proposed it, of samplers that have parts; else empty.
     """
 
     number: int
@@ -56,6 +58,8 @@ class TrialRecord:
     values: tuple[float, ...] = ()
     feasible: bool = True
     cached: bool = False
+    switched_on: int = 0
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)

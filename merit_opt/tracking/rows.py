@@ -70,6 +70,7 @@ def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     """What a trial can be found by."""
     why = {"why": trial.why[:LONGEST_REASON]} if trial.why else {}
     seed = {"seed": trial.name} if trial.name and trial.role == "trial" else {}
+    phase = {"phase": trial.phase} if trial.phase else {}
     flags = {"cached": trial.cached, "infeasible": not trial.feasible}
     return {
         "study": study.name,
@@ -79,6 +80,7 @@ def tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
         "role": trial.role,
         **{name: "true" for name, holds in flags.items() if holds},
         **seed,
+        **phase,
         **why,
     }
 

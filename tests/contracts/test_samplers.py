@@ -26,6 +26,7 @@ from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.flip_sampler import flips
+from merit_opt.search.front import Thrift
 from merit_opt.search.leases import Lease, Reaper, reap
 from merit_opt.search.samplers import (
     CONTROL,
@@ -39,11 +40,11 @@ from merit_opt.search.samplers import (
     random,
     tpe,
 )
-from merit_opt.search.spaces import Layerwise
+from merit_opt.search.spaces import Layerwise, Uniform
 from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.storage.patient import PatientStorage
 from merit_opt.search.storage.sqlite import open_sqlite
-from merit_opt.search.trial import Bench
+from merit_opt.search.trial import Bench, keep_choice
 from merit_opt.search.worker import work
 from tests.suites import made_up
 
@@ -87,9 +88,11 @@ def measure(recipe: Recipe) -> Evaluation:
 def open_study(name: str, storage: PatientStorage, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = PerProposal(SAMPLERS[name], seed=seed, space=SPACE)
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=storage, sampler=sampler, study_name="s", direction="maximize", load_if_exists=True
     )
+    keep_choice(study, Thrift(0.02))
+    return study
 
 
 def live(
@@ -302,3 +305,12 @@ def test_a_proposal_depends_on_seed_index_and_finished_trials_alone(name):
     SPACE.suggest(again)
     assert again.params == first.params
     assert math.isfinite(sum(again.params.values()))
+
+
+def test_one_dimension_is_enough_for_cmaes():
+    space = Uniform(LAYERS, 0.0, 1.0)
+    sampler = PerProposal(cmaes(sigma0=None), seed=0, space=space)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(lambda trial: -((trial.suggest_float("coefficient", 0, 1) - 0.3) ** 2), 50)
+    found = [trial.params["coefficient"] for trial in study.trials[-10:]]
+    assert found == pytest.approx([0.3] * 10, abs=0.05)

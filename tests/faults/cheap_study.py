@@ -17,6 +17,7 @@ from merit_opt.data.split import split_by_group
 from merit_opt.errors import UserError
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import leases
+from merit_opt.search.flip_sampler import flips
 from merit_opt.search.interrupts import interrupts_held
 from merit_opt.tracking.record import NoTracker, Tracker, TrialRecord
 from tests.storages import opened
@@ -57,7 +58,7 @@ def worker(kind: str, place: str, trials: int, seconds: float, options: dict[str
         trials: How many.
         seconds: How long one takes to measure.
         options: `patience` and `grace` of the storage, where they are not the tests' own;
-            `files`, where the study's files go, if not here; `tracking`, the address of MLflow;
+            `sampler`, "flips" where it is not TPE; `files`, where the study's files go, if not here; `tracking`, the address of MLflow;
             `jumps`, after how many measurements the wall clock falls back by an hour.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -74,6 +75,8 @@ def worker(kind: str, place: str, trials: int, seconds: float, options: dict[str
             waits = {k: options[k] for k in ("patience", "grace") if k in options}
             folder = Path(options.get("files", Path.cwd()))
             world = World(folder, split, storage=opened(kind, place, **waits), told=Lines())
+            if options.get("sampler") == "flips":
+                world.sampler = flips(max_pairs=4, least_share=0.05)
             world.engine.before = before
             result = world.run(trials, tracker(options))
     except UserError as error:

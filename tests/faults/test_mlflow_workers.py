@@ -27,7 +27,8 @@ from merit_opt.recipe.constructors import uniform
 from merit_opt.recipe.recipe import to_json
 from merit_opt.search.storage.sqlite import open_sqlite
 from merit_opt.search.tracked import Tracked
-from merit_opt.search.trial import RECORD, best, record_of
+from merit_opt.search.front import Thrift
+from merit_opt.search.trial import RECORD, best, keep_choice, record_of
 from merit_opt.tracking.mlflow import MlflowTracker
 from merit_opt.tracking.record import StudyRecord
 
@@ -52,12 +53,13 @@ def tell(study, draws):
     trial = study.ask()
     value = trial.suggest_float("x", 0.0, 1.0)
     recipe = to_json(uniform(9, max(value, 0.01)))
-    kept = {"recipe": recipe, "metrics": {"TR": value}, "seconds": {"total": 0.1}, "why": ""}
+    kept = {"recipe": recipe, "metrics": {"TR": value}, "seconds": {"total": 0.1}, "why": "", "switched_on": 9}
     trial.set_user_attr(RECORD, kept)
     return record_of(study.tell(trial, draws.random()))
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-optuna.create_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0), direction="maximize")
+study = optuna.create_study(study_name="crowd", storage=open_sqlite(url=url, patience=60.0, grace=60.0), direction="maximize")
+keep_choice(study, Thrift(0.0))
 begin, children = time.time() + 2.0, []
 for worker in range(workers):
     child = os.fork()

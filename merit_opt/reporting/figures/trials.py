@@ -68,6 +68,9 @@ def draw_values(data: Trials) -> Figure:
     if data.best:
         ends = [*data.best, (_last(data), data.best[-1][1])]
         axis.step(*zip(*ends, strict=True), where="post", color=colour(0), label="best so far")
+    for point in data.points:
+        if point.number == data.winner:
+            _star(axis, point.number, max(point.value, low))
     _edge_marks(axis, "stopped early", data.pruned, "|", low)
     _edge_marks(axis, "failed", data.failed, "x", low)
     top = max((p.value for p in data.points), default=1.0)
@@ -109,6 +112,20 @@ def _scatter(axis: Axes, kind: str, x: Sequence[float], y: Sequence[float]) -> N
     axis.scatter(x, y, s=26, color=colour(i), marker=MARKERS[kind], label=kind, linewidth=0)
 
 
+def _star(axis: Axes, x: float, y: float) -> None:
+    axis.scatter(
+        [x],
+        [y],
+        s=130,
+        marker="*",
+        color=colour(1),
+        edgecolor=ink(),
+        linewidth=0.6,
+        label="winner",
+        zorder=5,
+    )
+
+
 def _edge_marks(
     axis: Axes, label: str, numbers: Sequence[int], marker: str, height: float
 ) -> None:
@@ -145,17 +162,7 @@ def draw_gains(data: Trials) -> Figure:
         )
     if data.winner in by_number:
         best = by_number[data.winner]
-        axis.scatter(
-            [best.TP or 0.0],
-            [best.TR or 0.0],
-            s=130,
-            marker="*",
-            color=colour(1),
-            edgecolor=ink(),
-            linewidth=0.6,
-            label="winner",
-            zorder=5,
-        )
+        _star(axis, best.TP or 0.0, best.TR or 0.0)
     axis.set_xlabel("TP accuracy, search samples")
     axis.set_ylabel("TR accuracy, search samples")
     _legend_below(figure)

@@ -11,6 +11,16 @@ TYPOS = {
     "search @small pair.vml=x": r"'pair\.vml'\. Did you mean pair\.vlm=\?",
     "search @small spacee=merit": r"'spacee'\. Did you mean space=\?",
     "search @small pair=tinny": r"there is no pair=tinny; did you mean pair=tiny\? \(custom, .*tiny",
+    "search @small sampler=tpe sampler.n_startup_trails=5": (
+        r"'sampler\.n_startup_trails'\. Did you mean sampler\.n_startup_trials=\?"
+    ),
+    "search @small sampler.n_startup_trails=5": (
+        r"There is sampler\.n_startup_trials= with sampler=gp, sampler=tpe\.$"
+    ),
+    "search -m @small sampler=cmaes,tpe sampler.sigma=1": r"Did you mean sampler\.sigma0=\?",
+    "search @small sampler.sigma0=1": r"There is sampler\.sigma0= with sampler=cmaes\.$",
+    "search @small experiment=merit_paper sampler.sigma=1": r"Did you mean sampler\.sigma0=\?",
+    "search @small +sampler.warm_strat=scan": r"sampler\.warm_strat is not known; did you mean sampler\.warm_start\?",
     "search @small +study.trails=3": r"study\.trails is not known; did you mean study\.trials=\?",
 }
 

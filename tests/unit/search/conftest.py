@@ -24,14 +24,15 @@ from merit_opt.recipe.constructors import base
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
+from merit_opt.search.front import Pick, Thrift, choice_of
 from merit_opt.search.leases import Lease
 from merit_opt.search.plan import StudyPlan
-from merit_opt.search.pruners import CURTAIL, Pruning
+from merit_opt.search.pruners import CURTAIL, Pruning, Stopping
 from merit_opt.search.samplers import PerProposal, SeededSampler, tpe
 from merit_opt.search.spaces import Layerwise, SearchSpace
 from merit_opt.search.storage.memory import in_memory
 from merit_opt.search.study import run_study
-from merit_opt.search.trial import Bench
+from merit_opt.search.trial import Bench, keep_choice
 from merit_opt.search.warm_start import WarmStart
 from merit_opt.search.worker import work
 from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialRecord
@@ -208,13 +209,19 @@ class World:
     def study(self, seed: int = 0) -> optuna.Study:
         """The study as a new process would open it."""
         sampler = PerProposal(self.sampler, seed=seed, space=self.space)
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=self.storage,
             sampler=sampler,
             study_name="s",
             directions=["maximize"] * len(self.objective.values(ZERO, ZERO)),
             load_if_exists=True,
         )
+        keep_choice(study, self.choice)
+        return study
+
+    @property
+    def choice(self) -> Thrift | Pick:
+        return choice_of(self.objective, 0.05)
 
     def bench(self) -> Bench:
         yardstick = Yardstick(
@@ -226,8 +233,11 @@ class World:
                 return self.engine.evaluate(recipe, self.split.search)
             return self.engine.evaluate_unless(recipe, self.split.search, stop)
 
-        stops = self.stopping and self.stopping.make(yardstick)
-        return Bench(self.space, measure_one, yardstick, stops)
+        def known(recipe: Recipe) -> Mapping[str, Score]:
+            return self.engine.known_scores(recipe, self.split.search)
+
+        stopping = self.stopping and Stopping(self.stopping.make(yardstick), known)
+        return Bench(self.space, measure_one, yardstick, stopping)
 
     def work_open(self, trials: int) -> optuna.Study:
         """As `run`, which opens the study as a whole; gives the study."""
@@ -264,7 +274,7 @@ class World:
             sampler=self.sampler,
             pruning=self.stopping,
             objective=self.objective,
-            least_share=0.05,
+            choice=self.choice,
             split=self.split,
             fingerprint=parts,
             warm_start=self.warm_start,

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from merit_opt.evaluation.cost import Cost
+from merit_opt.recipe.constructors import attention
 from merit_opt.search import pruners
 from merit_opt.search.samplers import cmaes, random, tpe
 from merit_opt.search.storage.memory import in_memory
@@ -42,6 +43,7 @@ def test_incumbents_and_winner_are_those_of_full_evaluation(studies):
     assert [t.params for t in curtailed.trials[:50]] == [t.params for t in full.trials[:50]]
     assert incumbents(curtailed) == incumbents(full)
     assert curtailed.best_trial.params == full.best_trial.params
+    assert best(curtailed).number == best(full).number
 
 
 def test_a_stopped_trial_is_pruned_with_its_bound_and_no_value(studies):
@@ -69,11 +71,14 @@ def test_an_equal_value_beats_a_leader_of_a_greater_number_alone(world):
         return bench.measure(recipe, None)
 
     spying = replace(bench, measure=measure)
+    merged = world.space.params(attention(world.space.n_layers, {0: 0.5}))
+    for _ in range(3):
+        study.enqueue_trial(merged)
     early, leader, late = (study.ask() for _ in range(3))
     value = run_trial(study, leader, bench).value
     for trial in (early, late):
         run_trial(study, trial, spying)
-    assert [c.incumbent for c in asked] == [math.nextafter(value, -math.inf), best(study).value]
+    assert [c.to_beat for c in asked] == [math.nextafter(value, -math.inf), value]
 
 
 def test_controls_are_always_measured_in_full(studies):

@@ -1,16 +1,21 @@
 """What optuna-dashboard finds of a study, in every kind of storage."""
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
+import optuna
 import optuna_dashboard
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import RDBStorage
 from optuna_dashboard import get_note
 from optuna_dashboard._note import get_note_from_system_attrs
+from optuna_dashboard._storage_url import get_storage
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from merit_opt.errors import UserError
@@ -155,3 +160,25 @@ def test_the_command_can_be_typed_as_it_is() -> None:
         "--artifact-dir",
         "my outputs/dashboard_artifacts",
     ]
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_the_command_leads_to_the_studies_of_every_kind_of_storage(
+    request: pytest.FixtureRequest, world, kind: str, monkeypatch
+) -> None:
+    monkeypatch.chdir(world.folder)
+    place = new_place(kind, Path("redis outputs") / f"merit.{kind}", request)
+    world.storage = opened(kind, place)
+    world.study()
+    address = f"sqlite:///{place}" if kind == "sqlite" else place
+    _, *words = shlex.split(command(address, Path("dashboard_artifacts")))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("storage")
+    parser.add_argument("--storage-class")
+    given, _ = parser.parse_known_args(words)
+    found = get_storage(given.storage, given.storage_class)
+    assert optuna.get_all_study_names(found) == ["s"]
+    if isinstance(found, RDBStorage):
+        found.remove_session()
+        found.engine.dispose()
+    world.storage.close()

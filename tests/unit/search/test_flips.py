@@ -112,15 +112,25 @@ def test_a_change_is_made_to_the_best_recipe_and_touches_nothing_else(game):
             )
 
 
+def on(state: State, board: Board) -> frozenset[int]:
+    return frozenset(s for s, dial in enumerate(board.dials) if state[s] != dial.off)
+
+
+def flips_are_known(history: list[Tried], board: Board) -> bool:
+    """Every flip of the best was tried, at these coefficients of the others or at milder ones."""
+    top = best(history, board)
+    if top is None:
+        return True
+    flips = {on(board.flipped(top.proposal.state, [s]), board) for s in range(len(board.dials))}
+    return flips <= {on(t.proposal.state, board) for t in history}
+
+
 @given(games())
-def test_where_the_climbs_end_no_flip_raises_the_best(game):
+def test_where_the_climbs_end_every_flip_of_the_best_was_tried(game):
     board, value, seeds = game
     history = play(board, value, seeds)
-    top, known = best(history, board), {t.proposal.state for t in history}
-    assert board.all_on in known
-    if top is not None:
-        flips = {board.flipped(top.proposal.state, [s]) for s in range(len(board.dials))}
-        assert flips <= known
+    assert board.all_on in {t.proposal.state for t in history}
+    assert flips_are_known(history, board)
 
 
 @given(games())
@@ -157,13 +167,10 @@ def test_several_workers_end_too_and_their_best_is_no_worse_than_its_flips(game,
             history[done] = Tried(done, proposal, value(proposal.state))
         else:
             break
-    top, known = best(history, board), {t.proposal.state for t in history}
-    assert len(known) == len(history)
+    assert len({t.proposal.state for t in history}) == len(history)
     changes = [t.proposal.change for t in history if t.proposal.change.phase == "flip"]
     assert all(changes.count(change) <= 2 for change in changes)
-    if top is not None:
-        flips = {board.flipped(top.proposal.state, [s]) for s in range(len(board.dials))}
-        assert flips <= known
+    assert flips_are_known(history, board)
 
 
 THREE = Board((dial(0),) * 3, None, 0, 0.0)
@@ -220,6 +227,31 @@ def test_milder_positions_are_climbed_both_ways():
     history = play(board, lambda state: 1 - abs(state[0][0] - 0.75), seeds)
     assert best(history, board).proposal.state == ((0.75,),)
     assert [t.proposal.change.phase for t in history[1:]] == ["flip", "scale", "scale"]
+
+
+def test_a_switch_in_doubt_is_reviewed_as_soon_as_the_best_has_risen():
+    board = Board((dial(0),) * 3, None, 0, 0.05)
+
+    def value(state: State) -> float:
+        """The last gains less once the middle one is on."""
+        first, middle, last = (position == ON for position in state)
+        return 0.6 * middle + (0.02 if middle else 0.05) * last + 0.1 * first
+
+    history = play(board, value, [], limit=5)
+    assert [t.proposal.change.phase for t in history[:4]] == ["flip", "flip", "flip", "review"]
+    assert history[3].proposal.state == (OFF, ON, OFF)
+    assert best(history, board).proposal.state == (ON, ON, OFF)
+
+
+def test_what_a_space_cannot_turn_on_is_not_proposed():
+    def fits(state: State) -> bool:
+        return state.count(ON) <= 2
+
+    board = Board((dial(0),) * 5, None, 30, 0.0, fits)
+    history = play(board, lambda state: state.count(ON) + 0.1 * (state[0] == ON), [])
+    assert all(fits(t.proposal.state) for t in history)
+    assert {"flip", "pair"} <= {t.proposal.change.phase for t in history}
+    assert best(history, board).proposal.state[0] == ON
 
 
 def test_a_switch_that_is_worth_too_little_is_turned_off_again():

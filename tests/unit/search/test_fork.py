@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
@@ -22,11 +23,11 @@ def forking(world):
     """Runs the fork `new` of the study `s`, which has run 20 trials."""
     world.old = world.run(20)
 
-    def run(trials, parts=None, **changes):
+    def run(trials, parts=None, forks="s", **changes):
         plan = world.plan(trials, parts or {"pair": "p", "space": "other"}, **changes)
         record = replace(plan.record, name="new")
         return run_study(
-            replace(plan, record=record, folder=world.folder / "studies/new", forks="s"),
+            replace(plan, record=record, folder=world.folder / "studies/new", forks=forks),
             storage=world.storage,
             tracker=NoTracker(),
             engine=world.engine,
@@ -38,8 +39,6 @@ def forking(world):
 
 
 def forked(storage):
-    import optuna
-
     study = optuna.load_study(study_name="new", storage=storage)
     return study, [t for t in study.trials if FORKED_FROM in t.user_attrs]
 
@@ -107,6 +106,20 @@ def test_a_fork_that_is_resumed_queues_nothing_twice_and_more_where_there_is_roo
     assert len(set(numbers)) == len(numbers) == 6
 
 
+def test_a_fork_goes_on_with_the_study_it_was_made_from_and_no_other(forking):
+    forking(20)
+    optuna.create_study(storage=forking.world.storage, study_name="t", direction="maximize")
+    before = len(forked(forking.world.storage)[0].trials)
+    sentence = (
+        r"study new is a fork of study s, and study\.name= now gives t: give study\.name=s to go on "
+        r"with it, or another study\.fork=NEW for a fork of t"
+    )
+    with pytest.raises(UserError, match=sentence):
+        forking(25, forks="t")
+    assert len(forked(forking.world.storage)[0].trials) == before
+    assert forking(25)["trials"]["complete"] == 25
+
+
 def test_the_old_study_is_left_as_it_is(forking):
     before = forking.world.study().trials
     forking(20)
@@ -144,7 +157,7 @@ class Careless:
 def test_parameters_out_of_range_are_never_queued(world):
     study = world.study()
     recipe = attention(6, {1: 0.5})
-    kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": ""}
+    kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": "", "switched_on": 1}
     study.add_trial(create_trial(value=1.0, user_attrs={RECORD: kept}))
     assert queue_fork(study, study, Careless(), room=9) == 0
     assert queue_fork(study, study, world.space, room=9) == 1

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merit_opt.errors import UserError
 from merit_opt.evaluation.objective import ConstrainedGain, ParetoGain, PenalisedGain
 from merit_opt.recipe.constructors import attention
-from merit_opt.search.front import Pick, leader, leaders, pareto_front, simplest
+from merit_opt.search.front import Pick, Thrift, choice_of, leader, leaders, pareto_front
 from merit_opt.tracking.record import TrialRecord
 
 KNEE, WITHIN = Pick("knee", 0.0), Pick("tp_loss", 0.1)
+GREATEST = Thrift(0.0)
 gains = st.floats(-1.0, 1.0).map(lambda x: round(x, 2))
 points = st.lists(st.tuples(gains, gains), min_size=1, max_size=12)
 
@@ -100,8 +102,8 @@ def test_the_greatest_gain_that_costs_no_more_than_epsilon(pairs, number):
 
 def test_of_one_value_the_greatest_that_is_feasible_leads():
     found = [record(0, 0.1), record(1, 0.9, feasible=False), record(2, 0.4), record(3, 0.4)]
-    assert leader(found, None).number == 2
-    assert leader(found[1:2], None) is None
+    assert leader(found, GREATEST).number == 2
+    assert leader(found[1:2], GREATEST) is None
     assert leader([], KNEE) is None
 
 
@@ -113,8 +115,8 @@ def test_the_best_of_the_others_follows_and_no_recipe_twice():
         record(3, 0.8, feasible=False),
         record(4, 0.5),
     ]
-    assert [r.number for r in leaders(found, None, 9)] == [1, 4, 0]
-    assert [r.number for r in leaders(found, None, 2)] == [1, 4]
+    assert [r.number for r in leaders(found, GREATEST, 9)] == [1, 4, 0]
+    assert [r.number for r in leaders(found, GREATEST, 2)] == [1, 4]
 
 
 @given(points, st.sampled_from([KNEE, WITHIN]))
@@ -125,41 +127,57 @@ def test_all_distinct_recipes_come_in_the_end(pairs, pick):
     assert order[0] == leader(found, pick)
 
 
-def test_only_two_gains_are_picked_from():
-    assert Pick.of(ParetoGain("accuracy", "tp_loss", 0.1)) == WITHIN
-    assert Pick.of(PenalisedGain("accuracy", 2.0)) is None
-    assert Pick.of(ConstrainedGain("accuracy", 0.1)) is None
+def test_one_value_is_thrifty_and_two_gains_are_picked_from():
+    assert choice_of(ParetoGain("accuracy", "tp_loss", 0.1), 0.05) == WITHIN
+    assert choice_of(PenalisedGain("accuracy", 2.0), 0.05) == Thrift(0.05)
+    assert choice_of(ConstrainedGain("accuracy", 0.1), 0.05) == Thrift(0.05)
+    for share in (-0.1, 1.0):
+        with pytest.raises(UserError, match=r"least_share lies in \[0, 1\)"):
+            Thrift(share)
 
 
-def merging(number, value, *layers):
-    merged = attention(30, dict.fromkeys(layers, 1.0))
-    return replace(record(number, value, layer=0), recipe=merged)
+def switches(number: int, value: float, on: int) -> TrialRecord:
+    return replace(record(number, value, layer=0), switched_on=on)
 
 
-def size(recipe):
-    return len(recipe.merged_layers)
+def test_what_is_worth_little_is_not_returned():
+    found = [switches(0, 0.0, 0), switches(1, 0.50, 2), switches(2, 0.51, 3), switches(3, 0.2, 1)]
+    assert [leader(found, Thrift(share)).number for share in (0.0, 0.05, 0.6)] == [2, 1, 0]
 
 
-def test_layers_that_are_worth_little_are_not_named():
-    found = [
-        merging(0, 0.0),
-        merging(1, 0.50, 3, 5),
-        merging(2, 0.51, 3, 5, 7),
-        merging(3, 0.2, 3),
-    ]
-    leading = leader(found, None)
-    assert (leading.number, simplest(found, leading, 0.025, size).number) == (2, 1)
-    assert simplest(found, leading, 0.0, size).number == 2
-    assert simplest(found, leading, 0.35, size).number == 0
-    assert simplest(found, leading, 0.35, lambda recipe: 0).number == 2
+told = st.lists(st.tuples(gains, st.integers(0, 5)), min_size=1).map(
+    lambda pairs: [switches(number, *pair) for number, pair in enumerate(pairs)]
+)
+shares = st.sampled_from([0.0, 0.05, 0.3, 0.9])
 
 
-@given(st.lists(st.tuples(gains, st.sets(st.integers(0, 5))), min_size=1), st.floats(0.0, 0.9))
-def test_the_simplest_merges_no_more_than_the_leader_and_its_price_pays(pairs, price):
-    found = [merging(number, value, *layers) for number, (value, layers) in enumerate(pairs)]
-    leading = leader(found, None)
-    named = simplest(found, leading, price, size)
-    assert size(named.recipe) <= size(leading.recipe)
-    assert (
-        leading.value - named.value <= price * (size(leading.recipe) - size(named.recipe)) + 1e-12
+@given(told, shares)
+def test_what_is_returned_has_no_more_on_than_the_greatest_and_each_switch_pays(found, share):
+    greatest, thrifty = leader(found, GREATEST), leader(found, Thrift(share))
+    fewer = greatest.switched_on - thrifty.switched_on
+    assert fewer >= 0
+    assert greatest.value - thrifty.value <= share * max(0.0, greatest.value) * fewer + 1e-12
+
+
+@given(told, shares, st.data())
+def test_who_does_not_exceed_the_bar_never_leads_and_moves_no_price(found, share, data):
+    """Whatever is told later: without it, the same trial leads after each."""
+    number = data.draw(st.integers(0, len(found) - 1))
+    judged = found[number]
+    before = data.draw(st.lists(st.sampled_from(found), unique_by=lambda r: r.number))
+    before = [r for r in before if r.number != number]
+    bar = Thrift(share).to_beat(before, number, judged.switched_on)
+    if judged.value <= bar:
+        later = [r for r in found if r.number != number and r not in before]
+        for n in range(len(later) + 1):
+            known = before + later[:n]
+            assert leader([*known, judged], Thrift(share)) == leader(known, Thrift(share))
+
+
+def test_nothing_is_in_the_way_of_the_first_and_of_fewer_switches():
+    assert Thrift(0.05).to_beat([], 0, 3) == -math.inf
+    assert Thrift(0.05).to_beat([switches(0, 0.5, 4)], 1, 3) == -math.inf
+    assert Thrift(0.05).to_beat([switches(0, 0.5, 3)], 1, 3) == 0.5
+    assert Thrift(0.05).to_beat([switches(0, 0.5, 2), switches(1, 0.6, 9)], 2, 3) == (
+        pytest.approx(0.53)
     )

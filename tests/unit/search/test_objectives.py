@@ -57,7 +57,7 @@ def test_a_study_of_two_gains_ends_with_its_front_and_one_of_it(pareto, sampler)
         assert {int(k): v for k, v in one["layers"].items()} == record.recipe.coefficients()
     told = [r for r in proposals(study) if r.recipe.merged_layers]
     assert {r.number for r in pareto_front(told)} & {r.number for r in front}
-    assert result["pick"] == {"how": "knee", "epsilon": 0.0}
+    assert result["choice"] == {"how": "knee", "epsilon": 0.0}
     assert "on the front: trial" in note(result)
     assert json.dumps(result, allow_nan=False)
 
@@ -118,7 +118,8 @@ def test_a_constraint_is_told_to_optuna_and_the_winner_keeps_to_it(constrained):
     assert winner.feasible
     assert winner.value == max(r.value for r in proposals(study) if r.feasible)
     assert max(r.value for r in proposals(study)) > winner.value
-    assert result["front"] is result["pick"] is None
+    assert result["front"] is None
+    assert result["choice"] == {"how": "thrift", "least_share": 0.05}
     assert result["confirm"]["violated"].keys() == {"TP loss"}
 
 

@@ -7,9 +7,10 @@ from optuna.trial import TrialState
 
 from merit_opt.errors import UserError
 from merit_opt.search import pruners
+from merit_opt.search.pruners import Stopping
 from merit_opt.search.samplers import random, tpe
 from merit_opt.search.storage.memory import in_memory
-from merit_opt.search.trial import record_of
+from merit_opt.search.trial import best, record_of, run_trial, told_records
 
 RULES = {
     "wilcoxon": pruners.wilcoxon(p=0.2, first=6, every=3)(random()),
@@ -64,6 +65,33 @@ def test_a_study_stopped_and_resumed_equals_an_uninterrupted_one(pruned, tmp_pat
     assert TrialState.PRUNED in [state for _, state in states]
 
 
+def test_what_another_worker_measured_is_heard_of_without_measuring_it_anew(pruned):
+    study = pruned.work(30, random_layers=0)
+    leader, asked = best(study), len(pruned.engine.asked)
+    newcomer = pruned.bench().stopping
+    assert newcomer.stop(told_records(study), leader, leader.value) is not None
+    assert len(pruned.engine.asked) == asked
+
+
+def test_what_the_cache_does_not_know_stops_nothing(pruned):
+    study = pruned.work(30, random_layers=0)
+    leader = best(study)
+    blind = Stopping(pruned.pruning.make(pruned.bench().yardstick), lambda recipe: {})
+    assert blind.stop(told_records(study), leader, leader.value) is None
+
+
+def test_two_workers_in_turn_stop_what_one_alone_does(pruned):
+    pruned.work(60, random_layers=0)
+    alone = [(t.params, t.state) for t in pruned.study().trials]
+    other = replace(pruned, storage=in_memory(), engine=type(pruned.engine)())
+    study = other.work(20, random_layers=0)
+    benches = other.bench(), other.bench()
+    for i in range(20, 60):
+        run_trial(study, study.ask(), benches[i % 2])
+    assert [(t.params, t.state) for t in study.trials] == alone
+    assert TrialState.PRUNED in [state for _, state in alone]
+
+
 def test_without_the_leader_s_scores_nothing_is_stopped(world):
     stops = RULES["wilcoxon"].make(world.bench().yardstick)
     assert stops.stop("unknown", 0.0) is None
@@ -72,10 +100,10 @@ def test_without_the_leader_s_scores_nothing_is_stopped(world):
 def test_the_median_waits_for_its_trials(world):
     rule = world.bench().yardstick
     stops = pruners.median(startup=2, first=6, every=3)(random()).make(rule)
-    stops.learn("a", rule.base.by_id, is_complete=True)
-    stops.learn("b", dict(list(rule.base.by_id.items())[:5]), is_complete=False)
+    stops.learn("a", rule.base.by_id)
+    stops.learn("b", dict(list(rule.base.by_id.items())[:5]))
     assert stops.stop("a", 0.0) is None
-    stops.learn("c", rule.base.by_id, is_complete=True)
+    stops.learn("c", rule.base.by_id)
     assert stops.stop("a", 0.0) is not None
 
 

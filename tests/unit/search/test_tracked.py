@@ -2,6 +2,7 @@
 
 import pytest
 
+from merit_opt.search.flip_sampler import PHASE, flips
 from merit_opt.tracking.record import TrackingUnavailable
 
 
@@ -111,3 +112,11 @@ def test_a_repair_draws_what_was_drawn_before(world):
     world.run(12, late)
     assert late.standings == seen.standings
     assert late.leaders == seen.leaders[-1:]
+
+
+def test_the_tracker_is_told_which_phase_of_flips_proposed_a_trial(world):
+    world.sampler = flips(max_pairs=2, least_share=0.05)
+    world.run(16)
+    phases = [trial.phase for trial in world.told.trials]
+    assert phases == [t.user_attrs[PHASE] for t in world.study().trials]
+    assert {"control", "flip"} <= set(phases)

@@ -10,7 +10,8 @@ from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.recipe import to_json
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.samplers import CONTROL
-from merit_opt.search.trial import RECORD, best, record_of, run_trial
+from merit_opt.search.spaces import switched_on
+from merit_opt.search.trial import RECORD, best, greatest, record_of, run_trial
 
 LAYERS = 6
 
@@ -19,6 +20,7 @@ def tell(world, value: float, recipe, control: str = "") -> None:
     """A finished trial as a worker would have left it."""
     params = world.space.params(recipe)
     kept = {"recipe": to_json(recipe), "metrics": {}, "seconds": {}, "why": ""}
+    kept["switched_on"] = switched_on(world.space, recipe)
     attrs = {RECORD: kept} | ({CONTROL: [control, to_json(recipe)]} if control else {})
     world.study().add_trial(
         create_trial(
@@ -75,7 +77,13 @@ def test_nobody_has_won_an_empty_study(world):
 def test_the_winner_has_the_greatest_value(world):
     for value in (0.1, 0.5, 0.3):
         tell(world, value, attention(LAYERS, {0: value}))
-    assert best(world.study()).number == 1
+    assert best(world.study()).number == greatest(world.study()).number == 1
+
+
+def test_a_layer_that_is_worth_too_little_is_not_in_the_winner(world):
+    tell(world, 0.50, attention(LAYERS, {0: 0.5}))
+    tell(world, 0.52, attention(LAYERS, {0: 0.5, 1: 0.5}))
+    assert (best(world.study()).number, greatest(world.study()).number) == (0, 1)
 
 
 def test_the_earliest_of_equals_wins(world):

@@ -115,6 +115,11 @@ def test_what_cost_nothing_and_what_misses_a_constraint_can_be_found() -> None:
     assert rows.tags(STUDY, told(1, feasible=False))["infeasible"] == "true"
 
 
+def test_what_a_part_of_the_search_proposed_can_be_found_by_it() -> None:
+    assert "phase" not in rows.tags(STUDY, told(1))
+    assert rows.tags(STUDY, told(1, phase="peel"))["phase"] == "peel"
+
+
 def test_a_trial_that_misses_a_constraint_never_leads() -> None:
     trial = told(3, 0.9, feasible=False)
     drawn = {(p.curve, p.step, p.value) for p in rows.points(trial, None, 0)}
