@@ -12,6 +12,7 @@ VERBS = {
     "evaluate": "measure one recipe on a suite, paired against the unmerged VLM",
     "attribute": "say which layers a recipe works through: scan, masks, slopes, neighbours",
     "export": "write a recipe as a checkpoint that from_pretrained loads",
+    "report": "tables, figures and one self-contained page about a study",
     "check": "say every problem with pair, suite, storage and device; loads no weights",
     "plant": "make a tiny VLM with damage planted in chosen layers",
 }
@@ -24,6 +25,7 @@ examples:
   merit-opt evaluate recipe=study:NAME suite.seed=1
   merit-opt attribute recipe=study:NAME method=mask
   merit-opt export recipe=study:NAME out=merged
+  merit-opt report study=NAME
   merit-opt search --help      every option group and key of a verb
   merit-opt search --cfg job   the composed configuration
 """

@@ -103,6 +103,19 @@ class CheckSchema:
 
 
 @dataclass
+class ReportSchema:
+    """See conf/report.yaml."""
+
+    storage: Any = MISSING
+    tracking: Any = MISSING
+    study: str = MISSING
+    other: list[str] = MISSING
+    samples: int = MISSING
+    distances: bool = MISSING
+    output_dir: str = MISSING
+
+
+@dataclass
 class PlantSchema:
     """See conf/plant.yaml."""
 
@@ -118,6 +131,7 @@ SCHEMAS: dict[str, type] = {
     "attribute": AttributeSchema,
     "export": ExportSchema,
     "check": CheckSchema,
+    "report": ReportSchema,
     "plant": PlantSchema,
 }
 

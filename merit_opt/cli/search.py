@@ -266,6 +266,7 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
         )
     more = f"{same} study.trials={2 * cfg.study.trials}"
     lines += [
+        f"  merit-opt report{given('storage', 'tracking', 'output_dir')} study={name}   # one page, with figures",
         f"  merit-opt export{found} recipe=study:{name} out=merged-{name}   # for from_pretrained",
         f"  merit-opt search{more}   # go on searching ({FOUR} for four workers)",
     ]

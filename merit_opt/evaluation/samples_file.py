@@ -114,3 +114,16 @@ def write_samples(path: Path, rows: list[dict[str, Any]]) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free some space, or choose another folder"
         ) from error
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_samples` wrote; categories as a dictionary.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is another table.
+    """
+    table = pq.read_table(path)
+    if missing := {"sample", "role", "value"} - set(table.column_names):
+        raise ValueError(f"no column {', '.join(sorted(missing))}")
+    return [{**row, "categories": dict(row["categories"])} for row in table.to_pylist()]

@@ -111,6 +111,29 @@ class StudyOutcome:
     files: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ToldStudy:
+    """A study as its storage has it.
+
+    Attributes:
+        record: What identifies it; params and config are not the storage's to know.
+        fingerprint: Name -> identity of all that has not changed while it was run.
+        states: Optuna's state -> trials, those of dead and of running workers included.
+        trials: Those that were told, by number.
+        best: Who leads; None where no trial that may win is complete.
+        front: Of two gains, numbers of the trials that no other beats in both; empty with one value.
+        forked_from: The study whose proposals it began with; None where it began anew.
+    """
+
+    record: StudyRecord
+    fingerprint: Mapping[str, str]
+    states: Mapping[str, int]
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    front: tuple[int, ...]
+    forked_from: str | None
+
+
 class Tracker(Protocol):
     """Keeps studies and trials. Every call may be repeated with the same arguments.
 

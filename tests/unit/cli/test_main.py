@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from merit_opt.cli import conf_dir
 from merit_opt.cli.main import VERBS
 
 HEAVY = {"torch", "mlflow", "optuna", "transformers"}
@@ -38,8 +39,16 @@ def test_help_answers_at_once_and_loads_no_library(line):
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_lists_experiments_where_it_takes_them(merit_opt, verb):
     help_of_it, taken = merit_opt(f"{verb} --help").out, merit_opt(f"{verb} --cfg hydra").out
-    assert f"{'' if verb == 'plant' else 'experiment: icml_idefics2'}" in help_of_it
+    alone = verb in ("plant", "report")
+    assert f"{'' if alone else 'experiment: icml_idefics2'}" in help_of_it
     assert ("experiment: null" in taken) == ("experiment: icml_idefics2" in help_of_it)
+
+
+def test_the_help_of_a_report_lists_every_option_of_its_groups(merit_opt):
+    help_of_it = merit_opt("report --help").out
+    for group in ("storage", "tracking"):
+        options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        assert f"{group}: {', '.join(options)}\n" in help_of_it
 
 
 def test_help_names_every_verb(merit_opt):

@@ -1,0 +1,105 @@
+"""A study's stored configuration as a command that composes it again."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from merit_opt.cli import conf_dir
+from merit_opt.cli.build import TARGET
+
+PLAIN = re.compile(r"[\w./:+@%~-]+")
+Values = Mapping[str, Any]
+
+
+def command(config: Values, *groups: str) -> str:
+    """What to type after `merit-opt search`: a space and what differs from the defaults.
+
+    Args:
+        config: Of config.yaml, not resolved.
+        groups: Groups and keys that are told; all of them if none is named.
+    """
+    root = _content(conf_dir() / "search.yaml")
+    defaults = {
+        str(k): str(v)
+        for item in root["defaults"]
+        if isinstance(item, dict)
+        for k, v in item.items()
+    }
+    wanted = groups or tuple(config)
+    words = [
+        word
+        for key in wanted
+        if key in config
+        for word in _words(key, config[key], root.get(key), defaults)
+    ]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _words(key: str, value: Any, usual: Any, defaults: Mapping[str, str]) -> Iterator[str]:
+    if isinstance(value, dict) and TARGET in value:
+        option, known = _nearest(key, value, defaults.get(key, ""))
+        if option != defaults.get(key):
+            yield f"{key}={option}"
+        yield from _changes(key, value, known)
+    elif isinstance(value, dict):
+        yield from _changes(key, value, usual or {})
+    elif value != usual:
+        yield f"{key}={_written(value)}"
+
+
+def _nearest(group: str, value: Values, usual: str) -> tuple[str, Values]:
+    """The option that differs least; of equals the default, then the first by name."""
+    options = {
+        path.stem: _option(path)
+        for path in sorted((conf_dir() / group).glob("*.yaml"))
+        if not path.stem.startswith("_")
+    }
+    fitting = {n: o for n, o in options.items() if o.get(TARGET) == value[TARGET]}
+    if not fitting:
+        return f"{group}_with_{value[TARGET]}", {}
+
+    def differing(name: str) -> tuple[int, bool]:
+        return len(list(_changes(group, value, fitting[name]))), name != usual
+
+    name = min(fitting, key=differing)
+    return name, fitting[name]
+
+
+def _changes(prefix: str, value: Values, usual: Values) -> Iterator[str]:
+    for key, own in value.items():
+        known = usual.get(key)
+        if isinstance(own, dict) and isinstance(known, dict):
+            yield from _changes(f"{prefix}.{key}", own, known)
+        elif own != known:
+            yield f"{prefix}.{key}={_written(own)}"
+
+
+def _written(value: Any) -> str:
+    """A value as Hydra reads it."""
+    if isinstance(value, str) and PLAIN.fullmatch(value):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{k}:{_written(v)}' for k, v in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _option(path: Path) -> dict[str, Any]:
+    """What an option gives, with what it shares with its siblings."""
+    own = dict(_content(path))
+    shared = [str(name) for name in own.pop("defaults", []) if name != "_self_"]
+    inherited = (_option(path.with_name(f"{name}.yaml")) for name in shared)
+    return {key: value for one in (*inherited, own) for key, value in one.items()}
+
+
+@cache
+def _content(path: Path) -> dict[str, Any]:
+    loaded = OmegaConf.load(path)
+    return OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else {}  # type: ignore[return-value]

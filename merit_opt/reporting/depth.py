@@ -1,0 +1,106 @@
+"""The recipe as a layer strip, beside every profile over depth that is known."""
+
+from collections.abc import Iterator, Sequence
+
+from merit_opt.recipe.recipe import PARTS, Part, Recipe
+from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text, slug
+from merit_opt.reporting.facts import LayerValue, StudyFacts
+from merit_opt.reporting.figures.layers import Panel, Profiles, Series, Strip, draw_profiles
+from merit_opt.reporting.interventions import (
+    READ,
+    effects_table,
+    masked,
+    panels,
+    principal,
+    summary_tables,
+)
+from merit_opt.tracking.record import TrialRecord
+
+
+def depth(facts: StudyFacts) -> Section:
+    """The page's third section."""
+    return Section("recipe", "The recipe, layer by layer", tuple(_blocks(facts)))
+
+
+def _blocks(facts: StudyFacts) -> Iterator[Block]:
+    best, rows = facts.study.best, facts.attribution.layers
+    if best is None:
+        yield Text("There is no recipe to show: no trial that could win is complete.", "notice")
+        return
+    found = list(panels(rows))
+    beside = [*principal(found), *_prior(facts), *_distance(facts.distances)]
+    yield _picture("layers", f"Trial {best.number}, recipe {best.recipe.digest}", best, beside)
+    for part, own in masked(found).items():
+        yield _picture(f"masks-{slug(part)}", f"Every mask of {part}", best, own)
+    if methods := {row["method"] for row in rows}:
+        told = [words for method, words in READ.items() if method in methods]
+        yield Text(f"{' '.join(told)} Bars are 95 % intervals, not corrected for their number.")
+    yield from (TableBlock(table) for table in summary_tables(facts.attribution))
+    if rows:
+        yield TableBlock(effects_table(rows), is_long=True)
+    elif hint := facts.commands.get("attribute"):
+        words = "Nothing was measured layer by layer with this recipe yet. To add it"
+        yield Text(f"{words}: {hint}", "notice")
+
+
+def _picture(
+    name: str, title: str, best: TrialRecord, beside: Sequence[Panel]
+) -> Picture[Profiles]:
+    below = " Shaded below: the layers that the recipe merges." if beside else ""
+    return Picture(
+        name=name,
+        title=title,
+        caption=(
+            "Coefficient by layer: 0 (an empty cell) keeps the VLM's weights, 1 takes the backbone's."
+            + below
+        ),
+        alt=f"Layers merged: {', '.join(map(str, best.recipe.merged_layers)) or 'none'}.",
+        data=Profiles(
+            n_layers=len(best.recipe.layers),
+            merged=best.recipe.merged_layers,
+            strips=strips(best.recipe),
+            panels=tuple(beside),
+        ),
+        draw=draw_profiles,
+    )
+
+
+def strips(recipe: Recipe) -> tuple[Strip, ...]:
+    """A strip for every part that is merged, and for attention in any case."""
+    shown: list[Part] = [p for p in PARTS if p == "attention" or recipe.coefficients(p)]
+    return tuple(
+        Strip(part, tuple(recipe.coefficients(part).get(i) for i in range(len(recipe.layers))))
+        for part in shown
+    )
+
+
+def _prior(facts: StudyFacts) -> Iterator[Panel]:
+    """What the search itself was told of layers before it began."""
+    prior = (facts.result or {}).get("prior")
+    if prior:
+        sides = {"TR": prior["reasoning"], "TP": prior["perception"]}
+        yield Panel(
+            title=f"before the search: {prior['source']}",
+            unit="Δ score" if prior["source"] == "scan" else "slope",
+            series=tuple(
+                Series(role, tuple(range(len(values))), tuple(values))
+                for role, values in sides.items()
+            ),
+        )
+
+
+def _distance(values: Sequence[LayerValue]) -> Iterator[Panel]:
+    parts = [part for part in PARTS if any(v.part == part for v in values)]
+    if parts:
+        yield Panel(
+            title="distance of the backbone from the VLM (no sign of worth)",
+            unit="relative",
+            series=tuple(
+                Series(
+                    part,
+                    tuple(v.layer for v in values if v.part == part),
+                    tuple(v.value for v in values if v.part == part),
+                )
+                for part in parts
+            ),
+        )

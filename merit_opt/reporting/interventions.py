@@ -1,0 +1,240 @@
+"""What `merit-opt attribute` measured on layers: panels by depth, and tables."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from merit_opt.reporting.facts import Attribution, Row
+from merit_opt.reporting.figures.layers import Panel, Series
+from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+
+UNITS = {
+    "accuracy": "Δ accuracy",
+    "per coefficient": "per coefficient",
+    "probability": "Δ probability",
+}
+ROLES = ("TR", "TP")
+MASK = "mask"
+MASKS = ("inverse_width", "zero", "mean", "revert")
+READ: Mapping[str, str] = {
+    "scan": "Scan: this layer alone is merged.",
+    MASK: "Mask: this layer's part is put out of action.",
+    "gradient": "Gradient: of the mean margin with respect to the layer's coefficient.",
+    "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
+}
+Key = tuple[str, str, str, str]
+"""Method, variant, model and part."""
+
+
+def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
+    """One for each thing that was done: in accuracy where it was measured, at full strength."""
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row.get("head_group") is None and row["role"] in ROLES:
+            key = (row["method"], row.get("variant") or "", row.get("model") or "", row["part"])
+            groups.setdefault(key, []).append(row)
+    for key, own in groups.items():
+        unit = next((u for u in UNITS if any(_unit(row) == u for row in own)), "")
+        kept = _strongest([row for row in own if _unit(row) == unit])
+        series = tuple(_series(role, kept) for role in ROLES if _of(role, kept))
+        if series:
+            yield key, Panel(_title(key), UNITS[unit], series)
+
+
+def principal(found: Iterable[tuple[Key, Panel]]) -> list[Panel]:
+    """Those that stand beside the recipe: of attention where it is there, and of masks one kind."""
+    every = list(found)
+    parts = {key[3] for key, _ in every}
+    part = "attention" if "attention" in parts or not parts else min(parts)
+    masks = [key[1] for key, _ in every if key[0] == MASK and key[3] == part]
+    mask = next((name for name in MASKS if name in masks), min(masks, default=""))
+    return [p for key, p in every if key[3] == part and (key[0] != MASK or key[1] == mask)]
+
+
+def masked(found: Iterable[tuple[Key, Panel]]) -> dict[str, list[Panel]]:
+    """Part -> every mask of it; empty where there is one kind alone."""
+    by_part: dict[str, list[Panel]] = {}
+    kinds: set[tuple[str, str]] = set()
+    for key, panel in found:
+        if key[0] == MASK:
+            by_part.setdefault(key[3], []).append(panel)
+            kinds.add((key[1], key[3]))
+    return by_part if len(kinds) > 1 else {}
+
+
+def _unit(row: Row) -> str:
+    return row.get("unit") or "accuracy"
+
+
+def _title(key: Key) -> str:
+    method, variant, model, part = key
+    words = (method, variant, f"{model} model" if model else "", part)
+    return " · ".join(word.replace("_", " ") for word in words if word)
+
+
+def _strongest(rows: list[Row]) -> list[Row]:
+    """Those of the greatest coefficient, where several were tried."""
+    known = [row["coefficient"] for row in rows if row.get("coefficient") is not None]
+    return [r for r in rows if not known or r.get("coefficient") == max(known)]
+
+
+def _of(role: str, rows: Sequence[Row]) -> list[Row]:
+    found = [row for row in rows if row["role"] == role and row["difference"] is not None]
+    return sorted(found, key=lambda row: row["layer"])
+
+
+def _series(role: str, rows: Sequence[Row]) -> Series:
+    own = _of(role, rows)
+    has_ends = all(row.get("low") is not None and row.get("high") is not None for row in own)
+    return Series(
+        label=role,
+        layers=tuple(int(row["layer"]) for row in own),
+        values=tuple(float(row["difference"]) for row in own),
+        lows=tuple(float(row["low"]) for row in own) if has_ends else (),
+        highs=tuple(float(row["high"]) for row in own) if has_ends else (),
+    )
+
+
+def effects_table(rows: Sequence[Row]) -> Table:
+    """Every row, as it was measured."""
+    columns = (
+        Column("method", "method"),
+        Column("variant", "variant"),
+        Column("model", "model"),
+        Column("layer", "layer", "count"),
+        Column("part", "part"),
+        Column("head_group", "head group", "count"),
+        Column("coefficient", "coefficient", "number"),
+        Column("role", "role"),
+        Column("n", "n", "count"),
+        Column("difference", "difference", "signed"),
+        Column("p", "p", "p"),
+        Column("unit", "unit"),
+    )
+    cells = tuple(
+        tuple(_ends(row) if c.key == "difference" else row.get(c.key) for c in columns)
+        for row in rows
+    )
+    note = "A positive difference: the intervention raises the role's score. p is not corrected."
+    return Table("attribution-layers", "Every intervention on a layer", columns, cells, note)
+
+
+def _ends(row: Row) -> Cell:
+    if row.get("low") is None or row.get("high") is None:
+        return row["difference"]
+    return Estimate(row["difference"], row["low"], row["high"])
+
+
+def summary_tables(attribution: Attribution) -> Iterator[Table]:
+    """Sets of layers, and whether masks cost more once merged, where they were measured."""
+    summary = attribution.runs.get("methods", {}).get(MASK, {}).get("summary", {})
+    if sets := [one for one in summary.get("sets", ()) if one.get("unit") == "accuracy"]:
+        yield _sets(sets)
+    if contributions := summary.get("contributions"):
+        yield _contributions(contributions)
+    if methods := attribution.runs.get("methods"):
+        yield _runs(methods)
+
+
+def _sets(sets: Sequence[Row]) -> Table:
+    columns = (
+        Column("variant", "mask"),
+        Column("model", "model"),
+        Column("part", "part"),
+        Column("TR", "TR drop, recipe's layers", "signed"),
+        Column("TP", "TP drop", "signed"),
+        Column("ratio", "TR drop / TP drop", "number"),
+        Column("random_TR", "TR drop, random layers", "signed"),
+        Column("random_p", "p of TR", "p"),
+        Column("random_p_beyond", "p of TR beyond TP", "p"),
+        Column("unselected_TR", "TR drop, unselected", "signed"),
+        Column("unselected_p", "p of TR", "p"),
+    )
+    rows = tuple(
+        (
+            one["variant"],
+            one["model"],
+            one["part"],
+            one["selected"]["TR"],
+            one["selected"]["TP"],
+            one["selected"].get("ratio"),
+            _mean(one, "random"),
+            _p(one, "random", "TR"),
+            _p(one, "random", "TR - TP"),
+            _mean(one, "unselected"),
+            _p(one, "unselected", "TR"),
+        )
+        for one in sets
+    )
+    draws = {(one.get("random") or {}).get("sets", 0) for one in sets}
+    note = (
+        f"Accuracy lost when the recipe's layers are masked together, beside {max(draws)} random sets of "
+        "as many layers and sets of layers that it does not merge; p is the rank among the sets, "
+        "one-sided, not corrected."
+    )
+    return Table("attribution-sets", "Masking whole sets of layers", columns, rows, note)
+
+
+def _mean(one: Row, which: str) -> float | None:
+    return (one.get(which) or {}).get("mean", {}).get("TR")
+
+
+def _p(one: Row, which: str, of: str) -> float | None:
+    return (one.get(which) or {}).get("p", {}).get(of)
+
+
+def _contributions(rows: Sequence[Row]) -> Table:
+    columns = (
+        Column("variant", "mask"),
+        Column("part", "part"),
+        Column("role", "role"),
+        Column("base", "mean drop, base", "signed"),
+        Column("merged", "mean drop, merged", "signed"),
+        Column("difference", "merged - base", "signed"),
+        Column("p", "p", "p"),
+        Column("layers", "layers that matter once merged"),
+    )
+    cells = tuple(
+        (
+            one["variant"],
+            one["part"],
+            one["role"],
+            one["base"]["mean_drop"],
+            one["merged"]["mean_drop"],
+            _estimate(one.get("difference")),
+            (one.get("difference") or {}).get("p"),
+            ", ".join(map(str, one["merged"]["layers"])) or "none",
+        )
+        for one in rows
+    )
+    note = "Accuracy that masking a layer costs, on average over layers, paired over layers."
+    title = "Whether each layer contributes more once merged"
+    return Table("attribution-contributions", title, columns, cells, note)
+
+
+def _estimate(found: Row | None) -> Cell:
+    return None if found is None else Estimate(found["estimate"], found["low"], found["high"])
+
+
+def _runs(methods: Mapping[str, Any]) -> Table:
+    columns = (
+        Column("method", "method"),
+        Column("suite", "suite"),
+        Column("split", "split"),
+        Column("TR", "TR questions", "count"),
+        Column("TP", "TP questions", "count"),
+        Column("seconds", "seconds", "count"),
+        Column("warnings", "warnings"),
+    )
+    rows = tuple(
+        (
+            name,
+            entry.get("provenance", {}).get("suite"),
+            entry.get("provenance", {}).get("split"),
+            entry.get("n", {}).get("TR"),
+            entry.get("n", {}).get("TP"),
+            entry.get("seconds"),
+            "; ".join(entry.get("warnings", ())) or None,
+        )
+        for name, entry in methods.items()
+    )
+    return Table("attribution-runs", "What the interventions were measured on", columns, rows)

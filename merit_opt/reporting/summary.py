@@ -1,0 +1,131 @@
+"""What was asked and what came out, in three sentences."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from merit_opt.evaluation.stats import NOT_SIGNIFICANT, verdict
+from merit_opt.recipe.recipe import PARTS
+from merit_opt.reporting.blocks import Section, Text
+from merit_opt.reporting.facts import Row, StudyFacts
+from merit_opt.reporting.tables import p_text
+
+SHOWN_LAYERS = 12
+
+
+def summary(facts: StudyFacts) -> Section:
+    """The page's first section."""
+    blocks = [Text(words, "lead") for words in (_asked(facts), *_found(facts))]
+    notices = [Text(words, "notice") for words in (*_remarks(facts), *facts.missing)]
+    return Section("outcome", "What was asked, what came out", (*blocks, *notices))
+
+
+def confirmed(facts: StudyFacts) -> Mapping[str, Any] | None:
+    """The final comparison; None where the study has not ended."""
+    return None if facts.result is None else facts.result.get("confirm")
+
+
+def _asked(facts: StudyFacts) -> str:
+    count = len(facts.study.trials)
+    layers = f"{facts.n_layers} decoder layers" if facts.n_layers else "decoder layers"
+    kinds = Counter(r.role for r in facts.study.trials)
+    controls = f", {kinds['control']} of them controls" if kinds["control"] else ""
+    return (
+        f"Asked: which of the {layers} should take back how much of the text backbone's weights, so "
+        f"that temporal reasoning (TR) rises and temporal perception (TP) does not fall; "
+        f"{count} {'trial was' if count == 1 else 'trials were'} told{controls}."
+    )
+
+
+def _found(facts: StudyFacts) -> Iterator[str]:
+    found = confirmed(facts)
+    if facts.result is None or found is None:
+        yield from _unfinished(facts)
+        return
+    differences = found["difference"]
+    yield (
+        f"On questions about videos that the search never saw, the winner "
+        f"({_layers(facts.result['best'])}) changes TR from {found['base']['TR']:.3f} to "
+        f"{found['best']['TR']:.3f}: {difference_words(differences['TR'])}; and TP from "
+        f"{found['base']['TP']:.3f} to {found['best']['TP']:.3f}: "
+        f"{difference_words(differences['TP'])}."
+    )
+    yield _controls_sentence(found)
+
+
+def difference_words(found: Row) -> str:
+    """A difference, its interval, its p and what to think of it."""
+    low, high = found["low"], found["high"]
+    p = found.get("p_holm", found["p"])
+    corrected = " after Holm's correction" if "p_holm" in found else ""
+    told = found.get("verdict") or verdict(low, high, p)
+    return (
+        f"{found['estimate']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
+        f"p {_equals(p)}{corrected}, {told}"
+    )
+
+
+def _equals(p: float) -> str:
+    told = p_text(p)
+    return told if told.startswith("<") else f"= {told}"
+
+
+def _controls_sentence(found: Row) -> str:
+    """How far the winner lies above the best control, and above random layers."""
+    rivals = [c for c in found["controls"] if not c["name"].startswith("random-layers")]
+    pieces: list[str] = []
+    if rivals:
+        best = max(rivals, key=lambda c: c["objective"])
+        pieces.append(f"above the best fixed recipe ({best['name']}) by {_gap(best['gap'])}")
+    if (drawn := found.get("random_layers")) is not None:
+        pieces.append(f"above random layers of its size by {_gap(drawn)} on average")
+    if not pieces:
+        return "No control was measured, so nothing says what choosing layers was worth."
+    return f"Its objective lies {' and '.join(pieces)}."
+
+
+def _gap(gap: Row) -> str:
+    told = verdict(gap["low"], gap["high"])
+    plain = f", {told}" if told == NOT_SIGNIFICANT else ""
+    ends = f"{gap['low']:+.3f} to {gap['high']:+.3f}"
+    return f"{gap['estimate']:+.3f} (95 % interval {ends}{plain})"
+
+
+def _layers(best: Row) -> str:
+    """Which layers a recipe of result.json merges, in words."""
+    keys = {part: "layers" if part == "attention" else f"{part}_layers" for part in PARTS}
+    merged = {part: list(best.get(key, {})) for part, key in keys.items() if best.get(key)}
+    if not merged:
+        return "the VLM as it is, as nothing beat it"
+    return "; ".join(f"{part} of {_counted(layers)}" for part, layers in merged.items())
+
+
+def _counted(layers: list[str]) -> str:
+    if len(layers) > SHOWN_LAYERS:
+        return f"{len(layers)} layers"
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    return f"layers {', '.join(layers[:-1])} and {layers[-1]}"
+
+
+def _unfinished(facts: StudyFacts) -> Iterator[str]:
+    if facts.result is not None:
+        yield "Its result.json has no final comparison, so that nothing is known beyond the search."
+    best, states = facts.study.best, facts.study.states
+    if best is None:
+        told = ", ".join(f"{n} {state}" for state, n in sorted(states.items()) if n)
+        yield f"No trial that could win is complete ({told or 'no trial was begun'}), so there is no result."
+        return
+    yield (
+        f"The study has not ended: trial {best.number} leads the search with TR "
+        f"{best.metrics['TR']:.3f} and TP {best.metrics['TP']:.3f}, on the very samples that it was "
+        "chosen by, so that no interval is honest yet."
+    )
+    if resume := facts.commands.get("resume"):
+        yield f"To end it, and to measure its winner on videos that it never saw: {resume}"
+
+
+def _remarks(facts: StudyFacts) -> Iterator[str]:
+    if facts.result is not None:
+        for remark in facts.result.get("remarks", ()):
+            yield f"{remark[:1].upper()}{remark[1:]}."

@@ -1,0 +1,38 @@
+"""A study read from its storage, which is not changed."""
+
+from collections import Counter
+from difflib import get_close_matches
+
+from optuna.storages import BaseStorage
+from optuna.study import get_all_study_names, load_study
+
+from merit_opt.errors import UserError
+from merit_opt.search.conclusion import FORK
+from merit_opt.search.fingerprint import ATTR, digest
+from merit_opt.search.references import UID
+from merit_opt.search.trial import best, front_of, told_records
+from merit_opt.tracking.record import StudyRecord, ToldStudy
+
+
+def told_study(storage: BaseStorage, name: str) -> ToldStudy:
+    """The study of that name, as far as it has come.
+
+    Raises:
+        UserError: There is none.
+    """
+    names = get_all_study_names(storage)
+    if name not in names:
+        near = get_close_matches(name, names, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]}?" if near else "it holds no study yet"
+        raise UserError(f"there is no study {name!r} in this storage; {hint}")
+    study = load_study(study_name=name, storage=storage)
+    parts = study.user_attrs.get(ATTR, {})
+    return ToldStudy(
+        record=StudyRecord(name, digest(parts), {}, "", uid=study.user_attrs.get(UID, "")),
+        fingerprint=parts,
+        states=Counter(trial.state.name for trial in study.get_trials(deepcopy=False)),
+        trials=tuple(told_records(study).values()),
+        best=best(study),
+        front=tuple(record.number for record in front_of(study)),
+        forked_from=study.user_attrs.get(FORK),
+    )

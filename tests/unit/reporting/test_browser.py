@@ -1,0 +1,53 @@
+"""The page in a headless Chromium."""
+
+import pytest
+
+from merit_opt.reporting.report import PAGE
+from tests.browser import CHROMIUM, browser
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_fits_and_is_whole(shown, written, width, scheme):
+    page = written / PAGE
+    shown.open(page, width, scheme)
+    shown.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert shown.ask("innerWidth") == width
+    assert shown.ask("document.documentElement.scrollWidth") <= width
+    assert shown.ask("document.images.length") > 10
+    broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+    assert shown.ask(broken) == []
+    assert shown.ask("[...document.images].filter(i => !i.alt).length") == 0
+    assert shown.complaints == []
+    outside = [r for r in shown.requests if not r.startswith(("data:", page.as_uri()))]
+    assert outside == []
+
+
+def test_figures_follow_the_scheme(shown, written):
+    chosen = []
+    for scheme in ("light", "dark"):
+        shown.open(written / PAGE, 390, scheme)
+        chosen.append(shown.ask("document.querySelector('figure.drawn img').currentSrc"))
+    assert chosen[0] != chosen[1]
+
+
+def test_the_browser_sees_what_is_wrong(shown, tmp_path):
+    page = tmp_path / "wrong.html"
+    page.write_text(
+        "<div style='width: 2000px'>x</div><img src='gone.png'><script>console.error(1)</script>"
+    )
+    shown.complaints.clear()
+    shown.open(page, 390)
+    assert shown.ask("document.documentElement.scrollWidth") > 390
+    assert shown.ask("[...document.images].filter(i => !i.naturalWidth).length") == 1
+    assert shown.complaints
+    shown.complaints.clear()
+    shown.requests.clear()
