@@ -100,7 +100,7 @@ def gather_least(ask: Gathering, name: str) -> StudyFacts:
     rows = [_read(folder / file, read_samples, missing) for file in SAMPLES] if result else []
     merged, base = rows or (None, None)
     return StudyFacts(
-        study=study,
+        study=_judged(study, result, missing),
         result=result,
         answers=Answers(base, merged) if merged and base else None,
         settings=settings or {},
@@ -108,6 +108,22 @@ def gather_least(ask: Gathering, name: str) -> StudyFacts:
         versions={"merit-opt": version("merit-opt")},
         missing=tuple(missing),
     )
+
+
+def _judged(study: ToldStudy, result: Row | None, missing: list[str]) -> ToldStudy:
+    """With the winner that the final comparison is of, where there is one."""
+    told = (
+        None
+        if result is None
+        else {t.number: t for t in study.trials}.get(result["best"]["number"])
+    )
+    if told is None or study.best is None or told.number == study.best.number:
+        return study
+    missing.append(
+        f"The study went on after its final comparison, which is of trial {told.number}; trial "
+        f"{study.best.number} leads now. To compare that one, give the search's command again."
+    )
+    return replace(study, best=told)
 
 
 def _seed(result: Row | None) -> int:

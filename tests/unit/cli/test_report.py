@@ -149,6 +149,16 @@ def test_a_result_of_another_study_of_that_name_is_not_shown(left, merit_opt):
     assert "The study has not ended" in said()
 
 
+def test_a_study_that_went_on_is_shown_with_the_winner_that_was_compared(left, merit_opt):
+    left.run(16)
+    path = Path("outputs/studies/s/result.json")
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"best": kept["best"] | {"number": 1, "digest": "x"}}))
+    assert merit_opt(f"report study=s {QUICK}").code == 0
+    assert "which is of trial 1; trial" in said()
+    assert "Trial 1, recipe" in said()
+
+
 @pytest.mark.parametrize("name", ["result.json", "config.yaml", "confirm_samples.parquet"])
 def test_a_torn_file_is_told_and_the_rest_is_shown(left, merit_opt, name):
     left.run(14)
