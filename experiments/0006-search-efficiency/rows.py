@@ -1,11 +1,11 @@
 """One run as a row of runs.csv.
 
 Shares are of the oracle's held-out gain. `trials_to_target` counts distinct recipes and the prior's
-bill until any recipe holds 95 % of it, `trials_to_hold` until the best by the search's own value
-does; empty means never within the budget. A layer is named by a coefficient of a half or more.
+bill until any recipe holds 95 % of it, `trials_to_hold` until the winner does; empty means never
+within the budget. A layer is named by a coefficient of a half or more.
 
-The winner is what a study returns: the greatest value, less `LEAST_SHARE` of the greatest for each
-switch that is on. The columns that begin with `greatest` are of the recipe of greatest value.
+The winner is what a study returns: the fewest switches on of all within `LEAST_SHARE` of the
+greatest value. The columns that begin with `greatest` are of the recipe of greatest value.
 """
 
 from collections.abc import Mapping, Sequence

@@ -88,7 +88,7 @@ def _method(rows: Sequence[Row]) -> dict[str, Any]:
         "trials_to_target": _interval(trials, _median),
         "trials_to_hold": _interval(_trials(rows, "trials_to_hold"), _median),
         **{name: _interval(_column(rows, name), np.mean) for name in MEANS},
-        "holds_10": _interval(np.array([float(_holds(r)) for r in rows]), np.mean),
+        "holds_10": _interval(_holding(rows), np.mean),
     }
 
 
@@ -146,6 +146,10 @@ def _trials(rows: Sequence[Row], name: str = "trials_to_target") -> Numbers:
 
 def _column(rows: Sequence[Row], name: str) -> Numbers:
     return np.array([float(r[name]) for r in rows if r[name]])
+
+
+def _holding(rows: Sequence[Row]) -> Numbers:
+    return np.array([float(_holds(r)) for r in rows if r["held_share_10"]])
 
 
 def _median(numbers: Numbers) -> float:

@@ -73,8 +73,6 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _layer_lines(best)
     yield from _prior_lines(result["prior"])
     yield from result["remarks"]
-    if stopped := trials["pruned"]:
-        yield f"{stopped} proposals were stopped early: they could no longer win, or a test said so"
     if cached := trials["cached"]:
         yield f"{cached} of {trials['complete']} trials were answered by the cache and cost nothing"
     if confirm["random_layers"] is None:

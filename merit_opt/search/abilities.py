@@ -9,6 +9,7 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import FixedTrial
 
 from merit_opt.errors import UserError
 from merit_opt.evaluation.objective import ConstrainedGain, Objective, ParetoGain
@@ -16,13 +17,13 @@ from merit_opt.search.budget import Budget
 from merit_opt.search.controls import fixed_controls
 from merit_opt.search.flip_sampler import FlipSampler
 from merit_opt.search.samplers import SeededSampler
-from merit_opt.search.spaces import SearchSpace
+from merit_opt.search.spaces import SearchSpace, switched_on
 
 DO_BOTH: tuple[type[BaseSampler], ...] = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
 KNOW_CONSTRAINTS = (*DO_BOTH, FlipSampler)
 DO_TWO_OBJECTIVES = (*DO_BOTH, RandomSampler, QMCSampler)
 
-# Beside one flip of every switch on the way up and one on the way down: the recipes that climbs
+# Beside one flip of every switch on the way up and, where all may be on, one on the way down: the recipes that climbs
 # begin with, milder coefficients, and flips that are tried again.
 BESIDE_FLIPS = 15
 
@@ -76,7 +77,9 @@ def short_of_trials(
     controls = budget.random_layers + sum(
         1 for _ in fixed_controls(space.n_layers, budget.uniform, budget.parts)
     )
-    wanted = 2 * len(space.switches) + BESIDE_FLIPS
+    params = {k: v for switch in space.switches for k, v in switch.on.items()}
+    is_peeled = switched_on(space, space.suggest(FixedTrial(params))) == len(space.switches)
+    wanted = (1 + is_peeled) * len(space.switches) + BESIDE_FLIPS
     if budget.trials >= wanted + controls:
         return None
     return (

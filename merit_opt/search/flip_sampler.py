@@ -3,6 +3,7 @@
 import random
 import warnings
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution, IntDistribution
@@ -31,7 +32,7 @@ from merit_opt.search.spaces import Params, SearchSpace, Switch, switched_on
 PHASE = "phase"  # the trial's attribute that names what proposed it
 CHANGE = "flips:change"
 STATE = "flips:state"
-DRAWS = 10  # of the cold search, for a recipe that is new
+DRAWS, NEIGHBOURS = 10, 2000  # of the cold search, for a recipe that is new
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class FlipSampler(BaseSampler):
 
     The CMA-ES never hears of the climbs: started from where they stalled it stays there. It moves
     switches between off and on only, one integer each, which its margin is made for: what it is
-    there for is finding which of them belong together. Where every such recipe is known, the rest
-    is drawn at random.
+    there for is finding which of them belong together. Where no such recipe that is new is met, the
+    rest is drawn at random.
     """
 
     def __init__(self, seed: int, space: SearchSpace, settings: FlipSettings) -> None:
@@ -147,26 +148,43 @@ class FlipSampler(BaseSampler):
             return None
         names = [f"switch{i}" for i in range(len(dials))]
         coordinates: dict[str, BaseDistribution] = dict.fromkeys(names, IntDistribution(0, 1))
-        state: State = ()
+        rng, state = random.Random(self._seed), ()
         for attempt in range(DRAWS):
             cmaes = _cold_cmaes(derived_seed(self._seed, attempt))
-            drawn = cmaes.sample_relative(study, trial, coordinates)
-            state = tuple(end[drawn[name]] for name, end in zip(names, ends, strict=True))
+            point = cmaes.sample_relative(study, trial, coordinates)
+            drawn = tuple(end[point[name]] for name, end in zip(names, ends, strict=True))
+            state = self._cut(drawn, rng)
             if state not in seen:
-                return state
+                return state if state == drawn else self._moved(study, trial, state)
         return self._neighbour(study, trial, state, seen)
 
     def _neighbour(
         self, study: Study, trial: FrozenTrial, drawn: State, seen: set[State]
-    ) -> State:
-        """A new recipe near `drawn`, and CMA-ES told that it was drawn."""
-        board = Board(tuple(_dial(switch) for switch in self._space.switches), None, 0, 0.0)
+    ) -> State | None:
+        """A new recipe near `drawn`; None where none was met."""
+        board = self._board(study)
         rng = random.Random(self._seed)
-        state, n = drawn, 0
-        while state in seen:
-            n = n % len(drawn) + 1
-            state = board.flipped(drawn, rng.sample(range(len(drawn)), n))
-        point = [float(p == dial.on) for p, dial in zip(state, board.dials, strict=True)]
+        for n in islice(cycle(range(1, len(drawn) + 1)), NEIGHBOURS):
+            flipped = board.flipped(drawn, rng.sample(range(len(drawn)), n))
+            if (state := self._cut(flipped, rng)) not in seen:
+                return self._moved(study, trial, state)
+        return None
+
+    def _cut(self, state: State, rng: random.Random) -> State:
+        """With as many switches on as the space allows, the others turned off by chance."""
+        found = list(state)
+        dials = [_dial(switch) for switch in self._space.switches]
+        on = [s for s, dial in enumerate(dials) if state[s] != dial.off]
+        rng.shuffle(on)
+        while not self._fits(tuple(found)):
+            switch = on.pop()
+            found[switch] = dials[switch].off
+        return tuple(found)
+
+    def _moved(self, study: Study, trial: FrozenTrial, state: State) -> State:
+        """The recipe, and CMA-ES told that it was drawn."""
+        dials = [_dial(switch) for switch in self._space.switches]
+        point = [float(p == dial.on) for p, dial in zip(state, dials, strict=True)]
         storage, key = _kept_at(study, trial)
         storage.set_trial_system_attr(key, "x_for_tell", point)
         return state

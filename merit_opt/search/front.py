@@ -11,19 +11,17 @@ from merit_opt.tracking.record import TrialRecord
 Choice = Callable[[Sequence[TrialRecord]], TrialRecord]
 """Which of some feasible trials, at least one, a study returns."""
 
-ROUNDING = 1e-9  # more than sums of values and prices are off by
-
 
 @dataclass(frozen=True, slots=True)
 class Thrift:
-    """How the winner is picked by one value: the greatest, less a price for every switch on.
+    """How the winner is picked by one value: the fewest switches on of all near the greatest.
 
-    The earliest of equals. What gains too little on few questions is as likely to lose on others,
-    so a switch has to be worth something to stay; at a share of 0 the greatest value wins. The rule
-    is ours.
+    Of as many the greatest value, of equals the earliest. What gains little on few questions is as
+    likely to lose on others; at a share of 0 the greatest value wins. The rule is ours, after the
+    one-standard-error rule of Breiman et al., Classification and Regression Trees (1984).
 
     Attributes:
-        share: What a switch must be worth, as a share of the greatest value, in [0, 1).
+        share: Of the greatest value, what may be given up for fewer switches, in [0, 1).
 
     Raises:
         UserError: It lies elsewhere.
@@ -37,35 +35,32 @@ class Thrift:
 
     def __call__(self, records: Sequence[TrialRecord]) -> TrialRecord:
         """One of `records`, which are complete and not empty."""
-        price = self._price(records)
-        return max(records, key=lambda r: (value_of(r) - price * r.switched_on, -r.number))
+        floor = self._floor(max(map(value_of, records)))
+        near = [r for r in records if value_of(r) >= floor]
+        return min(near, key=lambda r: (r.switched_on, -value_of(r), r.number))
 
-    def to_beat(
-        self, records: Sequence[TrialRecord], number: int, switched_on: int, most: float
-    ) -> float:
+    def to_beat(self, records: Sequence[TrialRecord], number: int, switched_on: int) -> float:
         """What a proposal must exceed to be picked, now or after whatever else is told.
 
-        It is no more than the greatest value, which sets the price. A rival with fewer switches
-        on stays ahead by today's price at least, and one with more by the greatest at most.
+        It is no more than the greatest value, by which all are judged. Below the floor it is out,
+        and the floor only rises; and a rival with no more switches on is near where it is.
 
         Args:
-            records: All that is told and may be picked.
+            records: All that is told and may be picked, at least one.
             number: Of the proposal.
             switched_on: How many switches it has on.
-            most: What no value exceeds.
         """
-        prices = self._price(records), self.share and self.share * max(0.0, most)
-        bars = [-math.inf]
+        greatest = max(map(value_of, records))
+        bars = [math.nextafter(self._floor(greatest), -math.inf)]
         for rival in records:
-            more = switched_on - rival.switched_on
-            paid = more * prices[more < 0]
-            bar = value_of(rival) + paid - (ROUNDING if paid else 0.0)
-            is_first = rival.number < number
-            bars.append(bar if is_first else math.nextafter(bar, -math.inf))
-        return min(max(bars), max(map(value_of, records), default=-math.inf))
+            if rival.switched_on <= switched_on:
+                is_first = (rival.switched_on, rival.number) < (switched_on, number)
+                value = value_of(rival)
+                bars.append(value if is_first else math.nextafter(value, -math.inf))
+        return min(max(bars), greatest)
 
-    def _price(self, records: Sequence[TrialRecord]) -> float:
-        return self.share * max([0.0, *map(value_of, records)])
+    def _floor(self, greatest: float) -> float:
+        return greatest * (1.0 - self.share) if greatest > 0.0 else greatest
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,10 +134,16 @@ def _remarks(result: StudyResult) -> Iterator[str]:
             "only controls were measured, nothing was searched: give study.trials more than "
             f"{len(result.told)}"
         )
-    if stopped := len(proposals) - len(complete):
+    stopped = [r for r in proposals if r.state == "PRUNED"]
+    if any("bound" in r.metrics for r in stopped):
         yield (
-            f"{stopped} proposals were stopped early, so that only the winner is sure to be what full "
-            "measurement would have found: its runners-up are of those measured in full"
+            f"{len(stopped)} proposals were stopped early, so that only the winner is sure to be what "
+            "full measurement would have found: its runners-up are of those measured in full"
+        )
+    elif stopped:
+        yield (
+            f"{len(stopped)} proposals were stopped early by a test, which may have stopped one that "
+            "would have won"
         )
     if complete and not any(r.feasible for r in complete):
         yield (
@@ -165,8 +171,9 @@ def _dearer(winners: Winners) -> Iterator[str]:
     if isinstance(winners.choice, Thrift) and best.value is not None and top.value != best.value:
         yield (
             f"trial {top.number} reached a greater value in the search, {top.value:+.3f} against "
-            f"{best.value:+.3f}, but has {top.switched_on - best.switched_on} more switches on, "
-            f"worth less than study.least_share={winners.choice.share:g} of it each"
+            f"{best.value:+.3f}; the best has fewer switches on, {best.switched_on} against "
+            f"{top.switched_on}, than any other that is within "
+            f"study.least_share={winners.choice.share:g} of that value"
         )
 
 

@@ -141,8 +141,7 @@ def _stop(study: Study, trial: Trial, bench: Bench, recipe: Recipe) -> Stop | No
     rivals = [r for r in _candidates(study) if r.feasible]
     if not rivals:
         return None
-    most = bench.yardstick.bound({})
-    to_beat = choose.to_beat(rivals, trial.number, switched_on(bench.space, recipe), most)
+    to_beat = choose.to_beat(rivals, trial.number, switched_on(bench.space, recipe))
     return bench.stopping.stop(told_records(study), choose(rivals), to_beat)
 
 

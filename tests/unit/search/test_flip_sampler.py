@@ -1,7 +1,7 @@
 """`sampler=flips` inside Optuna: what it remembers, and what it does when the climbs have stalled."""
 
 from collections.abc import Callable
-from itertools import product
+from itertools import combinations, product
 
 import optuna
 import pytest
@@ -15,6 +15,7 @@ from merit_opt.search.flip_sampler import PHASE, flips
 from merit_opt.search.priors import PRICE, PRIOR, Prior
 from merit_opt.search.samplers import CONTROL, PerProposal
 from merit_opt.search.spaces import Layerwise, Merit, SearchSpace
+from merit_opt.search.spaces.limits import Limits
 
 SPACE = Layerwise(3, 0.1, 1.0)
 Value = Callable[[Recipe], float | None]
@@ -182,6 +183,20 @@ def test_the_cold_search_is_new_until_all_is_known_then_drawn_at_random(seed):
     late = [c for r in recipes[first + 1 :] for c in r.coefficients().values()]
     assert phases(study)[first + 1 :] == ["cold"] * (29 - first)
     assert any(c not in (0.5, 0.75, 1.0) for c in late)
+
+
+def test_where_few_layers_may_be_on_all_such_recipes_are_tried_before_any_is_again():
+    space = Layerwise(5, 0.1, 1.0, Limits(max_layers=2))
+    study = open_study(space)
+    recipes = run(study, lambda recipe: 1.0 * ({1, 2} == set(recipe.coefficients())), 24, space)
+    every = {
+        attention(5, dict.fromkeys(layers, 1.0))
+        for n in range(3)
+        for layers in combinations(range(5), n)
+    }
+    first = next(i for i in range(24) if every <= set(recipes[: i + 1]))
+    assert len(set(recipes[: first + 1])) == first + 1
+    assert "cold" in phases(study)[: first + 1]
 
 
 def test_the_cold_search_learns_from_its_own_trials_alone():
