@@ -57,7 +57,9 @@ def test_a_study_that_no_search_began_is_told_as_such(world):
         lambda: study_recipe(world.storage, "study:bare"),
         lambda: told_study(world.storage, "bare"),
     ):
-        with pytest.raises(UserError, match="^study bare .* none that merit-opt search has begun"):
+        with pytest.raises(
+            UserError, match=r"^study bare .* none that merit-opt search has begun"
+        ):
             read()
     with pytest.raises(UserError, match="study bare has no measured trial 0"):
         study_recipe(world.storage, "study:bare/0")
