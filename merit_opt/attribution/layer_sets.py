@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -80,16 +81,20 @@ def _drawn(
     return tuple(found)
 
 
-def permutation_p(selected: float, others: Collection[float]) -> float:
+def permutation_p(selected: float, others: Collection[float], failed: int = 0) -> float:
     """Share of sets, the selected one among them, whose value is at least the selected one's.
 
+    Sets that could not be measured count as such: a mask that destroys the model may fail.
     B. Phipson and G. K. Smyth, "Permutation p-values should never be zero", Statistical
     Applications in Genetics and Molecular Biology 9(1), 2010.
     """
-    return (1 + sum(other >= selected for other in others)) / (1 + len(others))
+    greater = sum(other >= selected for other in others)
+    return (1 + greater + failed) / (1 + len(others) + failed)
 
 
-def contrasts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def contrasts(
+    rows: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """How masking the selected layers compares with masking others, by all that tells rows apart.
 
     Drops are positive where masking lowers the score. `ratio` is TR drop over TP drop, None
@@ -98,8 +103,11 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Args:
         rows: Of the table of sets.
+        failed: What tells the rows of sets apart that could not be measured; they are counted,
+            and in p as drops at least as great as the selected layers'.
     """
     names = ("variant", "model", "part", "unit")
+    lost = Counter(tuple(one[name] for name in (*names[:-1], "set")) for one in failed)
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -107,7 +115,8 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for key, own in groups.items():
         drops = {kind: _drops(own, kind) for kind in ("selected", "random", "unselected")}
         if drops["selected"]:
-            found.append(dict(zip(names, key, strict=True)) | _contrast(drops))
+            counts = {kind: lost[(*key[:-1], kind)] for kind in drops}
+            found.append(dict(zip(names, key, strict=True)) | _contrast(drops, counts))
     return found
 
 
@@ -130,16 +139,17 @@ def _drops(rows: Sequence[Mapping[str, Any]], kind: str) -> Drops:
     }
 
 
-def _contrast(drops: Mapping[str, Drops]) -> dict[str, Any]:
+def _contrast(drops: Mapping[str, Drops], failed: Mapping[str, int]) -> dict[str, Any]:
     selected = {name: values[0] for name, values in drops["selected"].items()}
     found: dict[str, Any] = {"selected": selected | {"ratio": _ratio(selected)}}
     for kind in ("random", "unselected"):
-        others = drops[kind]
+        others, lost = drops[kind], failed[kind]
         means = {name: math.fsum(v) / len(v) for name, v in others.items()}
         found[kind] = {
             "sets": len(others.get("TR", [])),
+            "failed": lost,
             "mean": means | {"ratio": _ratio(means)} if means else None,
-            "p": {name: permutation_p(selected[name], v) for name, v in others.items()} or None,
+            "p": {k: permutation_p(selected[k], v, lost) for k, v in others.items()} or None,
         }
     return found
 

@@ -99,7 +99,8 @@ class Mask:
         found = measured(bench, plans, "masking layers")
         rows = compared(bench, single, found, references)
         set_rows = list(_set_rows(bench, grouped, found, references))
-        against = contrasts(set_rows)
+        lost = [facts for facts, plan in grouped if plan.name in found.failed]
+        against = contrasts(set_rows, lost)
         summary = {
             "layers": ranked(rows),
             "contributions": contributions(rows, bench.seed),
@@ -185,8 +186,9 @@ def _contrast_line(one: Mapping[str, Any]) -> str:
     selected, drawn = one["selected"], one["random"]
     if drawn["mean"] is None:
         return f"{one['variant']} {one['part']} ({one['model']}): no random set was measured"
+    failed = f" ({drawn['failed']} more failed: drops as great)" if drawn["failed"] else ""
     changes = (
-        f"TR {-selected['TR']:+.3f}, TP {-selected['TP']:+.3f}; {drawn['sets']} random sets: "
+        f"TR {-selected['TR']:+.3f}, TP {-selected['TP']:+.3f}; {drawn['sets']} random sets{failed}: "
         f"TR {-drawn['mean']['TR']:+.3f}, TP {-drawn['mean']['TP']:+.3f} on average"
     )
     return (

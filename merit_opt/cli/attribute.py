@@ -1,5 +1,6 @@
 """`merit-opt attribute`: which layers a recipe works through."""
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from merit_opt.search.references import PREFIX, study_name, tracked_study
 from merit_opt.tracking.record import TrackingUnavailable
 
 SPLITS = ("confirm", "search", "all")
+SELDOM = 30.0  # seconds
 NEXT = {"mask": "leave_out", "gradient": "scan"}  # and else mask
 
 
@@ -55,7 +57,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     if cfg.split not in SPLITS:
         raise UserError(f"split is one of {', '.join(SPLITS)}; got {cfg.split!r}")
     try:
-        with display(console) as shown:
+        with display(console, every=SELDOM) as shown:
             _run(_Request(cfg, choices, built, outputs), console, shown)
     except KeyboardInterrupt:
         console.print(
@@ -240,9 +242,17 @@ def _say_what_next(
 ) -> None:
     names = ", ".join(path.name for path in files)
     other = NEXT.get(request.choices["method"], "mask")
-    same = given("pair", "suite", "storage", "tracking", "engine", "recipe", "split", "output_dir")
-    console.print(
-        f"files: {folder}/ ({names})\nnext:\n  merit-opt attribute{same} method={other}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    same = again("pair", "suite", "storage", "tracking", "engine", "recipe", "split", "output_dir")
+    lines = [f"files: {folder}/ ({names})", "next:", f"  merit-opt attribute{same} method={other}"]
+    if request.recipe.startswith(PREFIX):
+        study = study_name(request.built["storage"].build(), request.recipe)
+        own = again("storage", "tracking", "output_dir")
+        lines.append(f"  merit-opt report study={shlex.quote(study)}{own}")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def again(*groups: str) -> str:
+    """As `given`, but a study's recipe as the user typed it: a sweep escapes its colon."""
+    words = shlex.split(given(*groups))
+    typed = (w.replace("=study\\:", f"={PREFIX}") for w in words)
+    return "".join(f" {shlex.quote(word)}" for word in typed)

@@ -1,6 +1,8 @@
 """What a person sees while work goes on; nothing is drawn where there is no terminal."""
 
-from collections.abc import Generator
+import math
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,22 +19,27 @@ from rich.progress import (
 from merit_opt.tracking.record import TrialRecord
 
 TRIALS = "trials"
+Due = Callable[[], bool]
 
 
 class Display:
     """One progress line at a time: the stage at work, with its time left.
 
     Of several workers at once each says only what it has done, a line at a time, its name first.
+    The stage at work is a line of its own whenever one is due.
     """
 
-    def __init__(self, progress: Progress, teller: str = "") -> None:
+    def __init__(self, progress: Progress, teller: str = "", due: Due = lambda: False) -> None:
         self._progress = progress
         self._teller = teller
+        self._due = due
         self._tasks: dict[str, TaskID] = {}
 
     def stage(self, name: str, done: int, total: int) -> None:
         """`done` of `total` steps of the stage are finished."""
         self._show(name, name, done, total)
+        if self._due():
+            self._say(f"{name} ({done} of {total})")
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
         """`done` of `total` trials are finished, `record` the last of them."""
@@ -57,13 +64,14 @@ class Display:
 
 
 @contextmanager
-def display(console: Console, teller: str = "") -> Generator[Display]:
+def display(console: Console, teller: str = "", every: float = math.inf) -> Generator[Display]:
     """A live display on `console`, or a silent one where it is no terminal.
 
     Args:
         console: Where to show it.
         teller: What every line begins with, where others write to the same terminal; nothing is
             drawn then.
+        every: Seconds after which the stage at work is said in a line where nothing is drawn.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -75,7 +83,21 @@ def display(console: Console, teller: str = "") -> Generator[Display]:
     )
     drawn = console.is_terminal and not teller
     with Progress(*columns, console=console, disable=not drawn, transient=True) as progress:
-        yield Display(progress, teller)
+        yield Display(progress, teller, now_and_then(math.inf if drawn else every))
+
+
+def now_and_then(every: float, clock: Callable[[], float] = time.monotonic) -> Due:
+    """Whether `every` seconds have passed since this was made, or last said so."""
+    last = clock()
+
+    def due() -> bool:
+        nonlocal last
+        if clock() - last < every:
+            return False
+        last = clock()
+        return True
+
+    return due
 
 
 def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from merit_opt.errors import TrialFailed
+from merit_opt.errors import TrialFailed, UserError
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation
 from merit_opt.evaluation.yardstick import Yardstick
@@ -233,6 +233,16 @@ def keep_choice(study: Study, choice: Pick | Thrift) -> None:
 
 
 def _choice(study: Study) -> Pick | Thrift:
+    """As it was kept.
+
+    Raises:
+        UserError: It never was.
+    """
+    if CHOICE not in study.user_attrs:
+        raise UserError(
+            f"study {study.study_name} does not say how its winner is picked, so it is none that "
+            "merit-opt search has begun; name another study, or search under this name first"
+        )
     how, number = study.user_attrs[CHOICE]
     return Thrift(number) if how == THRIFT else Pick(how, number)
 

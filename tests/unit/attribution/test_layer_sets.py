@@ -102,8 +102,27 @@ def test_a_contrast_says_how_selected_layers_stand_out():
 def test_a_ratio_to_no_drop_is_none_and_missing_sets_are_told_as_missing():
     (found,) = contrasts(rows({"selected": [(0.5, -0.1)], "random": [(0.1, 0.1)] * 20}))
     assert found["selected"]["ratio"] is None
-    assert found["unselected"] == {"sets": 0, "mean": None, "p": None}
+    assert found["unselected"] == {"sets": 0, "failed": 0, "mean": None, "p": None}
     assert contrasts(rows({"random": [(0.1, 0.1)] * 20})) == []
+
+
+@given(st.integers(0, 20), st.integers(0, 20))
+def test_sets_that_failed_never_make_the_selected_one_stand_out(measured, failed):
+    drops = {"selected": [(0.5, 0.1)], "random": [(0.1, 0.1)] * (1 + measured)}
+    lost = rows({"random": [(0.0, 0.0)] * failed})[::2]
+    (found,) = contrasts(rows(drops), lost)
+    assert (found["random"]["sets"], found["random"]["failed"]) == (1 + measured, failed)
+    as_great = rows({**drops, "random": drops["random"] + [(0.9, 0.1)] * failed})
+    assert found["random"]["p"] == contrasts(as_great)[0]["random"]["p"]
+
+
+def test_failed_sets_count_where_they_belong():
+    drops = {"selected": [(0.5, 0.1)], "random": [(0.1, 0.1)], "unselected": [(0.1, 0.1)]}
+    both = [*rows(drops), *rows(drops, variant="mean")]
+    zero, mean = contrasts(both, rows({"unselected": [(0.0, 0.0)]}, variant="mean")[::2])
+    assert [one[kind]["failed"] for one in (zero, mean) for kind in ("random", "unselected")] == [
+        0, 0, 0, 1,
+    ]  # fmt: skip
 
 
 def test_variants_models_parts_and_units_are_told_apart():

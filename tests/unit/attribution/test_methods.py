@@ -195,6 +195,12 @@ def test_a_mask_that_leaves_questions_unanswered_has_failed(bench, monkeypatch):
     assert re.match(r"of the \d+ T[RP] samples that were answered before, only \d+ could be", why)
     assert not any(4 in row["layers"] for row in found.tables["mask_sets"])
     assert any(3 in row["layers"] for row in found.tables["mask_sets"])
+    destroyed = [name for name in found.failed if "of layers" in name]
+    contrast = next(one for one in found.summary["sets"] if one["unit"] == "accuracy")
+    drawn = contrast["random"]
+    assert 0 < drawn["failed"] <= len(destroyed)
+    assert all(p >= (1 + drawn["failed"]) / 21 for p in drawn["p"].values())
+    assert f"({drawn['failed']} more failed: drops as great)" in found.shown.lines[-1]
 
 
 def test_progress_is_told_step_by_step(bench):

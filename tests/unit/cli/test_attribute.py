@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from merit_opt.cli import attribute as attribute_command
 from merit_opt.evaluation.engine import Engine
 from merit_opt.recipe.constructors import attention, uniform
 from merit_opt.recipe.store import write_recipe
@@ -118,6 +119,7 @@ def test_a_study_s_recipe_is_explained_in_its_folder_and_in_its_run(merit_opt, e
         done = merit_opt(f"attribute recipe={name} method=gradient {small}")
         assert (done.code, done.err) == (0, "")
         assert "warning" not in done.out
+        assert f"  merit-opt report study={STUDY}\n" in done.out
         folder = folder_of(done)
         assert folder.parts[:4] == ("outputs", "studies", STUDY, "attribution")
         digest = result(folder)["recipe"]["digest"]
@@ -180,3 +182,17 @@ def test_a_sweep_over_methods_is_one_command(merit_opt, recipe, loads):
     (folder,) = Path("outputs/attributions").iterdir()
     assert result(folder)["methods"].keys() == {"gradient", "leave_out"}
     assert len(loads) <= 1
+
+
+def test_a_sweep_s_hint_names_the_study_as_it_was_typed(monkeypatch):
+    swept = r" 'recipe=study\:a b' 'suite.names=[x,y]'"
+    monkeypatch.setattr(attribute_command, "given", lambda *groups: swept)
+    assert attribute_command.again() == " 'recipe=study:a b' 'suite.names=[x,y]'"
+    swept = r" 'recipe=study\:a/5'"
+    assert attribute_command.again() == " recipe=study:a/5"
+
+
+def test_it_says_how_far_it_is_where_there_is_no_terminal(merit_opt, recipe, monkeypatch):
+    monkeypatch.setattr("merit_opt.cli.attribute.SELDOM", 0.0)
+    done = merit_opt(f"attribute {SOME} method=leave_out method.add_at=null")
+    assert "leaving layers out (1 of 2)\n" in done.out

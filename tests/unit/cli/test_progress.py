@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import display, now_and_then
 from merit_opt.recipe.constructors import uniform
 from merit_opt.tracking.record import TrialRecord
 
@@ -39,6 +39,23 @@ def test_a_worker_among_others_draws_nothing_and_says_a_line_a_trial(terminal):
         "a, worker 1: trial 4 TR 0.750 TP 1.000 │ best 4 TR 0.750 TP 1.000 3 layers (5 of 9)",
         "a, worker 1: warning: little room",
     ]
+
+
+def test_a_long_stage_is_told_now_and_then_where_nothing_is_drawn():
+    def told(*, terminal: bool) -> str:
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
+        with display(console, every=0.0) as shown:
+            shown.stage("masking layers", 3, 9)
+        return console.file.getvalue()
+
+    assert told(terminal=False) == "masking layers (3 of 9)\n"
+    assert "(3 of 9)" not in told(terminal=True)
+
+
+def test_a_line_is_due_once_in_so_many_seconds():
+    now = iter([0, 29, 30, 30, 59, 61, 61])
+    due = now_and_then(30, lambda: next(now))
+    assert [due() for _ in range(4)] == [False, True, False, True]
 
 
 def test_alone_it_draws_at_a_terminal_only():

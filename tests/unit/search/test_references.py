@@ -1,8 +1,10 @@
 """`study:NAME` and `study:NAME/N` find what was measured, or say what there is."""
 
+import optuna
 import pytest
 
 from merit_opt.errors import UserError
+from merit_opt.search.lookup import told_study
 from merit_opt.search.references import study_recipe
 from merit_opt.search.trial import best
 
@@ -47,6 +49,20 @@ def test_a_study_without_finished_trials_says_so(world):
     world.study()
     with pytest.raises(UserError, match="study s has no finished trial yet"):
         study_recipe(world.storage, "study:s")
+
+
+def test_a_study_that_no_search_began_is_told_as_such(world):
+    optuna.create_study(study_name="bare", storage=world.storage)
+    for read in (
+        lambda: study_recipe(world.storage, "study:bare"),
+        lambda: told_study(world.storage, "bare"),
+    ):
+        with pytest.raises(
+            UserError, match=r"^study bare .* none that merit-opt search has begun"
+        ):
+            read()
+    with pytest.raises(UserError, match="study bare has no measured trial 0"):
+        study_recipe(world.storage, "study:bare/0")
 
 
 def test_a_failed_trial_has_no_recipe_to_offer(world, failing):
