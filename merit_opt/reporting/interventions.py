@@ -175,11 +175,11 @@ def _sets(sets: Sequence[Row]) -> Table:
 
 
 def _mean(one: Row, which: str) -> float | None:
-    return (one.get(which) or {}).get("mean", {}).get("TR")
+    return ((one.get(which) or {}).get("mean") or {}).get("TR")
 
 
 def _p(one: Row, which: str, of: str) -> float | None:
-    return (one.get(which) or {}).get("p", {}).get(of)
+    return ((one.get(which) or {}).get("p") or {}).get(of)
 
 
 def _contributions(rows: Sequence[Row]) -> Table:
@@ -198,17 +198,24 @@ def _contributions(rows: Sequence[Row]) -> Table:
             one["variant"],
             one["part"],
             one["role"],
-            one["base"]["mean_drop"],
-            one["merged"]["mean_drop"],
+            (one.get("base") or {}).get("mean_drop"),
+            (one.get("merged") or {}).get("mean_drop"),
             _estimate(one.get("difference")),
             (one.get("difference") or {}).get("p"),
-            ", ".join(map(str, one["merged"]["layers"])) or "none",
+            _matter(one, "merged"),
         )
         for one in rows
     )
     note = "Accuracy that masking a layer costs, on average over layers, paired over layers."
     title = "Whether each layer contributes more once merged"
     return Table("attribution-contributions", title, columns, cells, note)
+
+
+def _matter(one: Row, model: str) -> str | None:
+    """Layers, in words; None where the model was not masked."""
+    if one.get(model) is None:
+        return None
+    return ", ".join(map(str, one[model]["layers"])) or "none"
 
 
 def _estimate(found: Row | None) -> Cell:
