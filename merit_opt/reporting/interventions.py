@@ -13,10 +13,10 @@ UNITS = {
     "probability": "Δ probability",
 }
 ROLES = ("TR", "TP")
-MASK = "mask"
+SCAN, MASK = "scan", "mask"
 MASKS = ("inverse_width", "zero", "mean", "revert")
 READ: Mapping[str, str] = {
-    "scan": "Scan: this layer alone is merged.",
+    SCAN: "Scan: this layer alone is merged.",
     MASK: "Mask: this layer's part is put out of action.",
     "gradient": "Gradient: of the mean margin with respect to the layer's coefficient.",
     "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
@@ -26,7 +26,7 @@ Key = tuple[str, str, str, str]
 
 
 def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
-    """One for each thing that was done: in accuracy where it was measured, at full strength."""
+    """One for each thing that was done: in accuracy where it was measured."""
     groups: dict[Key, list[Row]] = {}
     for row in rows:
         if row.get("head_group") is None and row["role"] in ROLES:
@@ -34,10 +34,14 @@ def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
             groups.setdefault(key, []).append(row)
     for key, own in groups.items():
         unit = next((u for u in UNITS if any(_unit(row) == u for row in own)), "")
-        kept = _strongest([row for row in own if _unit(row) == unit])
+        kept = [row for row in own if _unit(row) == unit]
+        title = _title(key)
+        if key[0] == SCAN:
+            kept, at = _strongest(kept)
+            title += f" · at coefficient {at:g}" if at is not None else ""
         series = tuple(_series(role, kept) for role in ROLES if _of(role, kept))
         if series:
-            yield key, Panel(_title(key), UNITS[unit], series)
+            yield key, Panel(title, UNITS[unit], series)
 
 
 def principal(found: Iterable[tuple[Key, Panel]]) -> list[Panel]:
@@ -71,10 +75,11 @@ def _title(key: Key) -> str:
     return " · ".join(word.replace("_", " ") for word in words if word)
 
 
-def _strongest(rows: list[Row]) -> list[Row]:
-    """Those of the greatest coefficient, where several were tried."""
+def _strongest(rows: list[Row]) -> tuple[list[Row], float | None]:
+    """Those of the greatest coefficient that was tried, and that; None where rows have none."""
     known = [row["coefficient"] for row in rows if row.get("coefficient") is not None]
-    return [r for r in rows if not known or r.get("coefficient") == max(known)]
+    at = max(known, default=None)
+    return [row for row in rows if row.get("coefficient") == at], at
 
 
 def _of(role: str, rows: Sequence[Row]) -> list[Row]:

@@ -5,7 +5,7 @@ import pytest
 from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.layer_sets import contrasts
 from merit_opt.reporting.facts import Attribution
-from merit_opt.reporting.interventions import summary_tables
+from merit_opt.reporting.interventions import panels, summary_tables
 from merit_opt.reporting.tables import NONE
 
 ROLES = ("TR", "TP")
@@ -73,3 +73,26 @@ def test_sets_that_could_not_be_drawn_are_dashes():
     (row,) = shown(table("sets", sets=found))
     assert (row["unselected_TR"], row["unselected_p"]) == (NONE, NONE)
     assert row["random_p"] == "0.048"
+
+
+def changed(method, layer, coefficient):
+    place = {
+        "method": method,
+        "variant": "x",
+        "model": "base",
+        "layer": layer,
+        "part": "attention",
+    }
+    return place | {"role": "TR", "difference": 0.1, "coefficient": coefficient}
+
+
+def test_a_layer_left_out_is_drawn_whatever_its_own_coefficient():
+    rows = [changed("leave_out", i, c) for i, c in ((3, 1.0), (5, 0.9), (7, 0.8))]
+    ((_, panel),) = panels(rows)
+    assert panel.series[0].layers == (3, 5, 7)
+
+
+def test_a_scan_is_drawn_at_its_greatest_coefficient_and_says_which():
+    ((_, panel),) = panels([changed("scan", i, c) for i in range(2) for c in (0.25, 0.5)])
+    assert panel.series[0].layers == (0, 1)
+    assert panel.title.endswith("at coefficient 0.5")
