@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from merit_opt.evaluation.stats import ALPHA, NOT_SIGNIFICANT, SIGNIFICANT, verdict
 from merit_opt.reporting.facts import Attribution, Row
 from merit_opt.reporting.figures.layers import Panel, Series
 from merit_opt.reporting.tables import Cell, Column, Estimate, Table
@@ -113,10 +114,18 @@ def effects_table(rows: Sequence[Row]) -> Table:
         Column("n", "n", "count"),
         Column("difference", "difference", "signed"),
         Column("p", "p", "p"),
+        Column("verdict", "verdict"),
         Column("unit", "unit"),
     )
     cells = tuple(
-        tuple(_ends(row) if c.key == "difference" else row.get(c.key) for c in columns)
+        tuple(
+            _ends(row)
+            if c.key == "difference"
+            else _verdict(row)
+            if c.key == "verdict"
+            else row.get(c.key)
+            for c in columns
+        )
         for row in rows
     )
     note = "A positive difference: the intervention raises the role's score. p is not corrected."
@@ -127,6 +136,12 @@ def _ends(row: Row) -> Cell:
     if row.get("low") is None or row.get("high") is None:
         return row["difference"]
     return Estimate(row["difference"], row["low"], row["high"])
+
+
+def _verdict(row: Row | None) -> str | None:
+    """By interval and p; None where one of them is missing."""
+    known = None if row is None else [row.get(key) for key in ("low", "high", "p")]
+    return None if known is None or None in known else verdict(*known)
 
 
 def summary_tables(attribution: Attribution) -> Iterator[Table]:
@@ -150,9 +165,12 @@ def _sets(sets: Sequence[Row]) -> Table:
         Column("ratio", "TR drop / TP drop", "number"),
         Column("random_TR", "TR drop, random layers", "signed"),
         Column("random_p", "p of TR", "p"),
+        Column("random_verdict", "verdict of TR"),
         Column("random_p_beyond", "p of TR beyond TP", "p"),
+        Column("random_verdict_beyond", "verdict of TR beyond TP"),
         Column("unselected_TR", "TR drop, unselected", "signed"),
         Column("unselected_p", "p of TR", "p"),
+        Column("unselected_verdict", "verdict of TR"),
     )
     rows = tuple(
         (
@@ -163,18 +181,18 @@ def _sets(sets: Sequence[Row]) -> Table:
             one["selected"]["TP"],
             one["selected"].get("ratio"),
             _mean(one, "random"),
-            _p(one, "random", "TR"),
-            _p(one, "random", "TR - TP"),
+            *_ranked(one, "random", "TR"),
+            *_ranked(one, "random", "TR - TP"),
             _mean(one, "unselected"),
-            _p(one, "unselected", "TR"),
+            *_ranked(one, "unselected", "TR"),
         )
         for one in sets
     )
-    draws = {(one.get("random") or {}).get("sets", 0) for one in sets}
+    draws = max((one.get("random") or {}).get("sets", 0) for one in sets)
     note = (
-        f"Accuracy lost when the recipe's layers are masked together, beside {max(draws)} random sets of "
-        "as many layers and sets of layers that it does not merge; p is the rank among the sets, "
-        "one-sided, not corrected."
+        f"Accuracy lost when the recipe's layers are masked together, beside {draws} random sets of as "
+        "many layers and sets of layers that it does not merge. p is the rank among the sets, "
+        f"one-sided, not corrected: {draws} sets can say {1 / (1 + draws):.2g} at the least."
     )
     return Table("attribution-sets", "Masking whole sets of layers", columns, rows, note)
 
@@ -183,8 +201,10 @@ def _mean(one: Row, which: str) -> float | None:
     return ((one.get(which) or {}).get("mean") or {}).get("TR")
 
 
-def _p(one: Row, which: str, of: str) -> float | None:
-    return ((one.get(which) or {}).get("p") or {}).get(of)
+def _ranked(one: Row, which: str, of: str) -> tuple[Cell, Cell]:
+    """The p and its verdict; a rank among sets has no interval."""
+    p = ((one.get(which) or {}).get("p") or {}).get(of)
+    return (None, None) if p is None else (p, SIGNIFICANT if p < ALPHA else NOT_SIGNIFICANT)
 
 
 def _contributions(rows: Sequence[Row]) -> Table:
@@ -196,7 +216,9 @@ def _contributions(rows: Sequence[Row]) -> Table:
         Column("merged", "mean drop, merged", "signed"),
         Column("difference", "merged - base", "signed"),
         Column("p", "p", "p"),
-        Column("layers", "layers that matter once merged"),
+        Column("verdict", "verdict"),
+        Column("layers_base", "layers that matter, base"),
+        Column("layers", "layers that matter, merged"),
     )
     cells = tuple(
         (
@@ -207,11 +229,17 @@ def _contributions(rows: Sequence[Row]) -> Table:
             (one.get("merged") or {}).get("mean_drop"),
             _estimate(one.get("difference")),
             (one.get("difference") or {}).get("p"),
+            _verdict(one.get("difference")),
+            _matter(one, "base"),
             _matter(one, "merged"),
         )
         for one in rows
     )
-    note = "Accuracy that masking a layer costs, on average over layers, paired over layers."
+    note = (
+        "Accuracy that masking a layer costs, on average over layers, paired over layers; its p is not "
+        "corrected. Layers that matter are those whose masking lowers the accuracy after Holm's "
+        "correction over the layers."
+    )
     title = "Whether each layer contributes more once merged"
     return Table("attribution-contributions", title, columns, cells, note)
 

@@ -73,7 +73,7 @@ def _differences(found: Sequence[StudyFacts]) -> Iterator[Picture[Differences]]:
             title="Winner against base, study by study",
             caption=(
                 "Paired differences of accuracy on confirm, with 95 % intervals over whole videos; an "
-                "empty mark is not significant by its interval."
+                "empty mark is not significant."
             ),
             alt="TR and TP difference of each study's winner from the base, with intervals.",
             data=Differences(
@@ -81,6 +81,7 @@ def _differences(found: Sequence[StudyFacts]) -> Iterator[Picture[Differences]]:
                 estimates=tuple(d["estimate"] for _, _, d in rows),
                 lows=tuple(d["low"] for _, _, d in rows),
                 highs=tuple(d["high"] for _, _, d in rows),
+                verdicts=tuple(d["verdict"] for _, _, d in rows),
                 unit="winner - base, accuracy",
                 groups=tuple(role for _, role, _ in rows),
             ),

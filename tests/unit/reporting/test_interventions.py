@@ -1,11 +1,14 @@
 """Panels and tables of what was measured on layers."""
 
 import pytest
+from matplotlib.colors import to_rgba
 
 from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.layer_sets import contrasts
 from merit_opt.reporting.facts import Attribution
+from merit_opt.reporting.figures.differences import Differences, draw_differences
 from merit_opt.reporting.interventions import panels, summary_tables
+from merit_opt.reporting.style import styled
 from merit_opt.reporting.tables import NONE
 
 ROLES = ("TR", "TP")
@@ -72,7 +75,7 @@ def test_sets_that_could_not_be_drawn_are_dashes():
     found = contrasts(sets(random=20))
     (row,) = shown(table("sets", sets=found))
     assert (row["unselected_TR"], row["unselected_p"]) == (NONE, NONE)
-    assert row["random_p"] == "0.048"
+    assert (row["random_p"], row["random_verdict"]) == ("0.048", "significant")
 
 
 def changed(method, layer, coefficient):
@@ -96,3 +99,30 @@ def test_a_scan_is_drawn_at_its_greatest_coefficient_and_says_which():
     ((_, panel),) = panels([changed("scan", i, c) for i in range(2) for c in (0.25, 0.5)])
     assert panel.series[0].layers == (0, 1)
     assert panel.title.endswith("at coefficient 0.5")
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.049, "significant"), (0.059, "not significant")])
+def test_what_is_not_significant_by_p_is_called_so_though_its_interval_leaves_out_zero(p, said):
+    found = contributions([*masks("base"), *masks("merged")], 0)[:1]
+    found[0]["difference"] = {"estimate": 0.124, "low": 0.026, "high": 0.225, "p": p, "n": 4}
+    (row,) = shown(table("contributions", contributions=found))
+    assert row["verdict"] == said
+
+
+def test_a_rank_among_sets_that_is_not_significant_is_called_so():
+    even = [row | {"difference": -0.1} for row in sets(random=20)]
+    found = table("sets", sets=contrasts(even))
+    (row,) = shown(found)
+    assert (row["random_p"], row["random_verdict"]) == ("1", "not significant")
+    assert "20 sets can say 0.048 at the least" in found.note
+
+
+def test_a_mark_is_filled_by_the_verdict_that_the_table_gives():
+    ends = {"estimates": (0.1, 0.1), "lows": (0.05, 0.05), "highs": (0.2, 0.2)}
+    verdicts = ("significant", "not significant")
+    names = {"names": ("a", "b"), "verdicts": verdicts, "unit": "x", "groups": ("TR", "TR")}
+    with styled("light"):
+        figure = draw_differences(Differences(**ends, **names))
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    empty = [to_rgba(m.get_markerfacecolor()) != to_rgba(m.get_color()) for m in marks]
+    assert empty == [False, True]
