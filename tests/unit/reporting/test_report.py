@@ -11,7 +11,7 @@ import pytest
 from merit_opt.reporting.blocks import data
 from merit_opt.reporting.facts import Flips
 from merit_opt.reporting.page import page
-from merit_opt.reporting.report import DATA, PAGE, compose
+from merit_opt.reporting.report import DATA, PAGE, compose, write_report
 from merit_opt.reporting.style import Drawn, drawn, styled
 from tests.reports import bare, facts, flip, result, study, trial, trials
 
@@ -66,6 +66,19 @@ def test_a_figure_is_the_same_however_often_it_is_drawn(written):
     for picture in pictures:
         for kind, content in drawn(picture).files.items():
             assert content == (written / "figures" / f"{picture.name}.{kind}").read_bytes(), kind
+
+
+def test_what_an_earlier_report_left_goes_and_what_others_put_there_stays(tmp_path, monkeypatch):
+    blank = Drawn({"png": b"PNG"}, {"light": ("png", b"PNG")})
+    monkeypatch.setattr("merit_opt.reporting.report.drawn", lambda picture: blank)
+    write_report(compose(facts(), (facts("other"),)), tmp_path, lambda name, done, total: None)
+    (tmp_path / "figures" / "mine.png").touch()
+    fewer = compose(replace(facts(), flips=Flips()))
+    write_report(fewer, tmp_path, lambda name, done, total: None)
+    figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures == {"mine", *(picture.name for picture in fewer.pictures)}
+    tables = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert tables == {table.name for table in fewer.tables}
 
 
 def test_the_page_names_nothing_outside_itself(written):
