@@ -10,7 +10,7 @@ from merit_opt.reporting.tables import Cell, Column, Estimate, Table
 
 UNITS = {
     "accuracy": "Δ accuracy",
-    "per coefficient": "per coefficient",
+    "per coefficient": "nats / coefficient",
     "probability": "Δ probability",
 }
 ROLES = ("TR", "TP")
@@ -19,7 +19,7 @@ MASKS = ("inverse_width", "zero", "mean", "revert")
 READ: Mapping[str, str] = {
     SCAN: "Scan: this layer alone is merged.",
     MASK: "Mask: this layer's part is put out of action.",
-    "gradient": "Gradient: of the mean margin with respect to the layer's coefficient.",
+    "gradient": "Gradient: of the mean margin, in nats for a unit of the layer's coefficient.",
     "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
 }
 Key = tuple[str, str, str, str]
@@ -42,7 +42,8 @@ def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
             title += f" · at coefficient {at:g}" if at is not None else ""
         series = tuple(_series(role, kept) for role in ROLES if _of(role, kept))
         if series:
-            yield key, Panel(title, UNITS[unit], series)
+            shared = " ".join((key[1], key[3])) if key[0] == MASK else ""
+            yield key, Panel(title, UNITS[unit], series, shared)
 
 
 def principal(found: Iterable[tuple[Key, Panel]]) -> list[Panel]:
@@ -140,8 +141,8 @@ def _ends(row: Row) -> Cell:
 
 def _verdict(row: Row | None) -> str | None:
     """By interval and p; None where one of them is missing."""
-    known = None if row is None else [row.get(key) for key in ("low", "high", "p")]
-    return None if known is None or None in known else verdict(*known)
+    low, high, p = (None if row is None else row.get(key) for key in ("low", "high", "p"))
+    return None if low is None or high is None or p is None else verdict(low, high, p)
 
 
 def summary_tables(attribution: Attribution) -> Iterator[Table]:

@@ -7,6 +7,7 @@ from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.layer_sets import contrasts
 from merit_opt.reporting.facts import Attribution
 from merit_opt.reporting.figures.differences import Differences, draw_differences
+from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
 from merit_opt.reporting.interventions import panels, summary_tables
 from merit_opt.reporting.style import styled
 from merit_opt.reporting.tables import NONE
@@ -126,3 +127,13 @@ def test_a_mark_is_filled_by_the_verdict_that_the_table_gives():
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     empty = [to_rgba(m.get_markerfacecolor()) != to_rgba(m.get_color()) for m in marks]
     assert empty == [False, True]
+
+
+def test_masks_of_both_models_are_drawn_on_one_scale():
+    masked = [*masks("base"), *(r | {"difference": -5.0} for r in masks("merged"))]
+    found = tuple(panel for _, panel in panels([{"method": "mask", **row} for row in masked]))
+    with styled("light"):
+        figure = draw_profiles(Profiles(4, (), (Strip("attention", (None,) * 4),), found))
+    first, second = figure.axes[1:3]
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[0] < -5.0
