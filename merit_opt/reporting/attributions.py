@@ -52,12 +52,17 @@ def _runs(folder: Path, refused: list[str]) -> dict[str, Any]:
         return {}
     try:
         found = dict(json.loads(path.read_text()))
-        for entry in found.get("methods", {}).values():
-            dict(entry["provenance"]), list(entry["files"])
+        _require_entries(found)
         return found
     except REASONS as error:
         refused.append(f"{path} cannot be read ({error}), so that no table beside it is shown")
         return {}
+
+
+def _require_entries(found: Mapping[str, Any]) -> None:
+    for name, entry in found.get("methods", {}).items():
+        if not (isinstance(entry["provenance"], dict) and isinstance(entry["files"], list)):
+            raise TypeError(f"method {name} does not say whose its files are")
 
 
 def _tables(folder: Path) -> list[str]:

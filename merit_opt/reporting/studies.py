@@ -1,10 +1,10 @@
 """Several studies beside one another: over seeds, samplers or pairs."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import fmean, stdev
 from typing import Any
 
@@ -237,7 +237,8 @@ def labels(names: Iterable[str], most: int = 22) -> dict[str, str]:
 
 def _shared(names: Sequence[str]) -> int:
     """Letters that all begin with, whole words of them."""
-    start = os.path.commonprefix(list(names))
+    letters = takewhile(lambda own: len(set(own)) == 1, zip(*names, strict=False))
+    start = "".join(own[0] for own in letters)
     return len(start) - len(re.split(r"[\W_]", start)[-1])
 
 

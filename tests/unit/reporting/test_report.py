@@ -117,9 +117,23 @@ def test_not_significant_is_said_in_these_words():
 def test_a_control_that_may_be_as_good_is_said_to_be():
     found = result(study())
     found["confirm"]["controls"][0]["gap"] = {"estimate": 0.01, "low": -0.02, "high": 0.04}
-    assert "(95 % interval -0.020 to +0.040, not significant)" in words(
+    assert "(95 % interval of the difference -0.020 to +0.040, not significant)" in words(
         compose(replace(facts(), result=found))
     )
+
+
+def test_a_winner_that_lies_below_a_control_is_said_to():
+    found = result(study())
+    found["confirm"]["controls"][0]["gap"] = {"estimate": -0.05, "low": -0.09, "high": -0.01}
+    assert "Its objective lies below the best fixed recipe (uniform:0.5) by 0.050 (" in words(
+        compose(replace(facts(), result=found))
+    )
+
+
+def test_methods_that_were_not_run_are_named():
+    hint = {"attribute": "merit-opt attribute recipe=study:s method=scan"}
+    found = words(compose(replace(facts(), commands=hint)))
+    assert "method=gradient, leave_out. To add one: merit-opt attribute recipe=study:s " in found
 
 
 def test_a_study_that_has_not_ended_says_so_and_how_to_end_it():
