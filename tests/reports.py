@@ -215,7 +215,7 @@ def answers() -> Answers:
 
 
 def attribution() -> Attribution:
-    def rows(method: str, variant: str, model: str, unit: str) -> list[Row]:
+    def rows(method: str, variant: str, model: str, *tried: float) -> list[Row]:
         return [
             {
                 "method": method,
@@ -231,15 +231,15 @@ def attribution() -> Attribution:
                 "low": -0.1,
                 "high": 0.3,
                 "p": 0.1,
-                "unit": unit,
+                "unit": "accuracy",
             }
-            for coefficient in (0.5, 1.0)
+            for coefficient in tried
             for layer in range(LAYERS)
             for role in ("TR", "TP")
         ]
 
-    scan = rows("scan", "alone", "base", "accuracy")
-    masks = [rows("mask", variant, "merged", "accuracy") for variant in ("zero", "mean")]
+    scan = rows("scan", "alone", "base", 0.5, 1.0)
+    masks = [rows("mask", variant, "merged", 1.0) for variant in ("zero", "mean")]
     return Attribution(layers=[*scan, *masks[0], *masks[1]], runs=runs())
 
 

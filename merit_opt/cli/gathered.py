@@ -104,7 +104,7 @@ def gather_least(ask: Gathering, name: str) -> StudyFacts:
         result=result,
         answers=Answers(base, merged) if merged and base else None,
         settings=settings or {},
-        commands=_commands(name, settings),
+        commands=_known_commands(name, settings, missing),
         versions={"merit-opt": version("merit-opt")},
         missing=tuple(missing),
     )
@@ -157,6 +157,15 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TypeError("it holds no keys")
     return cast("dict[str, Any]", found)
+
+
+def _known_commands(name: str, settings: Row | None, missing: list[str]) -> dict[str, str]:
+    """None where this version lacks an option of the study, which is told."""
+    try:
+        return _commands(name, settings)
+    except UserError as error:
+        missing.append(f"No command of the study is known: {error}.")
+        return {}
 
 
 def _commands(name: str, settings: Row | None) -> dict[str, str]:

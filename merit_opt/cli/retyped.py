@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
 from merit_opt.cli.build import TARGET
+from merit_opt.errors import UserError
 
 PLAIN = re.compile(r"[\w./:+@%~-]+")
 Values = Mapping[str, Any]
@@ -23,6 +24,9 @@ def command(config: Values, *groups: str) -> str:
     Args:
         config: Of config.yaml, not resolved.
         groups: Groups and keys that are told; all of them if none is named.
+
+    Raises:
+        UserError: One of them is made by what no option of this version makes.
     """
     root = _content(conf_dir() / "search.yaml")
     defaults = {
@@ -46,7 +50,7 @@ def _words(key: str, value: Any, usual: Any, defaults: Mapping[str, str]) -> Ite
         option, known = _nearest(key, value, defaults.get(key, ""))
         if option != defaults.get(key):
             yield f"{key}={option}"
-        yield from _changes(key, value, known)
+        yield from _changes(key, {**value, TARGET: known[TARGET]}, known)
     elif isinstance(value, dict):
         yield from _changes(key, value, usual or {})
     elif value != usual:
@@ -54,21 +58,38 @@ def _words(key: str, value: Any, usual: Any, defaults: Mapping[str, str]) -> Ite
 
 
 def _nearest(group: str, value: Values, usual: str) -> tuple[str, Values]:
-    """The option that differs least; of equals the default, then the first by name."""
+    """The option that differs least; of equals the default, then the first by name.
+
+    An option may have moved to another module: where none has the very target, its last name counts.
+
+    Raises:
+        UserError: None has it.
+    """
     options = {
         path.stem: _option(path)
         for path in sorted((conf_dir() / group).glob("*.yaml"))
         if not path.stem.startswith("_")
     }
-    fitting = {n: o for n, o in options.items() if o.get(TARGET) == value[TARGET]}
+    targets = {name: str(option.get(TARGET, "")) for name, option in options.items()}
+    same = {n: options[n] for n, target in targets.items() if target == value[TARGET]}
+    fitting = same or {
+        n: options[n] for n, target in targets.items() if _last(target) == _last(value[TARGET])
+    }
     if not fitting:
-        return f"{group}_with_{value[TARGET]}", {}
+        raise UserError(
+            f"its {group} is {value[TARGET]}, which no option of this version makes; give the command "
+            "with the version that made the study"
+        )
 
     def differing(name: str) -> tuple[int, bool]:
         return len(list(_changes(group, value, fitting[name]))), name != usual
 
     name = min(fitting, key=differing)
     return name, fitting[name]
+
+
+def _last(target: str) -> str:
+    return target.rpartition(".")[2]
 
 
 def _changes(prefix: str, value: Values, usual: Values) -> Iterator[str]:

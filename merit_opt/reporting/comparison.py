@@ -141,6 +141,7 @@ def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
                 estimates=tuple(gap.value for _, gap in known),
                 lows=tuple(gap.low for _, gap in known),
                 highs=tuple(gap.high for _, gap in known),
+                verdicts=tuple(verdict(gap.low, gap.high) for _, gap in known),
                 unit="winner's objective - recipe's",
                 groups=("",) * len(known),
             ),
@@ -174,8 +175,12 @@ def _group(group: Compared) -> tuple[Cell, ...]:
         exact.gained,
         exact.lost,
         exact.p,
-        verdict(d.low, d.high, d.p),
+        _verdict(d),
     )
+
+
+def _verdict(d: Difference) -> str:
+    return verdict(d.low, d.high, d.p)
 
 
 def _differences(name: str, title: str, groups: Sequence[Compared]) -> Picture[Differences]:
@@ -192,6 +197,7 @@ def _differences(name: str, title: str, groups: Sequence[Compared]) -> Picture[D
             estimates=tuple(g.difference.estimate for g in groups),
             lows=tuple(g.difference.low for g in groups),
             highs=tuple(g.difference.high for g in groups),
+            verdicts=tuple(_verdict(g.difference) for g in groups),
             unit="winner - base, accuracy",
             groups=tuple(g.name.partition(":")[0] for g in groups),
         ),
@@ -262,5 +268,5 @@ def _evaluated(found: Row) -> Iterator[tuple[Cell, ...]]:
             found["scores"][role],
             Estimate(d.estimate, d.low, d.high),
             d.p,
-            verdict(d.low, d.high, d.p),
+            _verdict(d),
         )

@@ -95,7 +95,9 @@ def _table(found: Costs, records: Sequence[TrialRecord]) -> Table:
         Column("flop", "FLOP", "number"),
         Column("share", "share", "share"),
     )
-    note = f"{sum(r.cached for r in records)} trials were answered by the cache and cost nothing."
+    known = sum(r.cached for r in records)
+    were = "1 trial was" if known == 1 else f"{known} trials were"
+    note = f"{were} answered by the cache and cost nothing."
     return Table("cost", "Of the whole search", columns, tuple(rows), note)
 
 

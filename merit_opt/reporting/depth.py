@@ -38,7 +38,21 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     yield from (TableBlock(table) for table in summary_tables(facts.attribution))
     if rows:
         yield TableBlock(effects_table(rows), is_long=True)
-    elif hint := facts.commands.get("attribute"):
+    yield from _to_add(facts)
+
+
+def _to_add(facts: StudyFacts) -> Iterator[Text]:
+    """What can still be measured on layers, and how."""
+    hint = facts.commands.get("attribute", "")
+    measured = {row["method"] for row in facts.attribution.layers}
+    left = [method for method in READ if method not in measured]
+    if not hint or not left:
+        return
+    if measured:
+        head = hint.partition(" method=")[0]
+        words = f"Not measured yet: method={', '.join(left)}. To add one"
+        yield Text(f"{words}: {head} method={left[0]}")
+    else:
         words = "Nothing was measured layer by layer with this recipe yet. To add it"
         yield Text(f"{words}: {hint}", "notice")
 
@@ -93,7 +107,7 @@ def _distance(values: Sequence[LayerValue]) -> Iterator[Panel]:
     parts = [part for part in PARTS if any(v.part == part for v in values)]
     if parts:
         yield Panel(
-            title="distance of the backbone from the VLM (no sign of worth)",
+            title="distance |backbone - VLM| / |VLM| of the weights (no sign of worth)",
             unit="relative",
             series=tuple(
                 Series(

@@ -3,22 +3,23 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from merit_opt.evaluation.stats import ALPHA, NOT_SIGNIFICANT, SIGNIFICANT, verdict
 from merit_opt.reporting.facts import Attribution, Row
 from merit_opt.reporting.figures.layers import Panel, Series
 from merit_opt.reporting.tables import Cell, Column, Estimate, Table
 
 UNITS = {
     "accuracy": "Δ accuracy",
-    "per coefficient": "per coefficient",
+    "per coefficient": "nats / coefficient",
     "probability": "Δ probability",
 }
 ROLES = ("TR", "TP")
-MASK = "mask"
+SCAN, MASK = "scan", "mask"
 MASKS = ("inverse_width", "zero", "mean", "revert")
 READ: Mapping[str, str] = {
-    "scan": "Scan: this layer alone is merged.",
+    SCAN: "Scan: this layer alone is merged.",
     MASK: "Mask: this layer's part is put out of action.",
-    "gradient": "Gradient: of the mean margin with respect to the layer's coefficient.",
+    "gradient": "Gradient: of the mean margin, in nats for a unit of the layer's coefficient.",
     "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
 }
 Key = tuple[str, str, str, str]
@@ -26,7 +27,7 @@ Key = tuple[str, str, str, str]
 
 
 def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
-    """One for each thing that was done: in accuracy where it was measured, at full strength."""
+    """One for each thing that was done: in accuracy where it was measured."""
     groups: dict[Key, list[Row]] = {}
     for row in rows:
         if row.get("head_group") is None and row["role"] in ROLES:
@@ -34,10 +35,15 @@ def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
             groups.setdefault(key, []).append(row)
     for key, own in groups.items():
         unit = next((u for u in UNITS if any(_unit(row) == u for row in own)), "")
-        kept = _strongest([row for row in own if _unit(row) == unit])
+        kept = [row for row in own if _unit(row) == unit]
+        title = _title(key)
+        if key[0] == SCAN:
+            kept, at = _strongest(kept)
+            title += f" · at coefficient {at:g}" if at is not None else ""
         series = tuple(_series(role, kept) for role in ROLES if _of(role, kept))
         if series:
-            yield key, Panel(_title(key), UNITS[unit], series)
+            shared = " ".join((key[1], key[3])) if key[0] == MASK else ""
+            yield key, Panel(title, UNITS[unit], series, shared)
 
 
 def principal(found: Iterable[tuple[Key, Panel]]) -> list[Panel]:
@@ -71,10 +77,11 @@ def _title(key: Key) -> str:
     return " · ".join(word.replace("_", " ") for word in words if word)
 
 
-def _strongest(rows: list[Row]) -> list[Row]:
-    """Those of the greatest coefficient, where several were tried."""
+def _strongest(rows: list[Row]) -> tuple[list[Row], float | None]:
+    """Those of the greatest coefficient that was tried, and that; None where rows have none."""
     known = [row["coefficient"] for row in rows if row.get("coefficient") is not None]
-    return [r for r in rows if not known or r.get("coefficient") == max(known)]
+    at = max(known, default=None)
+    return [row for row in rows if row.get("coefficient") == at], at
 
 
 def _of(role: str, rows: Sequence[Row]) -> list[Row]:
@@ -108,10 +115,18 @@ def effects_table(rows: Sequence[Row]) -> Table:
         Column("n", "n", "count"),
         Column("difference", "difference", "signed"),
         Column("p", "p", "p"),
+        Column("verdict", "verdict"),
         Column("unit", "unit"),
     )
     cells = tuple(
-        tuple(_ends(row) if c.key == "difference" else row.get(c.key) for c in columns)
+        tuple(
+            _ends(row)
+            if c.key == "difference"
+            else _verdict(row)
+            if c.key == "verdict"
+            else row.get(c.key)
+            for c in columns
+        )
         for row in rows
     )
     note = "A positive difference: the intervention raises the role's score. p is not corrected."
@@ -122,6 +137,12 @@ def _ends(row: Row) -> Cell:
     if row.get("low") is None or row.get("high") is None:
         return row["difference"]
     return Estimate(row["difference"], row["low"], row["high"])
+
+
+def _verdict(row: Row | None) -> str | None:
+    """By interval and p; None where one of them is missing."""
+    low, high, p = (None if row is None else row.get(key) for key in ("low", "high", "p"))
+    return None if low is None or high is None or p is None else verdict(low, high, p)
 
 
 def summary_tables(attribution: Attribution) -> Iterator[Table]:
@@ -145,9 +166,12 @@ def _sets(sets: Sequence[Row]) -> Table:
         Column("ratio", "TR drop / TP drop", "number"),
         Column("random_TR", "TR drop, random layers", "signed"),
         Column("random_p", "p of TR", "p"),
+        Column("random_verdict", "verdict of TR"),
         Column("random_p_beyond", "p of TR beyond TP", "p"),
+        Column("random_verdict_beyond", "verdict of TR beyond TP"),
         Column("unselected_TR", "TR drop, unselected", "signed"),
         Column("unselected_p", "p of TR", "p"),
+        Column("unselected_verdict", "verdict of TR"),
     )
     rows = tuple(
         (
@@ -158,28 +182,30 @@ def _sets(sets: Sequence[Row]) -> Table:
             one["selected"]["TP"],
             one["selected"].get("ratio"),
             _mean(one, "random"),
-            _p(one, "random", "TR"),
-            _p(one, "random", "TR - TP"),
+            *_ranked(one, "random", "TR"),
+            *_ranked(one, "random", "TR - TP"),
             _mean(one, "unselected"),
-            _p(one, "unselected", "TR"),
+            *_ranked(one, "unselected", "TR"),
         )
         for one in sets
     )
-    draws = {(one.get("random") or {}).get("sets", 0) for one in sets}
+    draws = max((one.get("random") or {}).get("sets", 0) for one in sets)
     note = (
-        f"Accuracy lost when the recipe's layers are masked together, beside {max(draws)} random sets of "
-        "as many layers and sets of layers that it does not merge; p is the rank among the sets, "
-        "one-sided, not corrected."
+        f"Accuracy lost when the recipe's layers are masked together, beside {draws} random sets of as "
+        "many layers and sets of layers that it does not merge. p is the rank among the sets, "
+        f"one-sided, not corrected: {draws} sets can say {1 / (1 + draws):.2g} at the least."
     )
     return Table("attribution-sets", "Masking whole sets of layers", columns, rows, note)
 
 
 def _mean(one: Row, which: str) -> float | None:
-    return (one.get(which) or {}).get("mean", {}).get("TR")
+    return ((one.get(which) or {}).get("mean") or {}).get("TR")
 
 
-def _p(one: Row, which: str, of: str) -> float | None:
-    return (one.get(which) or {}).get("p", {}).get(of)
+def _ranked(one: Row, which: str, of: str) -> tuple[Cell, Cell]:
+    """The p and its verdict; a rank among sets has no interval."""
+    p = ((one.get(which) or {}).get("p") or {}).get(of)
+    return (None, None) if p is None else (p, SIGNIFICANT if p < ALPHA else NOT_SIGNIFICANT)
 
 
 def _contributions(rows: Sequence[Row]) -> Table:
@@ -191,24 +217,39 @@ def _contributions(rows: Sequence[Row]) -> Table:
         Column("merged", "mean drop, merged", "signed"),
         Column("difference", "merged - base", "signed"),
         Column("p", "p", "p"),
-        Column("layers", "layers that matter once merged"),
+        Column("verdict", "verdict"),
+        Column("layers_base", "layers that matter, base"),
+        Column("layers", "layers that matter, merged"),
     )
     cells = tuple(
         (
             one["variant"],
             one["part"],
             one["role"],
-            one["base"]["mean_drop"],
-            one["merged"]["mean_drop"],
+            (one.get("base") or {}).get("mean_drop"),
+            (one.get("merged") or {}).get("mean_drop"),
             _estimate(one.get("difference")),
             (one.get("difference") or {}).get("p"),
-            ", ".join(map(str, one["merged"]["layers"])) or "none",
+            _verdict(one.get("difference")),
+            _matter(one, "base"),
+            _matter(one, "merged"),
         )
         for one in rows
     )
-    note = "Accuracy that masking a layer costs, on average over layers, paired over layers."
+    note = (
+        "Accuracy that masking a layer costs, on average over layers, paired over layers; its p is not "
+        "corrected. Layers that matter are those whose masking lowers the accuracy after Holm's "
+        "correction over the layers."
+    )
     title = "Whether each layer contributes more once merged"
     return Table("attribution-contributions", title, columns, cells, note)
+
+
+def _matter(one: Row, model: str) -> str | None:
+    """Layers, in words; None where the model was not masked."""
+    if one.get(model) is None:
+        return None
+    return ", ".join(map(str, one[model]["layers"])) or "none"
 
 
 def _estimate(found: Row | None) -> Cell:

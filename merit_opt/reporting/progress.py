@@ -261,7 +261,12 @@ def _table(records: Sequence[TrialRecord]) -> Table:
         Column("seconds", "seconds", "number"),
         Column("why", "why it failed"),
     )
-    return Table("trials", f"All {len(records)} told trials", columns, tuple(map(_trial, records)))
+    return Table(
+        "trials",
+        "The one told trial" if len(records) == 1 else f"All {len(records)} told trials",
+        columns,
+        tuple(map(_trial, records)),
+    )
 
 
 def _trial(record: TrialRecord) -> tuple[Cell, ...]:

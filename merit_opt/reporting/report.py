@@ -1,9 +1,12 @@
 """A whole report: composed from facts, then written to a folder."""
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from merit_opt.errors import UserError
 from merit_opt.files import write_bytes, write_text
 from merit_opt.reporting.blocks import Report, Section, data
 from merit_opt.reporting.comparison import comparison
@@ -15,13 +18,15 @@ from merit_opt.reporting.page import page, table_tex
 from merit_opt.reporting.progress import progress
 from merit_opt.reporting.reproduce import reproduce
 from merit_opt.reporting.studies import studies
-from merit_opt.reporting.style import Drawn, drawn
+from merit_opt.reporting.style import FORMATS, Drawn, drawn
 from merit_opt.reporting.summary import summary
 from merit_opt.reporting.tables import to_csv, to_markdown
 
 SCHEMA = 1
 PAGE, DATA = "report.html", "data.json"
 FIGURES, TABLES = "figures", "tables"
+FORMS = ("csv", "md", "tex")
+NAME = re.compile(r"[\w-]+")
 
 Stage = Callable[[str, int, int], None]
 
@@ -49,11 +54,13 @@ def compose(facts: StudyFacts, others: Sequence[StudyFacts] = ()) -> Report:
 def _subtitle(facts: StudyFacts) -> str:
     told = len(facts.study.trials)
     size = f"{facts.n_layers} decoder layers, " if facts.n_layers else ""
-    return f"{size}{told} told trials, pair {facts.study.fingerprint.get('pair', 'unknown')}"
+    return f"{size}{told} told trial{'' if told == 1 else 's'}, pair {facts.study.fingerprint.get('pair', 'unknown')}"
 
 
 def write_report(report: Report, folder: Path, stage: Stage) -> tuple[Path, ...]:
     """Write tables, figures, what they hold as JSON, and last the page; returns all files.
+
+    Tables and figures of a report that was there before and that this one has not are removed.
 
     Args:
         report: What to write.
@@ -77,6 +84,7 @@ def write_report(report: Report, folder: Path, stage: Stage) -> tuple[Path, ...]
         for kind, content in own.files.items():
             files.append(folder / FIGURES / f"{picture.name}.{kind}")
             write_bytes(files[-1], content)
+    _remove(_left(folder) - set(files))
     held = {"schema": SCHEMA, **data(report)}
     files.append(folder / DATA)
     write_text(files[-1], json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -84,3 +92,23 @@ def write_report(report: Report, folder: Path, stage: Stage) -> tuple[Path, ...]
     files.append(folder / PAGE)
     write_text(files[-1], page(report, figures))
     return tuple(files)
+
+
+def _left(folder: Path) -> set[Path]:
+    """Tables and figures that the folder's data.json names; none where it is missing or torn."""
+    found: set[Path] = set()
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        held = json.loads((folder / DATA).read_text())
+        for block in (block for section in held["sections"] for block in section["blocks"]):
+            for key, place, kinds in (("figure", FIGURES, FORMATS), ("table", TABLES, FORMS)):
+                if NAME.fullmatch(block.get(key, "")):
+                    found |= {folder / place / f"{block[key]}.{kind}" for kind in kinds}
+    return found
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot remove {path}: {error.strerror or error}") from error

@@ -18,7 +18,8 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     if command := facts.commands.get("search"):
         yield Code(command, "Command")
     else:
-        yield Text("The study's config.yaml is missing, so its command is not known.", "notice")
+        why = "names what this version lacks" if facts.settings else "is missing"
+        yield Text(f"The study's config.yaml {why}, so its command is not known.", "notice")
     yield Facts(tuple(_identity(facts)))
     yield TableBlock(_counts(facts))
     if facts.study.fingerprint:

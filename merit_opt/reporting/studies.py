@@ -1,8 +1,10 @@
 """Several studies beside one another: over seeds, samplers or pairs."""
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import fmean, stdev
 from typing import Any
 
@@ -48,8 +50,11 @@ def _blocks(found: Sequence[StudyFacts]) -> Iterator[Block]:
         yield Text("Their objectives differ, so that values do not compare.", "notice")
     if {f.study.fingerprint.get("confirm samples") for f in found} != {_confirm(found[0])}:
         yield Text("Their confirm samples differ.", "notice")
+    known = labels(f.name for f in found)
     curves = tuple(
-        (f.name, tuple(best_so_far(f.study.trials)), _last(f)) for f in found if f.study.trials
+        (known[f.name], tuple(best_so_far(f.study.trials)), _last(f))
+        for f in found
+        if f.study.trials
     )
     yield from _differences(found)
     if curves:
@@ -67,20 +72,22 @@ def _blocks(found: Sequence[StudyFacts]) -> Iterator[Block]:
 def _differences(found: Sequence[StudyFacts]) -> Iterator[Picture[Differences]]:
     ended = [(f.name, c["difference"]) for f in found if (c := confirmed(f)) is not None]
     if ended:
+        known = labels(f.name for f in found)
         rows = [(name, role, d[role]) for role in ("TR", "TP") for name, d in ended]
         yield Picture(
             name="studies-differences",
             title="Winner against base, study by study",
             caption=(
                 "Paired differences of accuracy on confirm, with 95 % intervals over whole videos; an "
-                "empty mark is not significant by its interval."
+                "empty mark is not significant."
             ),
             alt="TR and TP difference of each study's winner from the base, with intervals.",
             data=Differences(
-                names=tuple(short(name) for name, _, _ in rows),
+                names=tuple(known[name] for name, _, _ in rows),
                 estimates=tuple(d["estimate"] for _, _, d in rows),
                 lows=tuple(d["low"] for _, _, d in rows),
                 highs=tuple(d["high"] for _, _, d in rows),
+                verdicts=tuple(d["verdict"] for _, _, d in rows),
                 unit="winner - base, accuracy",
                 groups=tuple(role for _, role, _ in rows),
             ),
@@ -189,10 +196,11 @@ def _strips(found: Sequence[StudyFacts]) -> Iterator[Block]:
             yield Text("Their models differ in depth, so layers do not compare.", "notice")
         return
     (n_layers,) = sizes
+    known = labels(f.name for f in found)
     rows: list[Strip] = []
     for name, recipe in winners:
         own = recipe.coefficients() or recipe.coefficients("mlp") or recipe.coefficients("norm")
-        rows.append(Strip(short(name), tuple(own.get(i) for i in range(n_layers))))
+        rows.append(Strip(known[name], tuple(own.get(i) for i in range(n_layers))))
     shares = [
         sum(i in r.merged_layers for _, r in winners) / len(winners) for i in range(n_layers)
     ]
@@ -214,6 +222,30 @@ def _strips(found: Sequence[StudyFacts]) -> Iterator[Block]:
     yield TableBlock(Table("studies-stability", title, columns, share), is_long=True)
 
 
-def short(name: str, most: int = 22) -> str:
-    """The end of a name, where studies differ."""
-    return name if len(name) <= most else f"…{name[-most + 1 :]}"
+def labels(names: Iterable[str], most: int = 22) -> dict[str, str]:
+    """Name -> what tells it from the others in about `most` letters; names that fit are kept."""
+    every = list(dict.fromkeys(names))
+    if all(len(name) <= most for name in every):
+        return {name: name for name in every}
+    head = _shared(every) if len(every) > 1 else 0
+    tail = _shared([name[head:][::-1] for name in every]) if len(every) > 1 else 0
+    found = [_cut(name, head, tail, most) for name in every]
+    if len(set(found)) < len(found):
+        found = [f"{i} {label}" for i, label in enumerate(found, 1)]
+    return dict(zip(every, found, strict=True))
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Letters that all begin with, whole words of them."""
+    letters = takewhile(lambda own: len(set(own)) == 1, zip(*names, strict=False))
+    start = "".join(own[0] for own in letters)
+    return len(start) - len(re.split(r"[\W_]", start)[-1])
+
+
+def _cut(name: str, head: int, tail: int, most: int) -> str:
+    kept = name[head : len(name) - tail]
+    if not kept:
+        head, tail, kept = 0, 0, name
+    if len(kept) > most - 2:
+        kept, head = kept[2 - most :], 1
+    return f"{'…' if head else ''}{kept}{'…' if tail else ''}"

@@ -76,19 +76,24 @@ def _controls_sentence(found: Row) -> str:
     pieces: list[str] = []
     if rivals:
         best = max(rivals, key=lambda c: c["objective"])
-        pieces.append(f"above the best fixed recipe ({best['name']}) by {_gap(best['gap'])}")
+        pieces.append(_gap(f"the best fixed recipe ({best['name']})", best["gap"]))
     if (drawn := found.get("random_layers")) is not None:
-        pieces.append(f"above random layers of its size by {_gap(drawn)} on average")
+        pieces.append(f"on average {_gap('random layers of its size', drawn)}")
     if not pieces:
         return "No control was measured, so nothing says what choosing layers was worth."
     return f"Its objective lies {' and '.join(pieces)}."
 
 
-def _gap(gap: Row) -> str:
+def _gap(of: str, gap: Row) -> str:
+    """Above or below what, how far, and what to think of it."""
     told = verdict(gap["low"], gap["high"])
     plain = f", {told}" if told == NOT_SIGNIFICANT else ""
+    side = "below" if gap["estimate"] < 0.0 else "above"
     ends = f"{gap['low']:+.3f} to {gap['high']:+.3f}"
-    return f"{gap['estimate']:+.3f} (95 % interval {ends}{plain})"
+    return (
+        f"{side} {of} by {abs(gap['estimate']):.3f} "
+        f"(95 % interval of the difference {ends}{plain})"
+    )
 
 
 def _layers(best: Row) -> str:

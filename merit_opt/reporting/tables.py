@@ -92,7 +92,9 @@ def p_text(p: float) -> str:
 
 
 def _plainly(number: float) -> str:
-    return f"{number:.3g}" if isinstance(number, float) else str(number)
+    if not isinstance(number, float):
+        return str(number)
+    return f"{number:,.0f}" if 1e3 <= abs(number) < 1e6 else f"{number:.3g}"
 
 
 def _signed(number: float) -> str:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from merit_opt.evaluation.stats import SIGNIFICANT
 from merit_opt.reporting.style import colour, ink, pale
 
 WIDTH, ROW = 4.8, 0.27
@@ -63,6 +64,7 @@ class Differences:
         estimates: One a name.
         lows: Lower ends of the 95 % intervals.
         highs: Upper ends.
+        verdicts: `significant` or `not significant`, as the table beside it says.
         unit: What is compared.
         groups: What each belongs to, such as its role; colours follow it.
     """
@@ -71,26 +73,26 @@ class Differences:
     estimates: tuple[float, ...]
     lows: tuple[float, ...]
     highs: tuple[float, ...]
+    verdicts: tuple[str, ...]
     unit: str
     groups: tuple[str, ...]
 
 
 def draw_differences(data: Differences) -> Figure:
-    """An interval a row; an empty mark where it includes zero."""
+    """An interval a row; an empty mark where it is not significant."""
     figure = Figure(figsize=(WIDTH, 0.95 + ROW * len(data.names)))
     axis = figure.subplots()
     kinds = list(dict.fromkeys(data.groups))
-    rows = zip(data.names, data.estimates, data.lows, data.highs, data.groups, strict=True)
-    for row, (_, value, low, high, group) in enumerate(rows):
+    rows = zip(data.estimates, data.lows, data.highs, data.verdicts, data.groups, strict=True)
+    for row, (value, low, high, verdict, group) in enumerate(rows):
         own = colour(kinds.index(group))
-        is_apart = low > 0.0 or high < 0.0
         axis.plot([low, high], [row, row], color=own)
         axis.plot(
             [value],
             [row],
             marker="o",
             color=own,
-            markerfacecolor=own if is_apart else axis.get_facecolor(),
+            markerfacecolor=own if verdict == SIGNIFICANT else axis.get_facecolor(),
         )
     axis.axvline(0.0, color=ink(), linewidth=0.8)
     axis.set_xlabel(data.unit)

@@ -58,11 +58,13 @@ class Panel:
         title: What was done.
         unit: Of the values.
         series: Its curves.
+        scale: Panels of one name are drawn on one scale; empty for a scale of its own.
     """
 
     title: str
     unit: str
     series: tuple[Series, ...]
+    scale: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,20 @@ def draw_profiles(data: Profiles) -> Figure:
     _draw_strips(axes[0], data)
     for axis, panel in zip(axes[1:], data.panels, strict=True):
         _draw_panel(axis, panel, data.merged)
+    _share_scales(axes[1:], data.panels)
     _legend(figure, axes[1:])
     axes[-1].set_xlabel("decoder layer (0 is nearest the embeddings)")
     axes[-1].set_xlim(-0.5, data.n_layers - 0.5)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))
     return figure
+
+
+def _share_scales(axes: Iterable[Axes], panels: Iterable[Panel]) -> None:
+    first: dict[str, Axes] = {}
+    for axis, panel in zip(axes, panels, strict=True):
+        if panel.scale and first.setdefault(panel.scale, axis) is not axis:
+            axis.sharey(first[panel.scale])
+            axis.autoscale_view()
 
 
 def _legend(figure: Figure, axes: Iterable[Axes]) -> None:

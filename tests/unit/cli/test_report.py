@@ -167,6 +167,14 @@ def test_a_torn_file_is_told_and_the_rest_is_shown(left, merit_opt, name):
     assert f"{name} cannot be read" in said()
 
 
+def test_options_that_this_version_lacks_leave_the_page_without_commands(left, merit_opt):
+    left.run(14)
+    Path("outputs/studies/s/config.yaml").write_text("engine: {_target_: gone.Engine}\n")
+    assert merit_opt(f"report study=s samples=0 {QUICK}").code == 0
+    assert "its engine is gone.Engine, which no option of this version makes" in said()
+    assert "config.yaml names what this version lacks" in said()
+
+
 def test_a_folder_that_is_gone_leaves_the_search(left, merit_opt):
     left.run(30)
     shutil.rmtree("outputs/studies")

@@ -11,7 +11,7 @@ import pytest
 from merit_opt.reporting.blocks import data
 from merit_opt.reporting.facts import Flips
 from merit_opt.reporting.page import page
-from merit_opt.reporting.report import DATA, PAGE, compose
+from merit_opt.reporting.report import DATA, PAGE, compose, write_report
 from merit_opt.reporting.style import Drawn, drawn, styled
 from tests.reports import bare, facts, flip, result, study, trial, trials
 
@@ -68,6 +68,19 @@ def test_a_figure_is_the_same_however_often_it_is_drawn(written):
             assert content == (written / "figures" / f"{picture.name}.{kind}").read_bytes(), kind
 
 
+def test_what_an_earlier_report_left_goes_and_what_others_put_there_stays(tmp_path, monkeypatch):
+    blank = Drawn({"png": b"PNG"}, {"light": ("png", b"PNG")})
+    monkeypatch.setattr("merit_opt.reporting.report.drawn", lambda picture: blank)
+    write_report(compose(facts(), (facts("other"),)), tmp_path, lambda name, done, total: None)
+    (tmp_path / "figures" / "mine.png").touch()
+    fewer = compose(replace(facts(), flips=Flips()))
+    write_report(fewer, tmp_path, lambda name, done, total: None)
+    figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures == {"mine", *(picture.name for picture in fewer.pictures)}
+    tables = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert tables == {table.name for table in fewer.tables}
+
+
 def test_the_page_names_nothing_outside_itself(written):
     found = (written / PAGE).read_text()
     assert not re.search(r"""(src|href|srcset)=["'](?!data:|#)""", found)
@@ -104,9 +117,23 @@ def test_not_significant_is_said_in_these_words():
 def test_a_control_that_may_be_as_good_is_said_to_be():
     found = result(study())
     found["confirm"]["controls"][0]["gap"] = {"estimate": 0.01, "low": -0.02, "high": 0.04}
-    assert "(95 % interval -0.020 to +0.040, not significant)" in words(
+    assert "(95 % interval of the difference -0.020 to +0.040, not significant)" in words(
         compose(replace(facts(), result=found))
     )
+
+
+def test_a_winner_that_lies_below_a_control_is_said_to():
+    found = result(study())
+    found["confirm"]["controls"][0]["gap"] = {"estimate": -0.05, "low": -0.09, "high": -0.01}
+    assert "Its objective lies below the best fixed recipe (uniform:0.5) by 0.050 (" in words(
+        compose(replace(facts(), result=found))
+    )
+
+
+def test_methods_that_were_not_run_are_named():
+    hint = {"attribute": "merit-opt attribute recipe=study:s method=scan"}
+    found = words(compose(replace(facts(), commands=hint)))
+    assert "method=gradient, leave_out. To add one: merit-opt attribute recipe=study:s " in found
 
 
 def test_a_study_that_has_not_ended_says_so_and_how_to_end_it():
