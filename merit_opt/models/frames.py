@@ -109,9 +109,7 @@ def without_frames(
     return with_features(pack, [torch.where(lost, mean, level) for level, mean in pairs])
 
 
-def between(
-    pack: Pack, frames: FrameTokens, baseline: Sequence[Tensor], share: float
-) -> Pack:
+def between(pack: Pack, frames: FrameTokens, baseline: Sequence[Tensor], share: float) -> Pack:
     """The same questions about frames that lie between the baseline (0) and themselves (1)."""
     own = (frames.of >= 0)[:, None]
     pairs = zip(levels_of(pack.features), baseline, strict=True)

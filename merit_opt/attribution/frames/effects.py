@@ -101,4 +101,3 @@ def _differentiated(
                 products = (gradient.float() * way.to(gradient.device)).sum(-1)
                 row += weight * frame_sums(products, asked.frames)
     return {place: tuple(row) for place, row in zip(places, sums.tolist(), strict=True)}
-
