@@ -9,7 +9,7 @@ An interrupted run goes on: what was explained is in the folder's cache.
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from merit_opt.data.clips.suite import clips_suite
 from merit_opt.data.suite import Suite
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.settings import EngineSettings
+from merit_opt.models.source import FolderOrId
 from merit_opt.models.tiny.pair import tiny_pair
 from merit_opt.recipe import constructors
 
@@ -76,7 +77,7 @@ def main() -> None:
 
 def explained(run: str, pair: str, folder: Path) -> dict[str, Any]:
     """One run's summary: the planted VLM against the same with its damaged layers restored."""
-    source = tiny_pair(vlm=pair, dtype="float32")
+    source = tiny_pair(vlm=FolderOrId(pair), dtype="float32")
     anatomy, suite, method = anatomy_of(source), suite_in(folder), RUNS[run]
     recipe = constructors.attention(anatomy.n_layers, dict.fromkeys(PAIRS[pair], 1.0))
     method.require(recipe, anatomy, suite)
@@ -127,54 +128,79 @@ class Silent:
 
 def markdown(found: Mapping[str, Any]) -> Iterator[str]:
     """Tables for the README, of the chosen option."""
-    yield "| pair | method | role | n | chance | base | merged | p of merged | shift, p |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for pair, own in found.get("wide", {}).items():
-        for one in own["evidence"]:
-            if one["target"] == "chosen":
-                yield _evidence_row(pair, one)
-    yield ""
-    yield "| pair | run | methods | base | merged |"
-    yield "|---|---|---|---|---|"
-    for run in RUNS:
-        for pair, own in found.get(run, {}).items():
-            by_pair: dict[str, dict[str, str]] = {}
-            for one in own["agreement"]:
-                names = " and ".join(one["methods"])
-                by_pair.setdefault(names, {})[one["model"]] = _interval(one["correlation"])
-            for names, cells in by_pair.items():
-                yield f"| {pair} | {run} | {names} | {cells['base']} | {cells['merged']} |"
-    yield ""
-    yield "| pair | run | method | correlation with weights drawn anew |"
-    yield "|---|---|---|---|"
-    for run in RUNS:
-        for pair, own in found.get(run, {}).items():
-            for one in own["redrawn"]:
-                cells = (pair, run, one["method"], _interval(one["correlation"]))
-                yield f"| {' | '.join(cells)} |"
-    yield ""
-    yield "| pair | model | method | deletion - random, p | insertion - random, p |"
-    yield "|---|---|---|---|---|"
-    for pair, own in found.get("deep", {}).items():
-        for one in own["curves"]:
-            cells = (
-                pair,
-                one["model"],
-                one["method"],
-                *map(_area, (one["deletion"], one["insertion"])),
-            )
-            yield f"| {' | '.join(cells)} |"
-        for one in own["completeness"]:
-            yield f"integrated, {pair} ({one['model']}): off by {one['error']:.2f} of {one['gap']:.2f}"
+    tables = (_evidence, _agreement, _redrawn, _curves, _completeness)
+    for head, rows in (table(found) for table in tables):
+        yield f"| {' | '.join(head)} |"
+        yield "|---" * len(head) + "|"
+        yield from (f"| {' | '.join(row)} |" for row in rows)
+        yield ""
 
 
-def _evidence_row(pair: str, one: Mapping[str, Any]) -> str:
+Table = tuple[Sequence[str], list[Sequence[str]]]
+
+
+def _parts(found: Mapping[str, Any], part: str, runs: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Run and pair, and each entry of a part of its summary."""
+    for run in runs:
+        for pair, own in found.get(run, {}).items():
+            yield from ((f"{pair}, {run}", one) for one in own[part])
+
+
+def _evidence(found: Mapping[str, Any]) -> Table:
+    head = "pair", "method", "role", "n", "chance", "base", "merged", "p of merged", "shift, p"
+    rows = [
+        _evidence_row(name, one)
+        for name, one in _parts(found, "evidence", ["wide"])
+        if one["target"] == "chosen"
+    ]
+    return head, rows
+
+
+def _agreement(found: Mapping[str, Any]) -> Table:
+    rows: list[Sequence[str]] = [
+        (name, one["model"], " and ".join(one["methods"]), _interval(one["correlation"]))
+        for name, one in _parts(found, "agreement", list(RUNS))
+    ]
+    return ("pair", "model", "methods", "rank correlation"), rows
+
+
+def _redrawn(found: Mapping[str, Any]) -> Table:
+    rows: list[Sequence[str]] = [
+        (name, one["method"], _interval(one["correlation"]))
+        for name, one in _parts(found, "redrawn", list(RUNS))
+    ]
+    return ("pair", "method", "with weights drawn anew"), rows
+
+
+def _curves(found: Mapping[str, Any]) -> Table:
+    rows: list[Sequence[str]] = [
+        (name, one["model"], one["method"], _area(one["deletion"]), _area(one["insertion"]))
+        for name, one in _parts(found, "curves", ["deep"])
+    ]
+    return ("pair", "model", "order", "deletion - random, p", "insertion - random, p"), rows
+
+
+def _completeness(found: Mapping[str, Any]) -> Table:
+    rows: list[Sequence[str]] = [
+        (name, one["model"], f"{one['error']:.2f}", f"{one['gap']:.2f}")
+        for name, one in _parts(found, "completeness", ["deep"])
+    ]
+    return ("pair", "model", "integrated is off by", "of"), rows
+
+
+def _evidence_row(name: str, one: Mapping[str, Any]) -> Sequence[str]:
     share = one["share"]
     base, merged, shift = share["base"], share["merged"], share["shift"]
     return (
-        f"| {pair} | {one['method']} | {one['role']} | {merged['n']} | {merged['chance']:.2f} | "
-        f"{base['mean']:.2f} | {merged['mean']:.2f} | {merged['above_chance']['p']:.4f} | "
-        f"{shift['estimate']:+.2f}, {shift['p']:.2f} |"
+        name,
+        one["method"],
+        one["role"],
+        str(merged["n"]),
+        f"{merged['chance']:.2f}",
+        f"{base['mean']:.2f}",
+        f"{merged['mean']:.2f}",
+        f"{merged['above_chance']['p']:.4f}",
+        f"{shift['estimate']:+.2f}, {shift['p']:.2f}",
     )
 
 

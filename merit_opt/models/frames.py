@@ -58,7 +58,7 @@ def frame_tokens(family: Family, features: VisualFeatures) -> FrameTokens | None
         UserError: Of this family nobody knows which token is of which frame.
     """
     times = features.times
-    if not times:
+    if len(times) == 0:
         return None
     tokens = len(features.tokens)
     count = len(times) if features.grid is None else features.grid[0]
@@ -77,7 +77,8 @@ def frame_tokens(family: Family, features: VisualFeatures) -> FrameTokens | None
     own = torch.arange(count).repeat_interleave((tokens - family.trailing) // count)
     none = own.new_full((family.trailing,), -1)
     step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else SECOND
-    ends = (*(following[0] for following in shown[1:]), times[-1] + (step or SECOND))
+    last = times[-1] + (step or SECOND)
+    ends = (*(following[0] for following in shown[1:]), last)
     return FrameTokens(torch.cat([own, none]), shown, ends)
 
 

@@ -10,7 +10,7 @@ from merit_opt.attribution.frames import summary as over_samples
 from merit_opt.attribution.frames.effects import How
 from merit_opt.attribution.frames.explain import Explained, Subject, Ways, explained
 from merit_opt.attribution.frames.record import TARGETS, Record
-from merit_opt.attribution.frames.summary import Over
+from merit_opt.attribution.frames.summary import Models, Over, Records
 from merit_opt.attribution.method import Bench, Found, Model, Shown
 from merit_opt.data.media.identity import medium_kind
 from merit_opt.data.media.unpacked import shown_path
@@ -73,12 +73,14 @@ class Frames:
         """See `Method.run`."""
         suite = self._chosen(bench.suite, bench.seed)
         ways = Ways(self.methods, self.steps, self.curves, bench.seed)
-        found = {m: explained(bench, suite, ways, Subject(m, bench.of(m))) for m in self.models}
+        found: dict[Model, Explained] = {
+            m: explained(bench, suite, ways, Subject(m, bench.of(m))) for m in self.models
+        }
         failed = {f"{i} ({m})": why for m, own in found.items() for i, why in own.failed.items()}
         if not any(own.records for own in found.values()):
             raise TrialFailed(f"no sample could be explained: {next(iter(failed.values()))}")
         drawn = self._drawn(bench, suite, ways, found)
-        models = {m: own.records for m, own in found.items()}
+        models: dict[Model, Records] = {m: own.records for m, own in found.items()}
         told = _summary(bench, Over(suite, self.methods, bench.seed), models, drawn.records)
         rows = [row for m, own in models.items() for r in own.values() for row in _rows(m, r)]
         facts = [_facts(m, suite, r) for m, own in models.items() for r in own.values()]
@@ -119,8 +121,8 @@ def _is_video(medium: Media) -> bool:
 def _summary(
     bench: Bench,
     over: Over,
-    models: Mapping[Model, Mapping[str, Record]],
-    drawn: Mapping[str, Record],
+    models: Models,
+    drawn: Records,
 ) -> dict[str, Any]:
     parts = {
         "evidence": lambda: over_samples.evidence(over, models),

@@ -9,11 +9,13 @@ from merit_opt.attribution.frames import measures
 from merit_opt.attribution.frames.curves import RANDOM, Curves, area
 from merit_opt.attribution.frames.effects import How
 from merit_opt.attribution.frames.record import TARGETS, Record
+from merit_opt.attribution.method import Model
 from merit_opt.data.suite import Role, Suite
 from merit_opt.evaluation.stats import paired_difference
 
 Numbers = dict[str, float]
 Records = Mapping[str, Record]
+Models = Mapping[Model, Records]
 Stat = dict[str, Any]
 ROLES: tuple[Role | None, ...] = (None, "TR", "TP")
 MASS = ("share", "pointing")
@@ -51,17 +53,19 @@ class Over:
         return {i: record for i, record in records.items() if i in known}
 
 
-def evidence(over: Over, models: Mapping[str, Records]) -> list[dict[str, Any]]:
+def evidence(over: Over, models: Models) -> list[dict[str, Any]]:
     """By method, target and role: attribution on evidence frames, above chance and its shift.
 
     Of samples some of whose frames are evidence. `share` of the positive attribution that lies on
     them, and `pointing`: how often the frame with the greatest attribution is one.
     """
-    known = {m: {i: r for i, r in own.items() if _chance(r)} for m, own in models.items()}
+    known: Models = {
+        m: {i: r for i, r in own.items() if _chance(r)} for m, own in models.items()
+    }
     return list(_compared(over, known, MASS)) if any(known.values()) else []
 
 
-def shape(over: Over, models: Mapping[str, Records]) -> list[dict[str, Any]]:
+def shape(over: Over, models: Models) -> list[dict[str, Any]]:
     """By method, target and role: `entropy` and `centre` of the positive attribution."""
     return list(_compared(over, models, SHAPE))
 
@@ -83,9 +87,7 @@ def _measure(record: Record, name: str, how: str, target: str) -> float | None:
             return measures.centre(own)
 
 
-def _compared(
-    over: Over, models: Mapping[str, Records], names: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+def _compared(over: Over, models: Models, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for how, target, role in product(over.methods, TARGETS, ROLES):
         own = {m: over.of_role(records, role) for m, records in models.items()}
         facts: dict[str, Any] = {"method": how, "target": target, "role": role or "all"}
@@ -108,7 +110,7 @@ def _told(over: Over, name: str, values: Numbers, records: Records) -> Stat:
     return found
 
 
-def agreement(over: Over, models: Mapping[str, Records]) -> list[dict[str, Any]]:
+def agreement(over: Over, models: Models) -> list[dict[str, Any]]:
     """By model and pair of methods: rank correlation over a sample's frames, of the chosen option."""
     return [
         {"model": model, "methods": [one, other], "correlation": over.mean(values)}
@@ -134,7 +136,7 @@ def _between(one: Record, other: Record, how: str, other_how: str) -> float | No
     )
 
 
-def curve_areas(over: Over, models: Mapping[str, Records]) -> list[dict[str, Any]]:
+def curve_areas(over: Over, models: Models) -> list[dict[str, Any]]:
     """By model and order: areas under deletion and insertion curves, against a random order.
 
     Frames that matter leave a small area when they go first, and a large one when they come first.
@@ -165,7 +167,7 @@ def _curve(curves: Curves, way: str) -> Sequence[float]:
     return curves.deletion if way == "deletion" else curves.insertion
 
 
-def completeness(models: Mapping[str, Records]) -> list[dict[str, Any]]:
+def completeness(models: Models) -> list[dict[str, Any]]:
     """By model: how far integrated gradients are from adding up to what they explain.
 
     `error` is the mean distance, `gap` the mean size of what is explained, in natural log.
