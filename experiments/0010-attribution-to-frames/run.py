@@ -182,10 +182,10 @@ def _curves(found: Mapping[str, Any]) -> Table:
 
 def _completeness(found: Mapping[str, Any]) -> Table:
     rows: list[Sequence[str]] = [
-        (name, one["model"], f"{one['error']:.2f}", f"{one['gap']:.2f}")
+        (name, one["model"], f"{one['error']:.2f}", f"{one['gap']:.2f}", f"{one['close']:.2f}")
         for name, one in _parts(found, "completeness", ["deep"])
     ]
-    return ("pair", "model", "integrated is off by", "of"), rows
+    return ("pair", "model", "integrated is off by", "of", "close"), rows
 
 
 def _evidence_row(name: str, one: Mapping[str, Any]) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Which frames a decision rests on, before and after merging."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,7 @@ class Frames:
             shown=_shown(told, tuple(self.models)),
             evaluations=len(found) + bool(drawn.records),
             failed=failed | {f"{i} ({DRAWN})": why for i, why in drawn.failed.items()},
+            n=Counter(suite.role(sample) for sample in suite.samples),
         )
 
     def _chosen(self, suite: Suite, seed: int) -> Suite:
@@ -224,8 +226,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"{one['method']} with weights drawn anew: rank correlation {_interval(rho)}"
     for one in told["completeness"]:
         yield (
-            f"integrated ({one['model']}): off by {one['error']:.2g} of {one['gap']:.2g} on "
-            "average; more method.steps bring it closer"
+            f"integrated ({one['model']}): of {one['close']:.0%} of the samples it adds up to what "
+            "it explains, within a tenth; more method.steps bring it closer"
         )
 
 

@@ -20,6 +20,7 @@ Stat = dict[str, Any]
 ROLES: tuple[Role | None, ...] = (None, "TR", "TP")
 MASS = ("share", "pointing")
 SHAPE = ("entropy", "centre")
+CLOSE, LEAST = 0.1, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,7 @@ def evidence(over: Over, models: Models) -> list[dict[str, Any]]:
     Of samples some of whose frames are evidence. `share` of the positive attribution that lies on
     them, and `pointing`: how often the frame with the greatest attribution is one.
     """
-    known: Models = {
-        m: {i: r for i, r in own.items() if _chance(r)} for m, own in models.items()
-    }
+    known: Models = {m: {i: r for i, r in own.items() if _chance(r)} for m, own in models.items()}
     return list(_compared(over, known, MASS)) if any(known.values()) else []
 
 
@@ -170,7 +169,8 @@ def _curve(curves: Curves, way: str) -> Sequence[float]:
 def completeness(models: Models) -> list[dict[str, Any]]:
     """By model: how far integrated gradients are from adding up to what they explain.
 
-    `error` is the mean distance, `gap` the mean size of what is explained, in natural log.
+    `error` is the mean distance, `gap` the mean size of what is explained, in natural log; `close`
+    the share of samples whose sum lies within a tenth of what is explained, or 0.05.
     """
     found: list[dict[str, Any]] = []
     for model, records in models.items():
@@ -178,7 +178,10 @@ def completeness(models: Models) -> list[dict[str, Any]]:
         if own:
             errors = numbers(own, lambda r: abs(sum(_integrated(r)) - r.gap))
             gaps = numbers(own, lambda r: abs(r.gap))
-            found.append({"model": model, "error": mean(errors), "gap": mean(gaps)})
+            close = {i: float(errors[i] <= max(CLOSE * gaps[i], LEAST)) for i in own}
+            found.append(
+                {"model": model, "error": mean(errors), "gap": mean(gaps), "close": mean(close)}
+            )
     return found
 
 

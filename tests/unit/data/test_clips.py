@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from merit_opt.data.clips.evidence import evidence_events, evidence_frames, sample_events
@@ -123,6 +125,13 @@ def test_the_evidence_holds_the_answer_and_what_the_question_names(suite):
         assert sample.options[sample.answer] in seen
         assert set(named) <= set(seen) <= set(values)
         assert evidence_frames(sample) == tuple(4 * i + k for i in evidence for k in range(4))
+        assert sample.evidence == tuple((i / 2, (i + 1) / 2) for i in evidence)
+
+
+def test_the_evidence_is_no_part_of_the_digest(suite):
+    """What was measured before it was known stays valid."""
+    bare = replace(suite, samples=tuple(replace(s, evidence=()) for s in suite.samples))
+    assert bare.digest == suite.digest
 
 
 def test_what_lies_outside_the_evidence_cannot_change_the_answer(suite):
