@@ -4,11 +4,10 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from dataclasses import replace
-
 import pytest
 
 from merit_opt.data.clips.evidence import evidence_events, evidence_frames, sample_events
