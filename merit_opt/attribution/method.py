@@ -71,6 +71,7 @@ class Found:
         shown: For the terminal.
         evaluations: How many models were measured, known ones among them.
         failed: What could not be measured -> why.
+        n: Role -> how many samples, where not all of the suite were looked at.
     """
 
     tables: Mapping[str, Rows]
@@ -78,6 +79,7 @@ class Found:
     shown: Shown
     evaluations: int
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
+    n: Mapping[str, int] | None = None
 
 
 class Method(Protocol):

@@ -47,6 +47,31 @@ SETS = pa.schema(
         ("unit", pa.string()),
     ]
 )
+FRAMES = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("model", pa.string()),
+        ("method", pa.string()),
+        ("target", pa.string()),
+        ("frame", pa.int32()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("evidence", pa.bool_()),
+        ("attribution", pa.float64()),
+    ]
+)
+FRAME_SAMPLES = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("model", pa.string()),
+        ("role", pa.string()),
+        ("group", pa.string()),
+        ("answer", pa.string()),
+        ("right", pa.string()),
+        ("correct", pa.bool_()),
+        ("log_probabilities", pa.list_(pa.float64())),
+    ]
+)
 SCHEMAS: Mapping[str, pa.Schema] = MappingProxyType(
     {
         "scan": LAYERS,
@@ -54,6 +79,8 @@ SCHEMAS: Mapping[str, pa.Schema] = MappingProxyType(
         "mask_sets": SETS,
         "gradient": LAYERS,
         "leave_out": LAYERS,
+        "frames": FRAMES,
+        "frame_samples": FRAME_SAMPLES,
     }
 )
 

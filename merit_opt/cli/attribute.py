@@ -1,4 +1,4 @@
-"""`merit-opt attribute`: which layers a recipe works through."""
+"""`merit-opt attribute`: which layers a recipe works through, and which frames its answers rest on."""
 
 import shlex
 import time
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from merit_opt.attribution.anatomy import Anatomy, anatomy_of
-from merit_opt.attribution.method import Bench, Found, Method, Shown
+from merit_opt.attribution.method import Bench, Found, Method
 from merit_opt.attribution.result import Provenance, Run, keep
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
@@ -110,14 +110,14 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
         settings=dict(built["method"].arguments),
         seed=cfg.seed,
         provenance=_provenance(request, source, recipe, samples, settings),
-        n=Counter(samples.measured.role(s) for s in samples.measured.samples),
+        n=_counts(found, samples.measured),
         seconds=time.monotonic() - started,
         warnings=warnings,
     )
     folder = attribution_folder(request.outputs, request.recipe, built["storage"], source, recipe)
     files = keep(folder, request.recipe, recipe, run, found)
     _attach(request, recipe, files, shown)
-    console.print(_table(found.shown, samples.measured))
+    console.print(_table(found, samples.measured))
     for line in (*found.shown.lines, *_failed(found)):
         console.print(line, soft_wrap=True, highlight=False)
     _say_what_next(console, request, folder, files)
@@ -222,13 +222,18 @@ def _attach(request: _Request, recipe: Recipe, files: tuple[Path, ...], shown: D
         shown.warn(f"{error}; the files are on disk, and the next run of this command adds them")
 
 
-def _table(found: Shown, suite: Suite) -> Table:
-    counts = Counter(suite.role(s) for s in suite.samples)
-    told = ", ".join(f"{counts[role]} {role}" for role in ("TR", "TP"))
-    table = Table(title=f"{suite.name}: {found.title} ({told} questions)")
-    for column in found.columns:
+def _counts(found: Found, suite: Suite) -> Mapping[str, int]:
+    """Samples by role that were looked at."""
+    return Counter(suite.role(s) for s in suite.samples) if found.n is None else found.n
+
+
+def _table(found: Found, suite: Suite) -> Table:
+    counts, shown = _counts(found, suite), found.shown
+    told = ", ".join(f"{counts.get(role, 0)} {role}" for role in ("TR", "TP"))
+    table = Table(title=f"{suite.name}: {shown.title} ({told} questions)")
+    for column in shown.columns:
         table.add_column(column)
-    for row in found.rows:
+    for row in shown.rows:
         table.add_row(*row)
     return table
 

@@ -15,7 +15,8 @@ from merit_opt.data.tables import Row
 from merit_opt.errors import UserError
 
 FIELDS = (
-    "id", "media", "question", "options", "answer", "role", "categories", "group", "subtitles"
+    "id", "media", "question", "options", "answer", "role", "categories", "group", "subtitles",
+    "evidence",
 )  # fmt: skip
 NEEDED = ("id", "media", "question", "answer")
 MEDIA_FIELDS = ("path", "start", "end", "fps")
@@ -238,6 +239,25 @@ def _sorted(row: Row, copy: DatasetCopy) -> dict[str, Any]:
     return {"categories": ((("role", str(role)),) if "role" in row else ()) + categories}
 
 
+def _proved(row: Row, copy: DatasetCopy) -> dict[str, Any]:
+    del copy
+    given = row.get("evidence", [])
+    if not isinstance(given, list):
+        raise ValueError(f"`evidence` is a list of [start, end], not {_short.repr(given)}")
+    return {"evidence": tuple(_span(one) for one in cast(list[object], given))}
+
+
+def _span(value: object) -> tuple[float, float]:
+    if isinstance(value, list) and len(ends := cast(list[object], value)) == 2:
+        start, end = (_number("evidence", one) for one in ends)
+        if 0.0 <= start < end:
+            return start, end
+    raise ValueError(
+        f"`evidence` is of [start, end] in seconds, the end after the start, not "
+        f"{_short.repr(value)}"
+    )
+
+
 def _heard(row: Row, copy: DatasetCopy) -> dict[str, Any]:
     if "subtitles" not in row:
         return {}
@@ -258,4 +278,5 @@ _READERS: tuple[tuple[str, Callable[[Row, DatasetCopy], dict[str, Any]]], ...] =
     ("answer", _answered),
     ("categories", _sorted),
     ("subtitles", _heard),
+    ("evidence", _proved),
 )

@@ -74,6 +74,8 @@ class Sample:
         subtitles: In order of time.
         flags: What is odd about it, told by `check`.
         is_yes_no: Whether an answer is yes or no itself, instead of a letter; options are `YES_NO`.
+        evidence: (start, end) in seconds into the video, the end left out, of what must be seen to
+            answer; none where nobody knows. Shown to no model, and no part of a suite's digest.
     """
 
     id: str
@@ -86,6 +88,7 @@ class Sample:
     subtitles: tuple[Cue, ...] = ()
     flags: tuple[Flag, ...] = ()
     is_yes_no: bool = False
+    evidence: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.answer, Number) != (not self.options):

@@ -32,6 +32,7 @@ from merit_opt.models.masking import Means
 from merit_opt.models.means import module_means
 from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
+from merit_opt.recipe.intervention import Redraw
 from merit_opt.recipe.recipe import Part, Recipe
 
 CURTAILED = "curtailed"
@@ -46,6 +47,21 @@ class _Asked:
     recipe: Recipe
     suite: Suite
     masking: Masking | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Live:
+    """A model in memory and what it is asked.
+
+    Attributes:
+        pair: With the live model, which nobody may change.
+        packs: Of the suite.
+        excluded: Sample id -> why it cannot be asked.
+    """
+
+    pair: ModelPair
+    packs: tuple[Pack, ...]
+    excluded: Mapping[str, str]
 
 
 class Engine:
@@ -74,6 +90,7 @@ class Engine:
         self._settings = settings
         self._starts = starts
         self._reporter = reporter
+        self.cache = cache
         self._cache = EvaluationCache(cache / "evaluations")
         self._preparer = Preparer(
             pair,
@@ -157,6 +174,26 @@ class Engine:
         self._opened(recipe, None)
         return screen(self._pair, suite, packs, parts, self._reporter)
 
+    def live(self, recipe: Recipe, suite: Suite, redraw: Redraw | None = None) -> Live:
+        """The live model as `recipe` makes it, until anything else is asked, and what to ask it.
+
+        Args:
+            recipe: What is merged.
+            suite: What is asked.
+            redraw: How its weights are drawn anew; None leaves them.
+
+        Raises:
+            UserError: Too many of the suite's samples cannot be asked.
+        """
+        prepared = self._prepare(suite)
+        self._levels = None  # whoever asks needs the memory
+        self._opened(recipe, redraw)
+        return Live(self._pair, prepared.packs, prepared.excluded)
+
+    def key(self, recipe: Recipe, suite: Suite) -> tuple[str, ...]:
+        """All that shapes what the model of `recipe` makes of `suite`."""
+        return self._key(_Asked(recipe, suite, None))
+
     def statuses(self, suite: Suite) -> Mapping[str, MediaStatus]:
         """Sample id -> how reading its media went.
 
@@ -232,12 +269,12 @@ class Engine:
         n = len(asked.suite.samples) - len(prepared.excluded)
         return scores, meter.total(asked=n, matrix_rate=rate)
 
-    def _opened(self, recipe: Recipe, masking: Masking | None) -> None:
-        """Make the live model what `recipe` says, and mask it."""
+    def _opened(self, recipe: Recipe, masking: Masking | Redraw | None) -> None:
+        """Make the live model what `recipe` says, and mask it or draw it anew."""
         if self._switch is None:
             raise RuntimeError("an engine evaluates inside its with block only")
-        if masking is None:
-            self._switch(recipe)
+        if not isinstance(masking, Masking):
+            self._switch(recipe, masking)
         else:
             self._switch(recipe, masking.intervention, self._means(recipe, masking))
 

@@ -29,11 +29,22 @@ class PackLayout:
     mask: Tensor
 
 
-def pack_layout(prefix: int, suffixes: Sequence[int], device: torch.device) -> PackLayout:
-    """Suffix rows see the whole prefix, and of the suffixes their own up to themselves."""
+def pack_layout(
+    prefix: int, suffixes: Sequence[int], device: torch.device, hidden: Tensor | None = None
+) -> PackLayout:
+    """Suffix rows see the whole prefix, and of the suffixes their own up to themselves.
+
+    Args:
+        prefix: Rows of the shared prefix.
+        suffixes: Rows of each question alone.
+        device: Where the mask goes.
+        hidden: bool [prefix], rows that no suffix row sees after all; None: there are none.
+    """
     owner = torch.tensor([i for i, n in enumerate(suffixes) for _ in range(n)], device=device)
     own = (owner[:, None] == owner[None]).tril()
     mask = torch.cat([own.new_ones(len(owner), prefix), own], dim=1)
+    if hidden is not None:
+        mask[:, :prefix] &= ~hidden.to(device)
     return PackLayout(prefix, prefix + max(suffixes), mask[None, None])
 
 

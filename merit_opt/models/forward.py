@@ -103,7 +103,7 @@ def _state(decoder: Any, pack: Pack, hidden: Tensor) -> _State:
     return _State(
         hidden,
         decoder.rotary_emb(hidden, _batched(pack.position_ids.to(hidden.device))),
-        pack_layout(pack.prefix, pack.suffixes, hidden.device),
+        pack_layout(pack.prefix, pack.suffixes, hidden.device, pack.hidden),
     )
 
 

@@ -98,6 +98,38 @@ def slopes(pair: ModelPair, way: Passed, backbone: Backbone, answer: Answer) -> 
     return list(found)
 
 
+def feature_gradients(pair: ModelPair, way: Passed, answer: Answer) -> list[tuple[Tensor, ...]]:
+    """Of each of the answer's numbers, its gradient with respect to the visual features.
+
+    Layer by layer, as `slopes`; nothing of the live model wants gradients.
+
+    Args:
+        pair: With the live model, merged or not.
+        way: A pack that has just been through it.
+        answer: What is differentiated.
+
+    Returns:
+        A tuple each number, of [tokens, hidden] each: of the tokens, then of each deepstack level.
+    """
+    visual = way.pack.is_visual
+    levels = len(way.pack.features.deepstack)
+    upstream: list[Tensor] = []
+    found: list[list[Tensor]] = []
+    for layer in range(pair.n_layers - 1, -1, -1):
+        if layer < levels:  # which is added to what the layer puts out
+            found.insert(0, [_visual(one, visual) for one in upstream])
+        hidden = way.inputs[layer].detach().requires_grad_()
+        with torch.enable_grad():
+            outputs = _outputs(pair, way.pack, layer, hidden, answer)
+            upstream = [one for (one,) in _gradients(outputs, upstream, [hidden])]
+    found.insert(0, [_visual(one, visual) for one in upstream])
+    return list(zip(*found, strict=True))
+
+
+def _visual(rows: Tensor, visual: Tensor) -> Tensor:
+    return rows[0, visual.to(rows.device)]
+
+
 def _outputs(
     pair: ModelPair, pack: Pack, layer: int, hidden: Tensor, answer: Answer
 ) -> Sequence[Tensor]:

@@ -17,9 +17,17 @@ from torch.utils.hooks import RemovableHandle
 from merit_opt.merging.operands import Operands
 from merit_opt.merging.tensors import merge_tensor
 from merit_opt.models.alignment import AlignedTensor, Alignment, layer_tensor, require_base
-from merit_opt.models.masking import Edit, Means, edits, replace_outputs, require_maskable
+from merit_opt.models.masking import (
+    Edit,
+    Means,
+    Redrawn,
+    edits,
+    redrawn,
+    replace_outputs,
+    require_maskable,
+)
 from merit_opt.models.waiting import WaitingWeights
-from merit_opt.recipe.intervention import Intervention
+from merit_opt.recipe.intervention import Intervention, Redraw
 from merit_opt.recipe.recipe import PARTS, Recipe
 from merit_opt.recipe.rules import Rule, needs_base
 
@@ -33,14 +41,14 @@ class Switch(Protocol):
         self,
         recipe: Recipe,
         /,
-        intervention: Intervention | None = None,
+        intervention: Intervention | Redraw | None = None,
         means: Means = NO_MEANS,
     ) -> Any:
         """The model, as it then is.
 
         Args:
             recipe: What is merged.
-            intervention: What is masked in the merged model; None is nothing.
+            intervention: What is masked or drawn anew in the merged model; None is nothing.
             means: Of the layers that are replaced by their mean.
         """
         ...
@@ -51,7 +59,7 @@ class _State:
     """What a live tensor holds: the VLM's values merged by a rule, if any, then written over."""
 
     rule: Rule | None
-    edit: Edit | None
+    edit: Edit | Redrawn | None
 
 
 class LiveMerge:
@@ -121,7 +129,7 @@ class LiveMerge:
         self,
         recipe: Recipe,
         /,
-        intervention: Intervention | None = None,
+        intervention: Intervention | Redraw | None = None,
         means: Means = NO_MEANS,
     ) -> Any:
         states = self._states(recipe, intervention)
@@ -130,20 +138,24 @@ class LiveMerge:
         for tensor, state in states.items():
             if self._applied.get(tensor) != state:
                 self._write(tensor, state)
-        if intervention is not None:
+        if isinstance(intervention, Intervention):
             for hook in replace_outputs(self._model, intervention, means):
                 self._hooks.append(hook)
         return self._model
 
     def _states(
-        self, recipe: Recipe, intervention: Intervention | None
+        self, recipe: Recipe, intervention: Intervention | Redraw | None
     ) -> Mapping[AlignedTensor, _State]:
         """Of every tensor that does not keep the VLM's own values."""
         rules = self._rules(recipe)
         if intervention is None:
             return {tensor: _State(rule, None) for tensor, rule in rules.items()}
-        require_maskable(self._model, intervention)
-        written = edits(self._model, intervention, rules)
+        written: Mapping[AlignedTensor, Edit | Redrawn]
+        if isinstance(intervention, Redraw):
+            written = redrawn(intervention, self._matrices)
+        else:
+            require_maskable(self._model, intervention)
+            written = edits(self._model, intervention, rules)
         return {t: _State(rules.get(t), written.get(t)) for t in (*rules, *written)}
 
     def _rules(self, recipe: Recipe) -> dict[AlignedTensor, Rule]:
@@ -165,6 +177,11 @@ class LiveMerge:
         if len(rules) != expected:
             raise RuntimeError(f"the recipe touches {len(rules)} tensors, expected {expected}")
         return rules
+
+    @cached_property
+    def _matrices(self) -> tuple[AlignedTensor, ...]:
+        tensors = self._alignment.tensors
+        return tuple(t for t in tensors if layer_tensor(self._model, t).ndim > 1)
 
     @cached_property
     def _base(self) -> WaitingWeights:

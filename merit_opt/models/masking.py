@@ -5,7 +5,8 @@ module adds to the residual stream; of a head group, in the place of its share o
 reads, so that a bias of `o_proj`, which is no head's, stays.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import AlignedTensor, decoder_layers, layer_tensors
-from merit_opt.recipe.intervention import Intervention
+from merit_opt.recipe.intervention import Intervention, Redraw
 
 Site = Literal["attention", "mlp", "heads"]
 """What attention adds, what the MLP adds, and what `o_proj` reads."""
@@ -51,6 +52,34 @@ class Edit:
             return tensor
         dimension, first, stop = self.span
         return tensor.narrow(dimension, first, stop - first)
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """How a matrix is drawn anew; on the host, so that every device has the same draw.
+
+    Attributes:
+        seed: Of this tensor's draw.
+    """
+
+    seed: int
+
+    def __call__(self, merged: Tensor, own: Tensor) -> Tensor:
+        """See `Edit.__call__`."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.randn(merged.shape, generator=generator).to(merged.device)
+        spread, mean = torch.std_mean(merged.float())
+        return (drawn * spread + mean).to(merged.dtype)
+
+
+def redrawn(redraw: Redraw, tensors: Iterable[AlignedTensor]) -> dict[AlignedTensor, Redrawn]:
+    """Every tensor's own draw."""
+    return {tensor: Redrawn(_seed(redraw, tensor)) for tensor in tensors}
+
+
+def _seed(redraw: Redraw, tensor: AlignedTensor) -> int:
+    text = f"{redraw.seed}/{tensor.path}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 @dataclass(frozen=True, slots=True)

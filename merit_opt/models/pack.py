@@ -5,7 +5,7 @@ last visual token, is computed once; a suffix sees the prefix and itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -52,6 +52,7 @@ class Pack:
         input_ids: int64 [rows].
         position_ids: int64 [axes, rows]; positions in a suffix are those of its own prompt.
         is_visual: bool [rows].
+        hidden: bool [prefix], rows that no question's own rows see; None: there are none.
     """
 
     questions: tuple[Question, ...]
@@ -61,6 +62,7 @@ class Pack:
     input_ids: Tensor
     position_ids: Tensor
     is_visual: Tensor
+    hidden: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -94,9 +96,10 @@ class Pack:
         if len(self.questions) < 2:
             raise ValueError("one question cannot be halved")
         middle = len(self.questions) // 2
+        first, second = self.questions[:middle], self.questions[middle:]
         return (
-            pack(self.questions[:middle], self.features),
-            pack(self.questions[middle:], self.features),
+            replace(pack(first, self.features), hidden=self.hidden),
+            replace(pack(second, self.features), hidden=self.hidden),
         )
 
 

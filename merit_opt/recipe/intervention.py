@@ -14,6 +14,20 @@ HOWS: tuple[How, ...] = get_args(How)
 
 
 @dataclass(frozen=True, slots=True)
+class Redraw:
+    """Every matrix that a merge may touch drawn anew, to see whether anything was due to it.
+
+    From the normal distribution with the matrix's own mean and standard deviation; embeddings,
+    biases and norms stay.
+
+    Attributes:
+        seed: Of the draws.
+    """
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Intervention:
     """One module of some layers put out of action.
 

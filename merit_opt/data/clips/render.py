@@ -4,7 +4,7 @@ Frames are uint8 ``[frames, height, width, 3]``, RGB.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +33,14 @@ SCALES = {"grow": (0.55, 1.3), "shrink": (1.3, 0.55)}
 
 Frames = NDArray[np.uint8]
 _ROWS, _COLUMNS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
+
+
+def event_spans(events: Events, indices: Iterable[int]) -> tuple[tuple[float, float], ...]:
+    """When these events begin and end, in seconds into the clip."""
+    chosen = (events[i] for i in indices)
+    return tuple(
+        (e.first_frame / FRAMES_PER_SECOND, (e.last_frame + 1) / FRAMES_PER_SECOND) for e in chosen
+    )
 
 
 def render(events: Events, *, seed: int, clip: int) -> Frames:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from merit_opt.data.clips.library import REVISION, Clip, clip_library
 from merit_opt.data.clips.questions import OPTIONS, ROLES, Question, draw_questions
+from merit_opt.data.clips.render import event_spans
 from merit_opt.data.media.frames import ALL_FRAMES
 from merit_opt.data.progress import Progress
 from merit_opt.data.prompts import LETTER_AFTER_OPTION
@@ -109,4 +110,5 @@ def _sample(clip: Clip, question: Question, answer: int, rng: random.Random) -> 
         answer=answer,
         categories=(("kind", question.kind),),
         group_id=clip.id,
+        evidence=event_spans(clip.events, question.evidence),
     )

@@ -89,6 +89,8 @@ class Family:
         parts: What a merge may touch.
         video_entry: What stands for a video in a chat: a video, or each of its frames as an image.
         video_token: Whose placeholder token the processor writes for a video's frames.
+        trailing: Tokens behind a video's frames that are of none of them; None where frames have
+            unequal numbers of tokens, so that nobody knows which token is of which.
     """
 
     model_type: str
@@ -98,3 +100,4 @@ class Family:
     parts: tuple[Part, ...] = PARTS
     video_entry: Kind = "video"
     video_token: Kind = "video"
+    trailing: int | None = 0

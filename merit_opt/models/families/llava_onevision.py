@@ -26,4 +26,5 @@ LLAVA_ONEVISION = Family(
     model_type="llava_onevision",
     backbones={"qwen2": "qwen2"},
     encode=encode,
+    trailing=1,
 )

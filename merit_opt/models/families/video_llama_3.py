@@ -28,4 +28,5 @@ VIDEO_LLAMA_3 = Family(
     model_type="video_llama_3",
     backbones={"qwen2": "qwen2"},
     encode=encode,
+    trailing=None,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from merit_opt.attribution.frames import explain
 from merit_opt.cli import attribute as attribute_command
 from merit_opt.evaluation.engine import Engine
 from merit_opt.recipe.constructors import attention, uniform
@@ -20,6 +21,7 @@ METHODS = {
     "mask": "method.layers=[3,4] method.parts=[attention] method.variants=[zero,revert]",
     "gradient": "method.parts=[attention,mlp]",
     "leave_out": "method.add_at=null",
+    "frames": "method.samples=4 method.steps=2 method.curves=2 method.redrawn=2",
 }
 
 
@@ -58,7 +60,8 @@ def test_every_method_leaves_its_table_and_its_entry(merit_opt, recipe):
         assert (done.code, done.err) == (0, ""), name
         rows = parquet.read_table(folder_of(done) / f"{name}.parquet").to_pylist()
         assert rows
-        assert {row["method"] for row in rows} == {name}
+        if name != "frames":
+            assert {row["method"] for row in rows} == {name}
         assert f"next:\n  merit-opt attribute {SOME} method=" in done.out
     folder = folder_of(done)
     assert folder.parts[:2] == ("outputs", "attributions")
@@ -139,6 +142,48 @@ def test_a_study_s_recipe_is_explained_in_its_folder_and_in_its_run(merit_opt, e
     assert not Path("outputs/mlflow.db").exists()
 
 
+def test_frames_of_few_samples_are_told_and_kept_beside_the_study(merit_opt):
+    small = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2"
+    few = "method=frames method.samples=4 method.steps=1 method.curves=0 method.redrawn=0"
+    assert merit_opt(f"search {small} study.trials=9").code == 0
+    done = merit_opt(f"attribute recipe=study:{STUDY} {small} {few}")
+    assert (done.code, done.err) == (0, "")
+    assert "which frames the chosen answer rests on (2 TR, 2 TP questions)" in " ".join(
+        done.out.split()
+    )
+    assert "rank correlation" in done.out
+    folder = folder_of(done)
+    entry = result(folder)["methods"]["frames"]
+    assert entry["n"] == {"TR": 2, "TP": 2}
+    assert entry["files"] == ["frames.parquet", "frame_samples.parquet"]
+    (kept,) = Path("outputs/mlartifacts").rglob("attribution/*/frames.parquet")
+    assert kept.read_bytes() == (folder / "frames.parquet").read_bytes()
+
+
+def test_a_ctrl_c_in_frames_keeps_what_was_explained(merit_opt, recipe, monkeypatch):
+    few = "method.samples=4 method.steps=1 method.redrawn=0"
+    line = f"attribute {SOME} method=frames {few} suite.seed=6"
+    records, seen = explain._records, []
+
+    def counting(asked, ways, subject):
+        seen.append((subject.name, *asked.samples))
+        return records(asked, ways, subject)
+
+    def interrupted(asked, ways, subject):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return counting(asked, ways, subject)
+
+    monkeypatch.setattr(explain, "_records", interrupted)
+    stopped = merit_opt(line)
+    assert stopped.code == 130
+    assert "what was measured is kept" in stopped.out
+    monkeypatch.setattr(explain, "_records", counting)
+    assert merit_opt(line).code == 0
+    assert len(seen) == len(set(seen)) > 2
+    assert len({i for _, *own in seen for i in own}) == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -158,6 +203,9 @@ def test_a_study_s_recipe_is_explained_in_its_folder_and_in_its_run(merit_opt, e
         ("recipe=r.json split=confrim", "split is one of confirm, search, all; got 'confrim'"),
         ("recipe=r.json method=mask method.variants=[zer]", "expected one of inverse_width, zero"),
         ("recipe=r.json method=masks", "mask"),
+        ("recipe=base method=frames", "merges no layer, so there is no merged model to explain"),
+        ("recipe=r.json method=frames method.samples=0", "method.samples is 1 or more, got 0"),
+        ("recipe=r.json method=frames method.methods=[rollout]", "one of occlusion_mean,"),
         ("recipe=deep.json", "the recipe is for 28 layers, this pair has 9"),
         ("recipe=study:none", "there is no study 'none' in this storage"),
         ("method=scan", "recipe= must be given"),

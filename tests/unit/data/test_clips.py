@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,13 @@ def test_the_evidence_holds_the_answer_and_what_the_question_names(suite):
         assert sample.options[sample.answer] in seen
         assert set(named) <= set(seen) <= set(values)
         assert evidence_frames(sample) == tuple(4 * i + k for i in evidence for k in range(4))
+        assert sample.evidence == tuple((i / 2, (i + 1) / 2) for i in evidence)
+
+
+def test_the_evidence_is_no_part_of_the_digest(suite):
+    """What was measured before it was known stays valid."""
+    bare = replace(suite, samples=tuple(replace(s, evidence=()) for s in suite.samples))
+    assert bare.digest == suite.digest
 
 
 def test_what_lies_outside_the_evidence_cannot_change_the_answer(suite):

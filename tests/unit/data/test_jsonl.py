@@ -139,6 +139,11 @@ def test_roles_are_of_a_category_that_is_named(folder):
     assert found.samples[0].category("length") == "3"
 
 
+def test_evidence_is_read(folder):
+    assert one(folder, evidence=[[0, 1.5], [3, 4]]).evidence == ((0.0, 1.5), (3.0, 4.0))
+    assert one(folder).evidence == ()
+
+
 def test_subtitles_are_read(folder, monkeypatch):
     (folder / "a.srt").write_text("anything")
     monkeypatch.setattr(copies, "read_subtitles", lambda *_: (Cue(0.0, 1.0, "hello"),))
@@ -198,6 +203,9 @@ def test_media_lie_under_another_root(folder):
         ({"categories": ["x"]}, "`categories` is an object of texts, not ['x']"),
         ({"categories": {"kind": 3}}, "`kind` is to be a text, not 3"),
         ({"categories": {"role": "TP"}}, "`role` stands beside `categories` and in it"),
+        ({"evidence": "all"}, "`evidence` is a list of [start, end], not 'all'"),
+        ({"evidence": [[2, 1]]}, "the end after the start, not [2, 1]"),
+        ({"evidence": [[1]]}, "`evidence` is of [start, end] in seconds"),
         ({"subtitles": "a.srt"}, "`subtitles` a.srt is not there, or has none in it"),
     ],
 )
