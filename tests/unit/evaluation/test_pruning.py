@@ -79,7 +79,9 @@ def optuna_stops(differences, p):
 
 @pytest.mark.filterwarnings("ignore:.*experimental")
 @given(
-    st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.125, 0.25, 1.0]), min_size=51, max_size=90),
+    st.lists(
+        st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.125, 0.25, 1.0]), min_size=51, max_size=90
+    ),
     st.sampled_from([0.001, 0.1, 0.4]),
 )
 def test_the_test_is_optuna_s(differences, p):
