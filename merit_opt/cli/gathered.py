@@ -13,7 +13,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from merit_opt.cli.build import factories
 from merit_opt.cli.given import given
-from merit_opt.cli.main import VERBS
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, Stage, built_suite
 from merit_opt.cli.retyped import command
 from merit_opt.cli.strips import flips
@@ -181,10 +180,11 @@ def _commands(name: str, settings: Row | None) -> dict[str, str]:
         "resume": search,
         "evaluate": f"merit-opt evaluate{pair}{where} recipe=study:{name} suite=SUITE",
     }
-    if "attribute" in VERBS:
-        head = f"merit-opt attribute{pair}{command(own, 'suite')}{where} recipe=study:{name}"
-        found |= {"attribute": f"{head} method=scan", "attribute_frames": f"{head} method=frames"}
-    return found
+    head = f"merit-opt attribute{pair}{command(own, 'suite')}{where} recipe=study:{name}"
+    return found | {
+        "attribute": f"{head} method=scan",
+        "attribute_frames": f"{head} method=frames",
+    }
 
 
 def _attribution(folder: Path, digest: str | None, study: ToldStudy) -> Attribution:

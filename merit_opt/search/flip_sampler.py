@@ -77,6 +77,7 @@ class FlipSampler(BaseSampler):
     def __init__(self, seed: int, space: SearchSpace, settings: FlipSettings) -> None:
         self._seed = seed
         self._space = space
+        self._dials = tuple(map(_dial, space.switches))
         self._settings = settings
         self._random = RandomSampler(seed=seed)
 
@@ -125,28 +126,26 @@ class FlipSampler(BaseSampler):
 
     def _board(self, study: Study) -> Board:
         switches, settings = self._space.switches, self._settings
-        dials = tuple(map(_dial, switches))
         kept = study.user_attrs.get(PRIOR)
         promise: tuple[float, ...] | None = None
         if kept is not None:
             gains = Prior.from_dict(kept).gains(study.user_attrs[PRICE])
             promise = tuple(sum(gains[layer] for layer in switch.layers) for switch in switches)
-        return Board(dials, promise, settings.max_pairs, settings.thrift.share, self._fits)
+        return Board(self._dials, promise, settings.max_pairs, settings.thrift.share, self._fits)
 
     def _fits(self, state: State) -> bool:
         """Whether the space leaves on all that is on."""
         recipe = self._space.suggest(FixedTrial(_params(self._space, state)))
-        on = sum(p != _dial(s).off for p, s in zip(state, self._space.switches, strict=True))
+        on = sum(p != dial.off for p, dial in zip(state, self._dials, strict=True))
         return switched_on(self._space, recipe) == on
 
     def _cold(self, study: Study, trial: FrozenTrial, seen: set[State]) -> State | None:
         """A new recipe of switches that are off or on, or None when all of them are known."""
-        dials = [_dial(switch) for switch in self._space.switches]
-        ends = [(dial.off, dial.on) for dial in dials]
+        ends = [(dial.off, dial.on) for dial in self._dials]
         known = sum(all(p in end for p, end in zip(s, ends, strict=True)) for s in seen)
-        if known >= 2 ** len(dials):
+        if known >= 2 ** len(ends):
             return None
-        names = [f"switch{i}" for i in range(len(dials))]
+        names = [f"switch{i}" for i in range(len(ends))]
         coordinates: dict[str, BaseDistribution] = dict.fromkeys(names, IntDistribution(0, 1))
         rng, state = random.Random(self._seed), ()
         for attempt in range(DRAWS):
@@ -173,18 +172,16 @@ class FlipSampler(BaseSampler):
     def _cut(self, state: State, rng: random.Random) -> State:
         """With as many switches on as the space allows, the others turned off by chance."""
         found = list(state)
-        dials = [_dial(switch) for switch in self._space.switches]
-        on = [s for s, dial in enumerate(dials) if state[s] != dial.off]
+        on = [s for s, dial in enumerate(self._dials) if state[s] != dial.off]
         rng.shuffle(on)
         while not self._fits(tuple(found)):
             switch = on.pop()
-            found[switch] = dials[switch].off
+            found[switch] = self._dials[switch].off
         return tuple(found)
 
     def _moved(self, study: Study, trial: FrozenTrial, state: State) -> State:
         """The recipe, and CMA-ES told that it was drawn."""
-        dials = [_dial(switch) for switch in self._space.switches]
-        point = [float(p == dial.on) for p, dial in zip(state, dials, strict=True)]
+        point = [float(p == dial.on) for p, dial in zip(state, self._dials, strict=True)]
         storage, key = _kept_at(study, trial)
         storage.set_trial_system_attr(key, "x_for_tell", point)
         return state

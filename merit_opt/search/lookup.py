@@ -1,15 +1,13 @@
 """A study read from its storage, which is not changed."""
 
 from collections import Counter
-from difflib import get_close_matches
 
 from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names, load_study
 
-from merit_opt.errors import UserError
 from merit_opt.search.conclusion import FORK
 from merit_opt.search.fingerprint import ATTR, digest
-from merit_opt.search.references import UID
+from merit_opt.search.references import UID, no_study
 from merit_opt.search.trial import best, front_of, told_records
 from merit_opt.tracking.record import StudyRecord, ToldStudy
 
@@ -22,9 +20,7 @@ def told_study(storage: BaseStorage, name: str) -> ToldStudy:
     """
     names = get_all_study_names(storage)
     if name not in names:
-        near = get_close_matches(name, names, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]}?" if near else "it holds no study yet"
-        raise UserError(f"there is no study {name!r} in this storage; {hint}")
+        raise no_study(name, names)
     study = load_study(study_name=name, storage=storage)
     parts = study.user_attrs.get(ATTR, {})
     return ToldStudy(

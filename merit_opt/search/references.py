@@ -1,5 +1,6 @@
 """`recipe=study:NAME` and `recipe=study:NAME/17`: recipes found in a study."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -56,9 +57,14 @@ def study_recipe(storage: BaseStorage, reference: str) -> FoundRecipe:
     if slash and head in names and number.isdigit():
         study = load_study(study_name=head, storage=storage)
         return _found(study, _trial(study, int(number)))
+    raise no_study(name, names, PREFIX)
+
+
+def no_study(name: str, names: Sequence[str], prefix: str = "") -> UserError:
+    """That a storage, whose studies these are, has none of that name; the nearest is named."""
     near = get_close_matches(name, names, n=1, cutoff=0.0)
-    hint = f"did you mean study:{near[0]}?" if near else "it holds no study yet"
-    raise UserError(f"there is no study {name!r} in this storage; {hint}")
+    hint = f"did you mean {prefix}{near[0]}?" if near else "it holds no study yet"
+    return UserError(f"there is no study {name!r} in this storage; {hint}")
 
 
 def tracked_study(storage: BaseStorage, reference: str) -> StudyRecord:
