@@ -10,6 +10,7 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.reporting.facts import (
     Answers,
     Attribution,
+    Evaluated,
     Flip,
     Flips,
     Frame,
@@ -21,6 +22,7 @@ from merit_opt.tracking.record import StudyRecord, ToldStudy, TrialRecord
 
 LAYERS, ANSWER = 6, (1, 4)
 VIDEOS = 12
+UNIFORM, DRAWN = "55aa55aa55aa", ("d1d1d1d1d1d1", "d2d2d2d2d2d2")
 
 
 def gains(recipe: Recipe) -> tuple[float, float]:
@@ -124,6 +126,11 @@ def gap(value: float) -> dict[str, float]:
     return {"estimate": value, "low": value - 0.1, "high": value + 0.1}
 
 
+def control_scores(name: str, digest: str) -> dict[str, Any]:
+    scores = {"TR": 0.5, "TP": 0.7, "objective": -0.1}
+    return {"name": name, "digest": digest, **scores, "gap": gap(0.25)}
+
+
 def result(told: ToldStudy, tp_p: float = 0.5) -> dict[str, Any]:
     best = told.best
     assert best is not None
@@ -166,14 +173,8 @@ def result(told: ToldStudy, tp_p: float = 0.5) -> dict[str, Any]:
                 }
             ],
             "controls": [
-                {"name": "uniform:0.5", "TR": 0.6, "TP": 0.7, "objective": 0.0, "gap": gap(0.25)},
-                {
-                    "name": "random-layers/1",
-                    "TR": 0.5,
-                    "TP": 0.7,
-                    "objective": -0.1,
-                    "gap": gap(0.35),
-                },
+                {**control_scores("uniform:0.5", UNIFORM), "TR": 0.6, "objective": 0.0},
+                *(control_scores(f"random-layers/{i}", d) for i, d in enumerate(DRAWN, 1)),
             ],
             "random_layers": gap(0.35),
             "failed": {"full:0.5": "out of memory"},
@@ -205,12 +206,15 @@ def answers() -> Answers:
     known = {(v, k): "A" if (v + kinds.index(k)) % 2 == 0 else "B" for v, k in asked}
     after = {p: "A" if p[1][:2] == "TR" and p[0] % 4 == 1 else a for p, a in known.items()}
     after[2, "TP1"] = "B"
+    base = [row(*p, answer, float(answer == "A")) for p, answer in known.items()]
+    some = [row(*p, a if p[0] % 2 else known[p], float(a == "A")) for p, a in after.items()]
     return Answers(
-        base=[row(*p, answer, float(answer == "A")) for p, answer in known.items()],
+        base=base,
         merged=[
             row(*p, answer, None if p == (11, "TP1") else float(answer == "A"))
             for p, answer in after.items()
         ],
+        controls={UNIFORM: some, DRAWN[0]: base, DRAWN[1]: some},
     )
 
 
@@ -246,7 +250,12 @@ def attribution() -> Attribution:
 def runs() -> Row:
     """As result.json of an attribution has them."""
     drops = {"TR": 0.3, "TP": 0.1}
-    rivals = {"sets": 20, "mean": {"TR": 0.1, "TP": 0.1}, "p": {"TR": 0.05, "TR - TP": 0.1}}
+    rivals = {
+        "sets": 17,
+        "failed": 3,
+        "mean": {"TR": 0.1, "TP": 0.1},
+        "p": {"TR": 0.05, "TR - TP": 0.1},
+    }
     sets = {"variant": "zero", "model": "merged", "part": "attention", "unit": "accuracy"}
     sets |= {"selected": {**drops, "ratio": 3.0}, "random": rivals, "unselected": rivals}
     contribution = {"variant": "zero", "part": "attention", "role": "TR"}
@@ -262,7 +271,43 @@ def runs() -> Row:
         "warnings": ["the search saw 1 of these media"],
         "summary": {"sets": [sets], "contributions": [contribution]},
     }
-    return {"schema": 1, "methods": {"mask": entry}}
+    return {"schema": 1, "methods": {"mask": entry, "frames": frames_run()}}
+
+
+def frames_run() -> Row:
+    """As result.json has a run of method=frames."""
+    own, against = "occlusion_hidden", {**gap(0.15), "p": 0.01, "n": 8}
+    none = {**gap(0.05), "p": 0.4, "n": 8}
+    side = {"mean": 0.6, "n": 8, "chance": 0.45, "above_chance": against}
+    mass = {"base": side, "merged": side, "shift": none}
+    place = {"base": {"mean": 0.6, "n": 8}, "merged": {"mean": 0.5, "n": 8}, "shift": none}
+    areas = {"area": 0.4, "random": 0.5, "difference": {**gap(-0.15), "p": 0.01, "n": 8}}
+    points = [
+        {
+            "share": i / 2,
+            "mean": 0.9 - 0.4 * i,
+            "low": 0.8 - 0.4 * i,
+            "high": 1.0 - 0.4 * i,
+            "n": 8,
+        }
+        for i in range(3)
+    ]
+    of = {"method": own, "target": "chosen", "role": "all"}
+    summary = {
+        "samples": {"base": 8, "merged": 8},
+        "evidence": [{**of, "share": mass, "pointing": mass}],
+        "shape": [{**of, "entropy": place, "centre": place}],
+        "agreement": [{"model": "base", "methods": [own, "gradient"], "correlation": against}],
+        "curves": [{"model": "base", "method": own, "deletion": areas, "insertion": areas}],
+        "points": [
+            {"model": "base", "method": order, "deletion": points, "insertion": points[::-1]}
+            for order in (own, "random")
+        ],
+        "redrawn": [{"method": own, "correlation": none}],
+        "completeness": [{"model": "base", "error": 0.1, "gap": 0.8, "close": 0.75}],
+    }
+    where = {"suite": "toy", "split": "confirm"}
+    return {"provenance": where, "n": {"TR": 5, "TP": 3}, "seconds": 9.0, "summary": summary}
 
 
 def flip(number: int, question: str = "what came first?") -> Flip:
@@ -289,9 +334,21 @@ def flip(number: int, question: str = "what came first?") -> Flip:
     )
 
 
-def evaluation() -> Row:
+def evaluated() -> tuple[Evaluated, ...]:
+    """The winner on a suite whose samples are gone, and a control with its samples."""
+    best = study().best
+    assert best is not None
+    known = answers()
+    return (
+        Evaluated(evaluation(best.recipe.digest)),
+        Evaluated(evaluation(UNIFORM), Answers(known.base, known.controls[UNIFORM])),
+    )
+
+
+def evaluation(recipe: str) -> Row:
     sides = {"TR": 0.5, "TP": 0.8, "all": 0.6}
     return {
+        "recipe": recipe,
         "suite": {"name": "other", "digest": "abcabcabcabc"},
         "base": sides,
         "scores": {role: value + 0.1 for role, value in sides.items()},
@@ -307,7 +364,7 @@ def facts(name: str = "small") -> StudyFacts:
         study=told,
         result=result(told),
         answers=answers(),
-        evaluations=(evaluation(),),
+        evaluations=evaluated(),
         attribution=attribution(),
         importances=[
             LayerValue(method, "attention", i, (1 + (i in ANSWER)) / 8)

@@ -1,7 +1,7 @@
 """What a study left, gathered for its report; what is missing is told, not mourned."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,15 @@ from merit_opt.files import write_text
 from merit_opt.models.distance import distances
 from merit_opt.models.source import PairSource
 from merit_opt.reporting.attributions import read_attribution
-from merit_opt.reporting.facts import Answers, Attribution, Flips, LayerValue, Row, StudyFacts
+from merit_opt.reporting.facts import (
+    Answers,
+    Attribution,
+    Evaluated,
+    Flips,
+    LayerValue,
+    Row,
+    StudyFacts,
+)
 from merit_opt.search.conclusion import RESULT, SAMPLES
 from merit_opt.search.importances import importances
 from merit_opt.search.lookup import told_study
@@ -34,6 +42,7 @@ from merit_opt.tracking.record import ToldStudy
 
 CONFIG = "config.yaml"
 DECODE_SECONDS = 60.0
+EVALUATED = ("base_samples.parquet", "samples.parquet")
 DAMAGES = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
 
 
@@ -76,7 +85,7 @@ def gather(ask: Gathering, name: str) -> StudyFacts:
         facts,
         importances=weighed,
         attribution=attribution,
-        evaluations=tuple(_evaluations(ask.outputs, digest, facts.study)),
+        evaluations=tuple(_evaluations(ask.outputs, _compared(facts, digest), facts.study)),
         missing=(*facts.missing, *attribution.refused),
     )
     return _with_media(ask, facts)
@@ -96,17 +105,24 @@ def gather_least(ask: Gathering, name: str) -> StudyFacts:
         missing.append(f"{folder / RESULT} is of another study of that name, and left out.")
         result = None
     settings = _read(folder / CONFIG, _yaml, missing)
-    rows = [_read(folder / file, read_samples, missing) for file in SAMPLES] if result else []
-    merged, base = rows or (None, None)
     return StudyFacts(
         study=_judged(study, result, missing),
         result=result,
-        answers=Answers(base, merged) if merged and base else None,
+        answers=None if result is None else _confirm_answers(folder, missing),
         settings=settings or {},
         commands=_known_commands(name, settings, missing),
         versions={"merit-opt": version("merit-opt")},
         missing=tuple(missing),
     )
+
+
+def _confirm_answers(folder: Path, missing: list[str]) -> Answers | None:
+    """Of base, winner and controls, as far as they were kept."""
+    merged, base, rows = (_read(folder / name, read_samples, missing) for name in SAMPLES)
+    controls: dict[str, list[Row]] = {}
+    for row in rows or ():
+        controls.setdefault(row["recipe"], []).append(row)
+    return Answers(base, merged, controls) if merged and base else None
 
 
 def _judged(study: ToldStudy, result: Row | None, missing: list[str]) -> ToldStudy:
@@ -194,16 +210,31 @@ def _attribution(folder: Path, digest: str | None, study: ToldStudy) -> Attribut
     return read_attribution(folder / "attribution" / digest, identity)
 
 
-def _evaluations(outputs: Outputs, digest: str | None, study: ToldStudy) -> Iterator[Row]:
-    """Every evaluation of the winner on the study's pair; what is torn is passed over."""
-    for path in sorted(outputs.root.glob(f"evaluations/*-{digest}/{RESULT}")):
-        try:
-            found = json.loads(path.read_text())
-            needed = {"suite", "difference", "base", "scores"} <= found.keys()
-            if needed and found["pair"] == study.fingerprint.get("pair"):
-                yield found
-        except DAMAGES:
-            continue
+def _compared(facts: StudyFacts, winner: str | None) -> list[str]:
+    """Digests of the winner and of the controls that stand beside it."""
+    found = (facts.result or {}).get("confirm") or {}
+    controls = [control.get("digest") for control in found.get("controls", ())]
+    return [digest for digest in dict.fromkeys([winner, *controls]) if digest]
+
+
+def _evaluations(
+    outputs: Outputs, digests: Sequence[str], study: ToldStudy
+) -> Iterator[Evaluated]:
+    """Every evaluation of these recipes on the study's pair; what is torn is passed over."""
+    for digest in digests:
+        for path in sorted(outputs.root.glob(f"evaluations/*-{digest}/{RESULT}")):
+            try:
+                found = json.loads(path.read_text())
+                needed = {"suite", "difference", "base", "scores", "recipe"} <= found.keys()
+                if needed and found["pair"] == study.fingerprint.get("pair"):
+                    yield Evaluated(found, _evaluated_answers(path.parent))
+            except DAMAGES:
+                continue
+
+
+def _evaluated_answers(folder: Path) -> Answers | None:
+    base, merged = (_read(folder / name, read_samples, []) for name in EVALUATED)
+    return Answers(base, merged) if base and merged else None
 
 
 def _with_media(ask: Gathering, facts: StudyFacts) -> StudyFacts:

@@ -1,8 +1,9 @@
 """Samples that two models answered, compared by role, suite and category."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from merit_opt.evaluation.comparison import McNemar, mcnemar
 from merit_opt.evaluation.stats import Difference, paired_difference
@@ -18,16 +19,16 @@ class Compared:
     Attributes:
         name: The group's.
         base: The VLM's mean.
-        merged: The winner's mean.
+        merged: The merged model's mean.
         difference: Merged minus base, paired, clustered by video.
-        mcnemar: Samples that one side alone has right.
+        mcnemar: Samples that one side alone has right; None of a mean over several recipes.
     """
 
     name: str
     base: float
     merged: float
     difference: Difference
-    mcnemar: McNemar
+    mcnemar: McNemar | None
 
 
 def by_role(row: Row) -> str | None:
@@ -61,6 +62,17 @@ def compared(answers: Answers, key: Key, seed: int) -> tuple[Compared, ...]:
         if (name := key(pair[0])) is not None:
             groups.setdefault(name, []).append(pair)
     return tuple(_compared(name, groups[name], seed) for name in sorted(groups, key=_order))
+
+
+def mean_rows(several: Sequence[Sequence[Row]]) -> list[Row]:
+    """Samples with their mean value; None where one of the models has none."""
+    first, *others = ({row["sample"]: row for row in rows} for rows in several)
+    found: list[Row] = []
+    for sample, row in first.items():
+        values = [row["value"], *(own[sample]["value"] for own in others if sample in own)]
+        is_whole = len(values) == len(several) and None not in values
+        found.append({**row, "value": fmean(values) if is_whole else None})
+    return found
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from merit_opt.reporting.interventions import (
     masked,
     panels,
     principal,
+    scans,
     summary_tables,
 )
 from merit_opt.tracking.record import TrialRecord
@@ -30,6 +31,9 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     found = list(panels(rows))
     beside = [*principal(found), *_prior(facts), *_distance(facts.distances)]
     yield _picture("layers", f"Trial {best.number}, recipe {best.recipe.digest}", best, beside)
+    for part, own in scans(rows).items():
+        title = f"Each layer's {part} merged alone, at every coefficient of the scan"
+        yield _picture(f"scan-{slug(part)}", title, best, own)
     for part, own in masked(found).items():
         yield _picture(f"masks-{slug(part)}", f"Every mask of {part}", best, own)
     if methods := {row["method"] for row in rows}:

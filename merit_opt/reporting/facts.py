@@ -33,15 +33,30 @@ class LayerValue:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The confirm samples as the unmerged VLM and the winner answered them.
+    """Samples as the unmerged VLM and a merged model answered them.
 
     Attributes:
         base: Rows of the VLM's samples file.
-        merged: Rows of the winner's, in the same order.
+        merged: Rows of the merged model's, the study's winner where nothing else is said.
+        controls: Recipe digest -> rows of that control; without those that were not kept.
     """
 
     base: Sequence[Row]
     merged: Sequence[Row]
+    controls: Mapping[str, Sequence[Row]] = field(default_factory=dict[str, Sequence[Row]])
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A recipe of the study on another suite.
+
+    Attributes:
+        result: result.json of the evaluation.
+        answers: Its samples files; None where they are missing.
+    """
+
+    result: Row
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -127,7 +142,7 @@ class StudyFacts:
         study: What its storage has.
         result: Its result.json; None where it has not ended.
         answers: Its samples files; None where they are missing.
-        evaluations: result.json of every evaluation of its winner on its pair.
+        evaluations: Of its winner and controls on its pair, on other suites.
         attribution: Of its winner.
         importances: Of every coefficient, by evaluator.
         distances: Of the backbone from the VLM.
@@ -141,7 +156,7 @@ class StudyFacts:
     study: ToldStudy
     result: Row | None = None
     answers: Answers | None = None
-    evaluations: Sequence[Row] = ()
+    evaluations: Sequence[Evaluated] = ()
     attribution: Attribution = field(default_factory=Attribution)
     importances: Sequence[LayerValue] = ()
     distances: Sequence[LayerValue] = ()

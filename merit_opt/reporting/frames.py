@@ -6,19 +6,22 @@ from merit_opt.reporting.answers import gained_lost
 from merit_opt.reporting.blocks import Block, Facts, Picture, Section, Text
 from merit_opt.reporting.facts import Flip, Model, StudyFacts
 from merit_opt.reporting.figures.frames import draw_strip
+from merit_opt.reporting.frame_evidence import frame_evidence
+from merit_opt.reporting.frame_tables import METHODS
 
 MODELS: tuple[tuple[Model, str], ...] = (("base", "base"), ("merged", "merged (winner)"))
-METHODS = {
-    "occlusion_hidden": "occlusion (tokens hidden)",
-    "occlusion_mean": "occlusion (mean feature)",
-    "integrated": "integrated gradients",
-    "gradient": "gradient times (feature - baseline)",
-}
 
 
 def frames(facts: StudyFacts) -> Section:
     """The page's fifth section."""
-    return Section("frames", "Where answers changed", tuple(_blocks(facts)))
+    return Section(
+        "frames", "Frames, and where answers changed", (*_attributed(facts), *_blocks(facts))
+    )
+
+
+def _attributed(facts: StudyFacts) -> Iterator[Block]:
+    if run := facts.attribution.runs.get("methods", {}).get("frames"):
+        yield from frame_evidence(run)
 
 
 def _blocks(facts: StudyFacts) -> Iterator[Block]:

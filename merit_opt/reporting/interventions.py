@@ -15,6 +15,7 @@ UNITS = {
 }
 ROLES = ("TR", "TP")
 SCAN, MASK = "scan", "mask"
+SETS = ("random", "unselected")
 MASKS = ("inverse_width", "zero", "mean", "revert")
 READ: Mapping[str, str] = {
     SCAN: "Scan: this layer alone is merged.",
@@ -36,14 +37,32 @@ def panels(rows: Sequence[Row]) -> Iterator[tuple[Key, Panel]]:
     for key, own in groups.items():
         unit = next((u for u in UNITS if any(_unit(row) == u for row in own)), "")
         kept = [row for row in own if _unit(row) == unit]
-        title = _title(key)
         if key[0] == SCAN:
-            kept, at = _strongest(kept)
-            title += f" · at coefficient {at:g}" if at is not None else ""
-        series = tuple(_series(role, kept) for role in ROLES if _of(role, kept))
-        if series:
-            shared = " ".join((key[1], key[3])) if key[0] == MASK else ""
-            yield key, Panel(title, UNITS[unit], series, shared)
+            kept = _at(_coefficients(kept)[-1:], kept)
+        if (panel := _panel(key, UNITS[unit], kept)) is not None:
+            yield key, panel
+
+
+def _panel(key: Key, unit: str, rows: list[Row]) -> Panel | None:
+    """None without a number. Panels that are to be compared have one scale."""
+    tried = _coefficients(rows) if key[0] == SCAN else []
+    at = f" · at coefficient {tried[0]:g}" if len(tried) == 1 else ""
+    series = tuple(_series(role, rows) for role in ROLES if _of(role, rows))
+    shared = " ".join(key) if key[0] == SCAN else " ".join((key[1], key[3]))
+    has_peers = key[0] in (SCAN, MASK)
+    return Panel(_title(key) + at, unit, series, shared if has_peers else "") if series else None
+
+
+def scans(rows: Sequence[Row]) -> dict[str, list[Panel]]:
+    """Part -> the scan at every coefficient; empty where there is one alone."""
+    found: dict[str, list[Panel]] = {}
+    scanned = [row for row in rows if row["method"] == SCAN]
+    for part in dict.fromkeys(row["part"] for row in scanned):
+        own = [row for row in scanned if row["part"] == part]
+        if len(tried := _coefficients(own)) > 1:
+            at_each = (dict(panels(_at([one], own))).values() for one in tried)
+            found[part] = [panel for at_one in at_each for panel in at_one]
+    return found
 
 
 def principal(found: Iterable[tuple[Key, Panel]]) -> list[Panel]:
@@ -77,11 +96,16 @@ def _title(key: Key) -> str:
     return " · ".join(word.replace("_", " ") for word in words if word)
 
 
-def _strongest(rows: list[Row]) -> tuple[list[Row], float | None]:
-    """Those of the greatest coefficient that was tried, and that; None where rows have none."""
-    known = [row["coefficient"] for row in rows if row.get("coefficient") is not None]
-    at = max(known, default=None)
-    return [row for row in rows if row.get("coefficient") == at], at
+def _coefficients(rows: Sequence[Row]) -> list[float]:
+    """Those that were tried, the least first."""
+    return sorted({row["coefficient"] for row in rows if row.get("coefficient") is not None})
+
+
+def _at(coefficients: Sequence[float], rows: Sequence[Row]) -> list[Row]:
+    """Those of these coefficients; of none, all."""
+    if not coefficients:
+        return list(rows)
+    return [row for row in rows if row.get("coefficient") in coefficients]
 
 
 def _of(role: str, rows: Sequence[Row]) -> list[Row]:
@@ -157,6 +181,7 @@ def summary_tables(attribution: Attribution) -> Iterator[Table]:
 
 
 def _sets(sets: Sequence[Row]) -> Table:
+    """A row for the recipe's layers against each kind of other sets."""
     columns = (
         Column("variant", "mask"),
         Column("model", "model"),
@@ -164,14 +189,15 @@ def _sets(sets: Sequence[Row]) -> Table:
         Column("TR", "TR drop, recipe's layers", "signed"),
         Column("TP", "TP drop", "signed"),
         Column("ratio", "TR drop / TP drop", "number"),
-        Column("random_TR", "TR drop, random layers", "signed"),
-        Column("random_p", "p of TR", "p"),
-        Column("random_verdict", "verdict of TR"),
-        Column("random_p_beyond", "p of TR beyond TP", "p"),
-        Column("random_verdict_beyond", "verdict of TR beyond TP"),
-        Column("unselected_TR", "TR drop, unselected", "signed"),
-        Column("unselected_p", "p of TR", "p"),
-        Column("unselected_verdict", "verdict of TR"),
+        Column("against", "against"),
+        Column("sets", "sets measured", "count"),
+        Column("failed", "sets that failed", "count"),
+        Column("mean_TR", "their mean TR drop", "signed"),
+        Column("mean_TP", "their mean TP drop", "signed"),
+        Column("p", "p of TR", "p"),
+        Column("verdict", "verdict of TR"),
+        Column("p_beyond", "p of TR beyond TP", "p"),
+        Column("verdict_beyond", "verdict of TR beyond TP"),
     )
     rows = tuple(
         (
@@ -181,30 +207,42 @@ def _sets(sets: Sequence[Row]) -> Table:
             one["selected"]["TR"],
             one["selected"]["TP"],
             one["selected"].get("ratio"),
-            _mean(one, "random"),
-            *_ranked(one, "random", "TR"),
-            *_ranked(one, "random", "TR - TP"),
-            _mean(one, "unselected"),
-            *_ranked(one, "unselected", "TR"),
+            f"{kind} layers",
+            own.get("sets"),
+            own.get("failed", 0),
+            *((own.get("mean") or {}).get(role) for role in ROLES),
+            *_ranked(own, "TR"),
+            *_ranked(own, "TR - TP"),
         )
         for one in sets
+        for kind in SETS
+        for own in [one.get(kind) or {}]
     )
-    draws = max((one.get("random") or {}).get("sets", 0) for one in sets)
-    note = (
-        f"Accuracy lost when the recipe's layers are masked together, beside {draws} random sets of as "
-        "many layers and sets of layers that it does not merge. p is the rank among the sets, "
-        f"one-sided, not corrected: {draws} sets can say {1 / (1 + draws):.2g} at the least."
+    title = "Masking the recipe's layers together, against other sets of layers"
+    return Table("attribution-sets", title, columns, rows, _sets_note(sets))
+
+
+def _sets_note(sets: Sequence[Row]) -> str:
+    kinds = [one.get(kind) or {} for one in sets for kind in SETS]
+    lost = sum(own.get("failed", 0) for own in kinds)
+    most = max((own.get("sets", 0) + own.get("failed", 0) for own in kinds), default=0)
+    failed = (
+        f" {lost} sets could not be measured, most often as the mask destroyed the model: they count "
+        "in p as drops at least as great as that of the recipe's layers, and in no mean."
+        if lost
+        else " Every set could be measured."
     )
-    return Table("attribution-sets", "Masking whole sets of layers", columns, rows, note)
+    return (
+        "Accuracy lost when the layers are masked together; random sets are of any layers, unselected "
+        "ones of layers that the recipe does not merge, each of as many layers as the recipe has. p is "
+        "the rank of the recipe's layers among the sets, one-sided, not corrected: "
+        f"{most} sets can say {1 / (1 + most):.2g} at the least.{failed}"
+    )
 
 
-def _mean(one: Row, which: str) -> float | None:
-    return ((one.get(which) or {}).get("mean") or {}).get("TR")
-
-
-def _ranked(one: Row, which: str, of: str) -> tuple[Cell, Cell]:
+def _ranked(own: Row, of: str) -> tuple[Cell, Cell]:
     """The p and its verdict; a rank among sets has no interval."""
-    p = ((one.get(which) or {}).get("p") or {}).get(of)
+    p = (own.get("p") or {}).get(of)
     return (None, None) if p is None else (p, SIGNIFICANT if p < ALPHA else NOT_SIGNIFICANT)
 
 

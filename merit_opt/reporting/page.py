@@ -11,6 +11,7 @@ from merit_opt.reporting.style import Drawn
 from merit_opt.reporting.tables import Table, alignment, latex, latex_number
 
 TEMPLATES = ("merit_opt.reporting", "templates")
+PAGE_OF_ROWS = 40
 
 
 def page(report: Report, figures: Mapping[str, Drawn]) -> str:
@@ -28,8 +29,8 @@ def page(report: Report, figures: Mapping[str, Drawn]) -> str:
 
 
 def table_tex(table: Table) -> str:
-    """A table as LaTeX with booktabs."""
-    return _tex().get_template("table.tex.jinja").render(table=table)
+    """A table as LaTeX with booktabs; one that fills a page may break over several."""
+    return _tex().get_template("table.tex.jinja").render(table=table, longest=PAGE_OF_ROWS)
 
 
 @cache

@@ -35,7 +35,7 @@ def progress(facts: StudyFacts) -> Section:
 def _blocks(facts: StudyFacts) -> Iterator[Block]:
     records = facts.study.trials
     if not records:
-        yield Text("No trial was told yet.", "notice")
+        yield Text("No trial has ended yet.", "notice")
         return
     data = trials(facts)
     yield from _drawn(data)
@@ -56,7 +56,7 @@ def _drawn(data: Trials) -> Iterator[Block]:
     yield Picture(
         name="trials",
         title="Value over trials",
-        caption=f"Every told trial, controls marked; 0 is the VLM as it is.{less}",
+        caption=f"Every trial, controls marked; 0 is the VLM as it is.{less}",
         alt="Value of each trial by its number, with the best so far as a line.",
         data=data,
         draw=draw_values,
@@ -263,7 +263,7 @@ def _table(records: Sequence[TrialRecord]) -> Table:
     )
     return Table(
         "trials",
-        "The one told trial" if len(records) == 1 else f"All {len(records)} told trials",
+        "The one trial" if len(records) == 1 else f"All {len(records)} trials",
         columns,
         tuple(map(_trial, records)),
     )

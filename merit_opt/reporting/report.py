@@ -54,7 +54,7 @@ def compose(facts: StudyFacts, others: Sequence[StudyFacts] = ()) -> Report:
 def _subtitle(facts: StudyFacts) -> str:
     told = len(facts.study.trials)
     size = f"{facts.n_layers} decoder layers, " if facts.n_layers else ""
-    return f"{size}{told} told trial{'' if told == 1 else 's'}, pair {facts.study.fingerprint.get('pair', 'unknown')}"
+    return f"{size}{told} trial{'' if told == 1 else 's'}, pair {facts.study.fingerprint.get('pair', 'unknown')}"
 
 
 def write_report(report: Report, folder: Path, stage: Stage) -> tuple[Path, ...]:

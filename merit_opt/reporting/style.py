@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib import RcParams, rc_context, rc_params_from_file
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
@@ -58,6 +59,23 @@ def pale() -> str:
 def faint() -> str:
     """What is hardly seen, in the style that is set."""
     return str(matplotlib.rcParams["grid.color"])
+
+
+def diverging() -> Colormap:
+    """Blue below zero and red above it; in between what the figure lies on."""
+    page = matplotlib.rcParams["figure.facecolor"]
+    ends = ("#2166ac", "#b2182b") if _luminance(page) > 0.5 else ("#58a6e0", "#ee7158")
+    return LinearSegmentedColormap.from_list("diverging", [ends[0], page, ends[1]])
+
+
+def on(filled: Any) -> str:
+    """What can be read on a filled cell."""
+    return "white" if _luminance(filled) < 0.5 else "black"
+
+
+def _luminance(colour_of: Any) -> float:
+    red, green, blue = to_rgb(colour_of)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from merit_opt.evaluation.stats import NOT_SIGNIFICANT, verdict
+from merit_opt.evaluation.stats import verdict
 from merit_opt.recipe.recipe import PARTS
 from merit_opt.reporting.blocks import Section, Text
 from merit_opt.reporting.facts import Row, StudyFacts
@@ -33,7 +33,7 @@ def _asked(facts: StudyFacts) -> str:
     return (
         f"Asked: which of the {layers} should take back how much of the text backbone's weights, so "
         f"that temporal reasoning (TR) rises and temporal perception (TP) does not fall; "
-        f"{count} {'trial was' if count == 1 else 'trials were'} told{controls}."
+        f"{count} {'trial was' if count == 1 else 'trials were'} run{controls}."
     )
 
 
@@ -87,12 +87,11 @@ def _controls_sentence(found: Row) -> str:
 def _gap(of: str, gap: Row) -> str:
     """Above or below what, how far, and what to think of it."""
     told = verdict(gap["low"], gap["high"])
-    plain = f", {told}" if told == NOT_SIGNIFICANT else ""
     side = "below" if gap["estimate"] < 0.0 else "above"
     ends = f"{gap['low']:+.3f} to {gap['high']:+.3f}"
     return (
         f"{side} {of} by {abs(gap['estimate']):.3f} "
-        f"(95 % interval of the difference {ends}{plain})"
+        f"(95 % interval of the difference {ends}, {told})"
     )
 
 

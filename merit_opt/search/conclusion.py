@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from merit_opt.recipe import constructors
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.store import write_recipe
 from merit_opt.search.asking import finished
-from merit_opt.search.confirm import Confirmation, Entrants, confirm
+from merit_opt.search.confirm import Confirmation, Contender, Entrants, confirm
 from merit_opt.search.controls import RANDOM_LAYERS, stopped_controls
 from merit_opt.search.interrupts import interrupts_allowed
 from merit_opt.search.plan import StudyPlan
@@ -36,7 +36,9 @@ RESULT = "result.json"
 BEST = "recipes/best.json"
 FORK = "fork of"
 TOP = 5
-SAMPLES = ("confirm_samples.parquet", "confirm_base_samples.parquet")
+WINNER_SAMPLES, BASE_SAMPLES = "confirm_samples.parquet", "confirm_base_samples.parquet"
+CONTROL_SAMPLES = "confirm_control_samples.parquet"
+SAMPLES = (WINNER_SAMPLES, BASE_SAMPLES, CONTROL_SAMPLES)
 
 
 def known_result(plan: StudyPlan, study: Study) -> dict[str, Any] | None:
@@ -179,10 +181,17 @@ def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStat
     write_recipe(plan.folder / BEST, result.winners.best.recipe)
     shown = [asdict(m) for m in shown_media(plan.split.search)]
     _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
-    found, suite = result.confirmation, plan.split.confirm
-    for name, evaluation in zip(SAMPLES, (found.evaluation, found.base_evaluation), strict=True):
-        write_samples(plan.folder / name, sample_rows(evaluation, suite, statuses))
+    found = result.confirmation
+    sides = ([found.best.evaluation], [found.base.evaluation], _distinct(found.controls))
+    for name, evaluations in zip(SAMPLES, sides, strict=True):
+        rows = [r for e in evaluations for r in sample_rows(e, plan.split.confirm, statuses)]
+        write_samples(plan.folder / name, rows)
     _write_json(plan.folder / RESULT, to_dict(result))
+
+
+def _distinct(controls: Iterable[Contender]) -> list[Evaluation]:
+    """One a recipe: two controls may be the same one under two names."""
+    return list({c.recipe.digest: c.evaluation for c in controls}.values())
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -30,6 +30,7 @@ class Contender:
         TP: Mean accuracy on temporal perception.
         objective: Of these accuracies against the base's.
         gap: How far the winner's objective lies above this one's.
+        evaluation: Sample by sample.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Contender:
     TP: float
     objective: float
     gap: Gap
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,6 @@ class Confirmation:
         violated: By how much the winner misses each constraint, by name, in the measure that the
             search optimises; 0 or less keeps to it.
         failed: Control, or trial of the best -> why it could not be measured.
-        evaluation: The winner's, sample by sample.
-        base_evaluation: The unmerged VLM's.
     """
 
     n: dict[ComparedRole, int]
@@ -111,8 +111,6 @@ class Confirmation:
     random_layers: Gap | None
     violated: Mapping[str, float]
     failed: dict[str, str]
-    evaluation: Evaluation
-    base_evaluation: Evaluation
 
     @property
     def p_holm(self) -> float | None:
@@ -158,8 +156,15 @@ def confirm(
 
     def contender(name: str, recipe: Recipe, evaluation: Evaluation) -> Contender:
         means = role_means(evaluation, suite, "accuracy")
-        gap = rivals.gap(best, evaluation)
-        return Contender(name, recipe, means["TR"], means["TP"], objective(means, base_means), gap)
+        return Contender(
+            name=name,
+            recipe=recipe,
+            TR=means["TR"],
+            TP=means["TP"],
+            objective=objective(means, base_means),
+            gap=rivals.gap(best, evaluation),
+            evaluation=evaluation,
+        )
 
     drawn = [e for name, _, e in measured if name.startswith(RANDOM_LAYERS)]
     return Confirmation(
@@ -172,8 +177,6 @@ def confirm(
         random_layers=rivals.gap(best, *drawn) if drawn else None,
         violated=objective.constraints(*paired_means(best, base, suite, objective.score)),
         failed=failed | lost,
-        evaluation=best,
-        base_evaluation=base,
     )
 
 

@@ -131,6 +131,7 @@ def _summary(
         "shape": lambda: over_samples.shape(over, models),
         "agreement": lambda: over_samples.agreement(over, models),
         "curves": lambda: over_samples.curve_areas(over, models),
+        "points": lambda: over_samples.curve_points(over, models),
         "redrawn": lambda: over_samples.redrawn(over, models[_last(models)], drawn),
         "completeness": lambda: over_samples.completeness(models),
     }

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
+
 from merit_opt.attribution.frames import measures
 from merit_opt.attribution.frames.curves import RANDOM, Curves, area
 from merit_opt.attribution.frames.effects import How
@@ -147,6 +149,34 @@ def curve_areas(over: Over, models: Models) -> list[dict[str, Any]]:
         for how in over.methods
         if any(how in record.curves for record in records.values())
     ]
+
+
+def curve_points(over: Over, models: Models) -> list[dict[str, Any]]:
+    """By model and order, the random one among them: deletion and insertion curves, mean over samples.
+
+    Each is a list of points by the `share` of the frames that are gone, or back, with `mean`, `low`
+    and `high`; a sample of fewer steps is read off its curve in between.
+    """
+    return [
+        {"model": model, "method": order}
+        | {way: list(_points(over, own, way)) for way in ("deletion", "insertion")}
+        for model, records in models.items()
+        for order in (*over.methods, RANDOM)
+        if (own := {i: r.curves[order] for i, r in records.items() if order in r.curves})
+    ]
+
+
+def _points(over: Over, curves: Mapping[str, Curves], way: str) -> Iterator[Stat]:
+    ways = {i: _curve(own, way) for i, own in curves.items()}
+    for share in np.linspace(0.0, 1.0, max(map(len, ways.values()))).tolist():
+        at = {i: _at(curve, share) for i, curve in ways.items()}
+        if (found := over.mean(at)) is not None:
+            ends = {key: found[key] for key in ("low", "high", "n")}
+            yield {"share": share, "mean": found["estimate"], **ends}
+
+
+def _at(curve: Sequence[float], share: float) -> float:
+    return float(np.interp(share, np.linspace(0.0, 1.0, len(curve)), curve))
 
 
 def _areas(over: Over, records: Records, how: str, way: str) -> Stat:

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from merit_opt.reporting.style import colour, faint, pale
+from merit_opt.reporting.style import colour, faint, on, pale
 
 WIDTH, STRIP, PANEL = 4.8, 0.34, 1.05
 KINDS = ("TR", "TP", "attention", "mlp", "norm")
@@ -154,8 +154,6 @@ def _write_coefficients(axis: Axes, strips: Sequence[Strip], mesh: QuadMesh) -> 
     for row, strip in enumerate(strips):
         for layer, coefficient in enumerate(strip.coefficients):
             if coefficient is not None:
-                red, green, blue, _ = mesh.to_rgba(np.array(coefficient))
-                dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
                 axis.text(
                     layer,
                     row + 0.5,
@@ -163,7 +161,7 @@ def _write_coefficients(axis: Axes, strips: Sequence[Strip], mesh: QuadMesh) -> 
                     ha="center",
                     va="center",
                     fontsize=7.5,
-                    color="white" if dark else "black",
+                    color=on(mesh.to_rgba(np.array(coefficient))),
                 )
 
 

@@ -75,7 +75,7 @@ def test_tables_have_every_column_and_no_other_and_fit_their_schema(bench, tmp_p
         assert row["evidence"] == any(a <= row["start_s"] < b for a, b in spans)
     json.dumps(found.summary)
     assert found.summary.keys() == {
-        "samples", "evidence", "shape", "agreement", "curves", "redrawn", "completeness"
+        "samples", "evidence", "shape", "agreement", "curves", "points", "redrawn", "completeness"
     }  # fmt: skip
     assert all(found.summary[part] for part in found.summary)
 
@@ -216,6 +216,18 @@ def test_removing_what_supports_first_costs_most(bench):
     assert (
         own["deletion"]["difference"]["estimate"] < 0 < own["insertion"]["difference"]["estimate"]
     )
+
+
+def test_the_area_under_the_mean_curve_is_the_mean_area(bench):
+    found = frames(samples=6, methods=("occlusion_mean",), models=("base",), curves=4).run(bench)
+    (areas,), (own, drawn) = found.summary["curves"], found.summary["points"]
+    assert (own["method"], drawn["method"]) == ("occlusion_mean", RANDOM)
+    for way in ("deletion", "insertion"):
+        assert [point["share"] for point in own[way]] == [0.0, 0.25, 0.5, 0.75, 1.0]
+        assert all(point["low"] <= point["mean"] <= point["high"] for point in own[way])
+        for points, key in ((own, "area"), (drawn, "random")):
+            assert area([p["mean"] for p in points[way]]) == pytest.approx(areas[way][key])
+    assert own["deletion"][0]["mean"] == pytest.approx(own["insertion"][-1]["mean"])
 
 
 def test_progress_is_told(bench):

@@ -159,7 +159,44 @@ def test_a_study_that_went_on_is_shown_with_the_winner_that_was_compared(left, m
     assert "Trial 1, recipe" in said()
 
 
-@pytest.mark.parametrize("name", ["result.json", "config.yaml", "confirm_samples.parquet"])
+def test_every_control_stands_beside_the_winner_question_by_question(left, merit_opt):
+    result = left.run(20)
+    assert merit_opt(f"report study=s {QUICK}").code == 0
+    tables = {
+        b["table"]: b["rows"] for s in data()["sections"] for b in s["blocks"] if "table" in b
+    }
+    names = {row["recipe"] for row in tables["roles"]}
+    assert {control["name"] for control in result["confirm"]["controls"]} <= names
+    assert {"winner", "random layers, mean of 5"} <= names
+    means = {(row["recipe"], row["questions"]): row["merged"] for row in tables["roles"]}
+    for control in result["confirm"]["controls"]:
+        for role in ("TR", "TP"):
+            assert means[control["name"], role] == pytest.approx(control[role], rel=1e-4)
+
+
+def test_a_study_made_before_controls_kept_their_answers_opens_and_can_be_mended(left, merit_opt):
+    left.run(20)
+    kept = Path("outputs/studies/s/confirm_control_samples.parquet")
+    kept.unlink()
+    assert merit_opt(f"report study=s {QUICK}").code == 0
+    assert "did not keep the answers of any control" in said()
+    assert {"recipes", "recipes-gaps"} <= figures()
+
+    kept.with_name("result.json").unlink()
+    left.run(20)
+    assert merit_opt(f"report study=s {QUICK}").code == 0
+    assert "did not keep the answers" not in said()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "result.json",
+        "config.yaml",
+        "confirm_samples.parquet",
+        "confirm_control_samples.parquet",
+    ],
+)
 def test_a_torn_file_is_told_and_the_rest_is_shown(left, merit_opt, name):
     left.run(14)
     Path("outputs/studies/s", name).write_bytes(b"{torn")

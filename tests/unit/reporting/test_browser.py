@@ -39,6 +39,20 @@ def test_figures_follow_the_scheme(shown, written):
     assert chosen[0] != chosen[1]
 
 
+def test_the_first_column_of_a_wide_table_stays_where_it_is_read(shown, written):
+    shown.open(written / PAGE, 390)
+    shown.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth)"
+    assert shown.ask(f"{wide}.length") > 5
+    shown.ask(f"{wide}.forEach(s => s.scrollLeft = 9999)")
+    moved = "c.getBoundingClientRect().left - s.getBoundingClientRect().left"
+    cells = f"{wide}.flatMap(s => [...s.querySelectorAll('td:first-child')].map(c => {moved}))"
+    assert shown.ask(f"Math.max(...{cells}.map(Math.abs))") < 1
+    share = "c.offsetWidth / s.clientWidth"
+    cells = f"{wide}.flatMap(s => [...s.querySelectorAll('td:first-child')].map(c => {share}))"
+    assert shown.ask(f"Math.max(...{cells})") < 0.5
+
+
 def test_the_browser_sees_what_is_wrong(shown, tmp_path):
     page = tmp_path / "wrong.html"
     page.write_text(

@@ -8,7 +8,7 @@ from merit_opt.attribution.layer_sets import contrasts
 from merit_opt.reporting.facts import Attribution
 from merit_opt.reporting.figures.differences import Differences, draw_differences
 from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
-from merit_opt.reporting.interventions import panels, summary_tables
+from merit_opt.reporting.interventions import panels, scans, summary_tables
 from merit_opt.reporting.style import styled
 from merit_opt.reporting.tables import NONE
 
@@ -73,10 +73,21 @@ def test_a_model_that_was_not_masked_is_a_dash(masked, other):
 
 
 def test_sets_that_could_not_be_drawn_are_dashes():
-    found = contrasts(sets(random=20))
-    (row,) = shown(table("sets", sets=found))
-    assert (row["unselected_TR"], row["unselected_p"]) == (NONE, NONE)
-    assert (row["random_p"], row["random_verdict"]) == ("0.048", "significant")
+    drawn, other = shown(table("sets", sets=contrasts(sets(random=20))))
+    assert (drawn["against"], drawn["sets"], drawn["failed"]) == ("random layers", "20", "0")
+    assert (drawn["p"], drawn["verdict"]) == ("0.048", "significant")
+    assert (other["against"], other["sets"]) == ("unselected layers", "0")
+    assert (other["mean_TR"], other["p"], other["verdict"]) == (NONE, NONE, NONE)
+
+
+def test_sets_that_failed_are_counted_beside_the_p_that_counts_them():
+    lost = {"variant": "zero", "model": "merged", "part": "attention", "set": "random"}
+    found = table("sets", sets=contrasts(sets(random=18), [lost, lost]))
+    drawn, _ = shown(found)
+    assert (drawn["sets"], drawn["failed"], drawn["p"]) == ("18", "2", "0.14")
+    assert drawn["verdict"] == "not significant"
+    assert "2 sets could not be measured" in found.note
+    assert "20 sets can say 0.048 at the least" in found.note
 
 
 def changed(method, layer, coefficient):
@@ -96,10 +107,21 @@ def test_a_layer_left_out_is_drawn_whatever_its_own_coefficient():
     assert panel.series[0].layers == (3, 5, 7)
 
 
-def test_a_scan_is_drawn_at_its_greatest_coefficient_and_says_which():
+def test_a_scan_is_drawn_beside_the_recipe_at_its_greatest_coefficient_and_says_which():
     ((_, panel),) = panels([changed("scan", i, c) for i in range(2) for c in (0.25, 0.5)])
     assert panel.series[0].layers == (0, 1)
     assert panel.title.endswith("at coefficient 0.5")
+
+
+def test_a_scan_of_several_coefficients_has_a_panel_for_each_on_one_scale():
+    rows = [changed("scan", i, c) for c in (1.0, 0.25, 0.5) for i in range(2)]
+    ((part, found),) = scans(rows).items()
+    assert part == "attention"
+    assert [p.title.rpartition(" ")[2] for p in found] == ["0.25", "0.5", "1"]
+    assert [p.series[0].layers for p in found] == [(0, 1)] * 3
+    assert len({p.scale for p in found}) == 1
+    assert found[0].scale
+    assert scans(rows[:2]) == {}
 
 
 @pytest.mark.parametrize(("p", "said"), [(0.049, "significant"), (0.059, "not significant")])
@@ -113,8 +135,8 @@ def test_what_is_not_significant_by_p_is_called_so_though_its_interval_leaves_ou
 def test_a_rank_among_sets_that_is_not_significant_is_called_so():
     even = [row | {"difference": -0.1} for row in sets(random=20)]
     found = table("sets", sets=contrasts(even))
-    (row,) = shown(found)
-    assert (row["random_p"], row["random_verdict"]) == ("1", "not significant")
+    row, _ = shown(found)
+    assert (row["p"], row["verdict"]) == ("1", "not significant")
     assert "20 sets can say 0.048 at the least" in found.note
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -61,6 +62,16 @@ def test_latex_is_booktabs_with_every_special_character_escaped():
     assert r"50 \% \& \$x\_1\$ & $-$0.500 & $-$ & $-$ \\" in found
     assert r"a|b $<$i$>$ & +0.333 [$-$0.250, +0.500] & $<$ 0.0001 & 12,345 \\" in found
     assert r"\caption{50 \% of a\_b. See \#1.}" in found
+
+
+def test_a_table_of_more_than_a_page_breaks_and_repeats_its_head():
+    found = table_tex(replace(TABLE, rows=TABLE.rows * 31))
+    assert r"\begin{tabular}" not in found
+    assert found.count(r"\begin{longtable}{lrrr}") == found.count(r"\end{longtable}") == 1
+    assert found.index(r"\label{tab:t} \\") < found.index(r"\endfirsthead")
+    assert found.count(r"who \& what & gain & p & n \\") == 2
+    assert found.count(r"& 12,345 \\") == 31
+    assert "\n\n" not in found.strip()
 
 
 def test_latex_escapes_a_backslash_once():

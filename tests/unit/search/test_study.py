@@ -13,7 +13,9 @@ import pytest
 from optuna.trial import TrialState
 
 from merit_opt.errors import TrialFailed, UserError
+from merit_opt.evaluation.samples_file import read_samples
 from merit_opt.recipe.store import read_recipe
+from merit_opt.search.conclusion import SAMPLES
 from merit_opt.search.controls import RANDOM_LAYERS
 from merit_opt.search.leases import LEASE
 from merit_opt.search.samplers import proposal_index
@@ -136,6 +138,21 @@ def test_every_control_but_the_base_is_compared_on_confirm(world):
         "full:0.5",
         *(f"{RANDOM_LAYERS}/{i}" for i in range(1, 6)),
     ]
+
+
+def test_every_recipe_on_confirm_leaves_its_answers_to_every_question(world):
+    confirm = world.run(20)["confirm"]
+    mean: dict[str, dict[str, float]] = {}
+    for name in SAMPLES:
+        rows = read_samples(world.folder / "studies" / "s" / name)
+        for digest in dict.fromkeys(row["recipe"] for row in rows):
+            own = [row for row in rows if row["recipe"] == digest]
+            assert [row["sample"] for row in own] == [s.id for s in world.split.confirm.samples]
+            values = {r: [row["value"] for row in own if row["role"] == r] for r in ROLES}
+            mean[digest] = {role: sum(v) / len(v) for role, v in values.items()}
+    assert {c["digest"] for c in confirm["controls"]} <= mean.keys()
+    for control in confirm["controls"]:
+        assert mean[control["digest"]] == pytest.approx({r: control[r] for r in ROLES})
 
 
 def test_random_layer_controls_match_the_winner(world):
