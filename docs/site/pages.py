@@ -17,6 +17,7 @@ DOCS = REPO / "docs"
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^```(\w+) run$", re.MULTILINE)
+NESTED = re.compile(r"^ {2,3}(?=[-*] )", re.MULTILINE)
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 PICTURES = {".png", ".svg", ".jpg"}
 NO_SEARCH = "---\ntitle: {title}\nsearch:\n  exclude: true\n---\n\n"
@@ -103,7 +104,7 @@ def reached(start: list[Shown]) -> dict[str, Shown]:
 
 
 def relinked(markdown: str, page: Shown) -> str:
-    """A page's Markdown with its links turned into those of the site."""
+    """A page's Markdown with the links of the site, and lists nested as its reader wants them."""
 
     def outside_code(change: Callable[[str], str]) -> str:
         parts = FENCED.split(markdown)
@@ -115,7 +116,10 @@ def relinked(markdown: str, page: Shown) -> str:
             return found[0]
         return os.path.relpath(target.address, Path(page.address).parent) + (found[2] or "")
 
-    return RUN.sub(r"```\1", outside_code(lambda part: LINK.sub(link, part)))
+    def text(part: str) -> str:
+        return NESTED.sub(" " * 4, LINK.sub(link, part))
+
+    return RUN.sub(r"```\1", outside_code(text))
 
 
 _pages: dict[str, Shown] = {}

@@ -58,15 +58,16 @@ def told(repo, tmp_path, few_draws, monkeypatch, capsys) -> dict[str, str]:
     return printed
 
 
+@pytest.mark.timeout(900)
 def test_the_tutorial_ends_as_it_says(told):
     result = json.loads(Path("outputs/studies/first/result.json").read_text())
     assert {"3", "5"} <= set(result["best"]["layers"])
-    assert result["confirm"]["difference"]["TR"]["verdict"] == "significant"
-    assert result["confirm"]["difference"]["TP"]["low"] >= -0.05
+    assert result["confirm"]["difference"]["TR"]["low"] > 0.2
+    assert result["confirm"]["difference"]["TP"]["low"] >= 0.0
     assert "all is well" in told["check suite.clips=40"]
     assert "suffices" not in told["search study.name=first"]
     new, exported = told["evaluate recipe=study:first"], told["evaluate recipe=base"]
     (merged,) = re.findall(r"TR +│ +[\d.]+ │ +([\d.]+) │", new)
     assert re.findall(r"TR +│ +([\d.]+) │", exported) == [merged]
     page = Path("outputs/studies/first/report/report.html").read_text()
-    assert "leave out" in page
+    assert "leave_out" in page
