@@ -16,6 +16,7 @@ REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+LINES = re.compile(r"(#L\d+)-L\d+")
 RUN = re.compile(r"^```(\w+) run$", re.MULTILINE)
 NESTED = re.compile(r"^ {2,3}(?=[-*] )", re.MULTILINE)
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -55,8 +56,9 @@ def text_of(page: Shown) -> str:
 
 
 def contents(folder: Path) -> str:
-    """The list of a folder's pages, by their titles."""
-    titles = {p.name: TITLE.search(p.read_text()) for p in sorted(folder.glob("*.md"))}
+    """The list of a folder's files, of pages by their titles."""
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    titles = {p.name: TITLE.search(p.read_text()) if p.suffix == ".md" else None for p in files}
     lines = [f"* [{found[1] if found else name}]({name})" for name, found in titles.items()]
     return "\n".join([f"# {folder.name.capitalize()}", "", *lines, ""])
 
@@ -114,7 +116,8 @@ def relinked(markdown: str, page: Shown) -> str:
         target = shown((page.path.parent / found[1]).resolve())
         if target is None:
             return found[0]
-        return os.path.relpath(target.address, Path(page.address).parent) + (found[2] or "")
+        anchor = LINES.sub(r"\1", found[2] or "")
+        return os.path.relpath(target.address, Path(page.address).parent) + anchor
 
     def text(part: str) -> str:
         return NESTED.sub(" " * 4, LINK.sub(link, part))

@@ -56,6 +56,7 @@ def test_what_is_not_there_is_not_shown(site, path):
         ("README.md", "docs/trial.md", "trial.md"),
         ("trial.md", "../README.md#read-on", "README.md#read-on"),
         ("trial.md", "../merit_opt/errors.py#L24", "source/merit_opt/errors.py.md#L24"),
+        ("trial.md", "../LICENSE#L2-L9", "source/LICENSE.md#L2"),
         ("extend/rule.md", "../../experiments", "../experiments/README.md"),
         ("trial.md", "nothing.md", "nothing.md"),
         ("trial.md", "https://example.org/docs/trial.md", "https://example.org/docs/trial.md"),
