@@ -28,7 +28,7 @@ lint: $(VENV)/.dev ## ruff, import-linter, pyright
 docs: $(VENV)/.docs ## the documentation as a site, in build/site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-wheel: $(VENV)/.release ## build, check, and try the wheel in an environment of its own: about 5 minutes, 5 GB
+wheel: $(VENV)/.release ## build, check, and try the wheel in an environment of its own: some minutes, about 5 GB
 	PATH="$(abspath $(BIN)):$$PATH" .ci/wheel
 
 ui: $(VENV)/.run ## browse the studies in MLflow
