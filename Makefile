@@ -7,7 +7,7 @@ DB := outputs/mlflow.db
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint ui help
+.PHONY: demo test lint docs wheel ui help
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ lint: $(VENV)/.dev ## ruff, import-linter, pyright
 	$(BIN)/lint-imports
 	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
 
+docs: $(VENV)/.docs ## the documentation as a site, in build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+wheel: $(VENV)/.release ## build, check, and try the wheel in an environment of its own: some minutes, about 5 GB
+	PATH="$(abspath $(BIN)):$$PATH" .ci/wheel
+
 ui: $(VENV)/.run ## browse the studies in MLflow
 	@test -f $(DB) || { echo "$(DB) is not there yet: make demo writes it"; exit 1; }
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(DB) --host 127.0.0.1
@@ -38,4 +44,14 @@ $(VENV)/.run: pyproject.toml requirements.lock
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing the development tools into $(VENV)"
 	@$(PIP) install -c requirements.lock -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	@echo "installing what makes the site into $(VENV)"
+	@$(PIP) install -c requirements.lock -e '.[docs]'
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.run
+	@echo "installing what makes a release into $(VENV)"
+	@$(PIP) install -c requirements.lock -e '.[release]'
 	@touch $@

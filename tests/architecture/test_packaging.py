@@ -5,9 +5,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from email import message_from_string
+from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 from merit_opt.cli import conf_dir
 
@@ -51,6 +55,42 @@ def test_the_wheel_holds_every_option_file(repo: Path, installed: Path) -> None:
 
 def test_the_wheel_holds_nothing_else(installed: Path) -> None:
     assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"merit_opt"}
+
+
+@pytest.fixture(scope="session")
+def metadata(installed: Path) -> Message:
+    [path] = installed.glob("*.dist-info/METADATA")
+    return message_from_string(path.read_text())
+
+
+def test_the_wheel_says_what_it_is(repo: Path, metadata: Message) -> None:
+    assert metadata["Name"] == "merit-opt"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (repo / "README.md").read_text()
+
+
+def test_the_wheel_needs_the_tools_of_developers_only_as_extras(metadata: Message) -> None:
+    needed = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    always = {r.name for r in needed if "extra" not in str(r.marker)}
+    assert always >= {"torch", "transformers", "optuna", "mlflow", "hydra-core"}
+    assert not always & {"pytest", "ruff", "mkdocs", "mkdocs-material", "twine", "build"}
+
+
+def test_the_wheel_brings_the_console_script(installed: Path) -> None:
+    [path] = installed.glob("*.dist-info/entry_points.txt")
+    assert path.read_text().split() == [
+        "[console_scripts]",
+        "merit-opt",
+        "=",
+        "merit_opt.cli.main:main",
+    ]
+
+
+def test_a_citation_names_the_version(repo: Path, metadata: Message) -> None:
+    cited = yaml.safe_load((repo / "CITATION.cff").read_text())
+    assert cited["version"] == metadata["Version"]
 
 
 def test_the_wheel_finds_its_options_from_any_folder(installed: Path, tmp_path: Path) -> None:
