@@ -56,11 +56,9 @@ class Crew:
         """Start again what ended by itself, as a supervisor would."""
         for number, process in self.running.items():
             if (code := process.poll()) is not None:
-                if code == WRONG_USE:
-                    sys.exit(
-                        f"a worker refuses its command; see {self.folder}/worker-{number}.log"
-                    )
                 self.ended.append((number, code))
+                if len(self.ended) > ENOUGH:
+                    sys.exit(f"workers end by themselves; see {self.folder}/worker-{number}.log")
                 self.start(number)
 
     def stop(self) -> dict[int, int]:
