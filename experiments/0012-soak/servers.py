@@ -13,7 +13,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @dataclass
