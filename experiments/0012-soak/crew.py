@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,12 @@ class Crew:
                 env=self.environment,
                 check=False,
             ).returncode
+
+    def kill_all(self) -> None:
+        """Whatever carries the secret."""
+        for pid in self.orphans():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def orphans(self) -> list[int]:
         return marked(f"{MARK}={self.secret}")

@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,19 +134,18 @@ class Soak:
 @contextmanager
 def soaking(folder: Path) -> Iterator[Soak]:
     """Servers and workers, all ended at the end of the block."""
-    postgres = Postgres.begun(folder / "postgres")
-    mlflow = Mlflow.begun(postgres.url("mlflow", "postgresql+psycopg"), folder / "mlflow")
-    words = [*WORDS, f'storage.url="{postgres.url("study")}"', f'tracking.uri="{mlflow.uri}"']
-    crew = Crew(folder, words, uuid.uuid4().hex)
-    try:
+    with ExitStack() as stack:
+        postgres = Postgres.begun(folder / "postgres")
+        stack.callback(postgres.stop)
+        mlflow = Mlflow(postgres.url("mlflow", "postgresql+psycopg"), folder / "mlflow")
+        stack.callback(mlflow.stop)
+        mlflow.start()
+        words = [*WORDS, f'storage.url="{postgres.url("study")}"', f'tracking.uri="{mlflow.uri}"']
+        crew = Crew(folder, words, uuid.uuid4().hex)
+        stack.callback(crew.kill_all)
         for number in range(WORKERS):
             crew.start(number)
         yield Soak(postgres, mlflow, crew, random.Random(0))
-    finally:
-        for pid in crew.orphans():
-            os.kill(pid, signal.SIGKILL)
-        mlflow.stop()
-        postgres.stop()
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -61,23 +61,19 @@ class Postgres:
         )
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
 @dataclass
 class Mlflow:
     """An MLflow server at an address that stays, its runs in a database."""
 
     database: str
     folder: Path
-    port: int
-    running: subprocess.Popen[bytes]
-
-    @staticmethod
-    def begun(database: str, folder: Path) -> "Mlflow":
-        folder.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        made = Mlflow(database, folder, port, _served(database, folder, port))
-        made._await_health()
-        return made
+    port: int = field(default_factory=_free_port)
+    running: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
@@ -85,18 +81,17 @@ class Mlflow:
 
     def stop(self) -> None:
         """At once, with the processes it has."""
-        os.killpg(self.running.pid, signal.SIGKILL)
-        self.running.wait(timeout=30)
+        if self.running is not None:
+            os.killpg(self.running.pid, signal.SIGKILL)
+            self.running.wait(timeout=30)
+            self.running = None
 
     def start(self) -> None:
-        self.running = _served(self.database, self.folder, self.port)
-        self._await_health()
-
-    def _await_health(self) -> None:
+        """Start it, and wait until it answers."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if self.running.poll() is not None:  # its database may be away
-                self.running = _served(self.database, self.folder, self.port)
+            if self.running is None or self.running.poll() is not None:  # its database may be away
+                self.running = self._served()
             try:
                 with urlopen(f"{self.uri}/health", timeout=5):
                     return
@@ -104,12 +99,13 @@ class Mlflow:
                 time.sleep(0.2)
         sys.exit(f"the MLflow server does not answer; see {self.folder / 'log'}")
 
-
-def _served(database: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database, "--artifacts-destination", str(folder / "files")]
-    own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("a") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env=os.environ | own, start_new_session=True
-        )
+    def _served(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", self.database]
+        command += ["--artifacts-destination", str(self.folder / "files")]
+        own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / "log").open("a") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, env=os.environ | own, start_new_session=True
+            )
