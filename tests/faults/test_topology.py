@@ -20,7 +20,7 @@ from tests.faults.nursery import Nursery
 from tests.postgres import Postgres, free_port, running
 
 pytestmark = [
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="forks"),
 ]
 
