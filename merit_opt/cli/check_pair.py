@@ -8,7 +8,7 @@ from merit_opt.cli.tables import size_text
 from merit_opt.models.alignment import AlignedTensor, layer_tensor
 from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.finite import require_finite
-from merit_opt.models.footprint import announced_dtype, likely_dtype
+from merit_opt.models.footprint import announced_dtype, likely_dtype, sizes
 from merit_opt.models.source import PairSource
 
 WARNING = "warning: "
@@ -30,6 +30,7 @@ def pair_lines(source: PairSource) -> Iterator[str]:
         source.require_base_fits()
     yield from _part_lines(source)
     yield from _kept_lines(source)
+    yield _size_line(source)
 
 
 def distance_lines(source: PairSource, shown: Display) -> Iterator[str]:
@@ -67,6 +68,16 @@ def _part_lines(source: PairSource) -> Iterator[str]:
         yield f"{part}: {source.alignment.count(part)} tensors, {size_text(size)}"
     rest = total - sum(sizes.values())
     yield f"everything else, vision side included, stays the VLM's: {size_text(rest)}"
+
+
+def _size_line(source: PairSource) -> str:
+    """What the operator of a machine asks: docs/cluster.md has it of every published pair."""
+    one = sizes(source)
+    return (
+        f"a visual token takes {size_text(one.features)} of features and {size_text(one.level)} a "
+        f"level of hidden states; self-attention takes {size_text(one.attention)} of the decoder "
+        f"layers' {size_text(one.decoder)}"
+    )
 
 
 def _sizes(source: PairSource) -> tuple[Mapping[AlignedTensor, int], int]:

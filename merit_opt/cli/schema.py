@@ -98,6 +98,7 @@ class CheckSchema:
     storage: Any = MISSING
     engine: Any = MISSING
     recipe: str | None = MISSING
+    only: list[str] = MISSING
     device: str = MISSING
     output_dir: str = MISSING
 

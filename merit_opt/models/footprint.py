@@ -15,7 +15,7 @@ from merit_opt.data.media.frames import Sampling
 from merit_opt.data.media.image import Image
 from merit_opt.data.media.medium import Medium
 from merit_opt.errors import UserError
-from merit_opt.models.alignment import layer_tensor
+from merit_opt.models.alignment import decoder_layers, layer_tensor
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.source import DTYPES, PairSource
 
@@ -57,6 +57,23 @@ MediumShape = VideoShape | ImageShape
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes that follow from a pair's configurations alone.
+
+    Attributes:
+        features: Frozen features of one visual token, on disk.
+        level: Hidden state of one token at one level.
+        attention: Self-attention of one model, all layers.
+        decoder: All decoder layers of one model, attention included.
+    """
+
+    features: int
+    level: int
+    attention: int
+    decoder: int
+
+
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """Bytes.
 
@@ -73,6 +90,27 @@ class Footprint:
     attention: int
 
 
+def sizes(source: PairSource) -> Sizes:
+    """What a visual token and a set of weights take, in the compute dtype; loads no weights.
+
+    Raises:
+        PairMismatch: The pair is none.
+        UserError: A configuration cannot be read.
+    """
+    config: Any = source.vlm_config
+    itemsize = likely_dtype(source).itemsize
+    row = config.get_text_config().hidden_size * itemsize
+    deepstack = len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
+    model = source.vlm_skeleton
+    attention = (t for t in source.alignment.tensors if t.part == "attention")
+    return Sizes(
+        features=row * (1 + deepstack),
+        level=row,
+        attention=sum(prod(layer_tensor(model, t).shape) for t in attention) * itemsize,
+        decoder=sum(p.numel() for p in decoder_layers(model).parameters()) * itemsize,
+    )
+
+
 def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
     """What features, hidden states and attention will take.
 
@@ -85,19 +123,9 @@ def footprint(source: PairSource, media: Iterable[MediumShape]) -> Footprint:
             takes does not follow from its beginning.
         PairMismatch: The pair is none.
     """
-    config: Any = source.vlm_config
     tokens = sum(_tokens(source, shape) * n for shape, n in Counter(media).items())
-    dtype = likely_dtype(source)
-    row = config.get_text_config().hidden_size * dtype.itemsize
-    deepstack = len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
-    model = source.vlm_skeleton
-    attention = (t for t in source.alignment.tensors if t.part == "attention")
-    return Footprint(
-        visual_tokens=tokens,
-        features=tokens * row * (1 + deepstack),
-        level=tokens * row,
-        attention=sum(prod(layer_tensor(model, t).shape) for t in attention) * dtype.itemsize,
-    )
+    one = sizes(source)
+    return Footprint(tokens, tokens * one.features, tokens * one.level, one.attention)
 
 
 def likely_dtype(source: PairSource) -> torch.dtype:

@@ -74,6 +74,7 @@ def test_the_table_is_told_before_the_weights_are_here(merit_opt, monkeypatch):
     assert len(table(done)[1]) == 1
     assert "pair: weights are not here yet: distances are told once a run fetched" in done.out
     assert "pair: distance" not in done.out
+    assert "pair: a visual token takes 384 B of features and 384 B a level" in here.out
 
 
 def test_warnings_are_counted_and_told_last_with_the_user_s_own_words(merit_opt, tiny_source):
@@ -243,3 +244,32 @@ def test_what_is_not_read_again_is_listed_with_what_to_delete(merit_opt):
     assert done.code == 0
     assert "suite: not read again: videos/a.mp4: it was not decoded within 120 s (20" in done.out
     assert f"suite: to read them again, delete {path}" in done.out
+
+
+def test_it_looks_at_what_it_is_asked_for_alone(merit_opt, monkeypatch):
+    def looked(*_: object) -> None:
+        raise AssertionError("pair or suite were looked at")
+
+    monkeypatch.setattr("merit_opt.cli.check.pair_lines", looked)
+    monkeypatch.setattr("merit_opt.cli.check.built_suite", looked)
+    done = merit_opt("check only=[output_dir,device,storage]")
+    assert (done.code, done.err) == (0, "")
+    *found, verdict = done.out.splitlines()
+    assert [line.partition(":")[0] for line in found] == ["output_dir", "device", "storage"]
+    assert verdict == "all is well"
+
+
+def test_what_it_cannot_look_at_is_named(merit_opt):
+    done = merit_opt("check only=[device,disk]")
+    assert done.code == 2
+    assert done.err == (
+        "merit-opt: only takes some of output_dir, device, pair, recipe, suite, storage, engine; "
+        "got disk\n"
+    )
+
+
+def test_a_part_that_is_not_well_is_a_problem(merit_opt, tmp_path):
+    (tmp_path / "a_file").touch()
+    done = merit_opt("check only=[output_dir] output_dir=a_file device=gpu")
+    assert done.code == 2
+    assert done.err.startswith("merit-opt: 1 problem(s):\n  output_dir: ")
