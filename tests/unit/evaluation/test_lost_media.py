@@ -12,8 +12,10 @@ from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 from merit_opt.evaluation import prepare
 from merit_opt.evaluation.evaluation import role_means
+from merit_opt.evaluation.masking import Masking
 from merit_opt.models.families.inputs import MediaRefused
 from merit_opt.recipe.constructors import attention, base, uniform
+from merit_opt.recipe.intervention import Intervention
 
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
 ROUNDING = 2e-5
@@ -140,3 +142,32 @@ def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, fo
     with pytest.raises(UserError, match="5 of 30 samples cannot be asked"):
         engine("cache").evaluate(base(9), copied)
     assert len(forwards) == asked
+
+
+def test_a_mean_is_found_again_by_the_samples_it_is_of(
+    engine, copied, half, few, forwards, tmp_path
+):
+    mean = Intervention((2, 6), "mlp", "mean")
+    copied = replace(copied, max_unusable=0.2)
+
+    def measured(cache="cache"):
+        before = len(forwards)
+        found = engine(cache).evaluate(RESTORED, few, Masking(mean, copied))
+        return found, len(forwards) > before
+
+    whole, _ = measured()
+    assert measured() == (whole, False)
+    path = truncate(copied, "00003.mp4")
+    assert measured() == (whole, False)  # its features are still there
+    shutil.rmtree(tmp_path / "cache" / "features")
+    less, is_new = measured()
+    assert is_new
+    assert less.scores != whole.scores
+    left = copied.only(s.id for s in copied.samples if s.media[0].path != path)
+    asked = engine("other")
+    assert asked.usable(copied) == left
+    assert asked.usable(left) is left
+    assert less == asked.evaluate(RESTORED, few, Masking(mean, left))
+    assert measured() == (less, False)
+    shutil.copy(asked_about(half, path.name)[0].media[0].path, path)
+    assert measured() == (whole, False)
