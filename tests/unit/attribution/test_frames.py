@@ -23,6 +23,7 @@ def frames(**given):
         "models": ("base", "merged"),
         "samples": 6,
         "steps": 2,
+        "most_steps": 2,
         "curves": 0,
         "redrawn": 0,
     }
@@ -254,6 +255,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(tiny_anatomy, sm
         ({"models": ()}, r"method\.models names at least one"),
         ({"samples": 0}, r"method\.samples is 1 or more, got 0"),
         ({"steps": 0}, r"method\.steps is 1 or more, got 0"),
+        ({"most_steps": 1}, r"method\.most_steps is method\.steps=2 or more, got 1"),
         ({"curves": -1}, r"method\.curves is 0 or more, got -1"),
         ({"redrawn": -1}, r"method\.redrawn is 0 or more, got -1"),
     ],
@@ -269,7 +271,7 @@ GOLDEN = (
 )
 GOLDEN_SAMPLES = (
     "sample string, model string, role string, group string, answer string, right string, "
-    "correct bool, log_probabilities list<item: double>"
+    "correct bool, log_probabilities list<item: double>, gap double, residual double"
 )
 
 
