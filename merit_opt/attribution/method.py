@@ -82,6 +82,11 @@ class Found:
     n: Mapping[str, int] | None = None
 
 
+def models_bill(models: int, suite: Suite) -> str:
+    """Of a method that evaluates so many models."""
+    return f"{models} models to measure, {len(suite.samples)} questions each"
+
+
 class Method(Protocol):
     """One way of explaining a recipe; an option of the group `method` makes it."""
 
@@ -91,6 +96,10 @@ class Method(Protocol):
         Raises:
             UserError: The settings do not fit the recipe, the pair or the suite.
         """
+        ...
+
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """What `run` will take, for people, where nothing of it is known yet."""
         ...
 
     def run(self, bench: Bench) -> Found:

@@ -100,6 +100,12 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
     anatomy = anatomy_of(source)
     samples = _samples(request, shown)
     method.require(recipe, anatomy, samples.measured)
+    bill = method.bill(recipe, anatomy, samples.measured)
+    console.print(
+        f"{request.choices['method']}: {bill}; what is known of an earlier run costs nothing",
+        highlight=False,
+        soft_wrap=True,
+    )
     warnings = _leaks(request, samples.measured)
     for warning in warnings:
         shown.warn(warning)

@@ -77,6 +77,11 @@ class Frames:
                 "there are no frames to attribute an answer to; choose a suite of videos"
             )
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        chosen = len(self._chosen(suite, seed=0).samples)
+        return f"{chosen} questions in {' and '.join(self.models)}, frame by frame"
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
         suite = self._chosen(bench.suite, bench.seed)

@@ -221,6 +221,8 @@ def test_removing_what_supports_first_costs_most(bench):
 
 def test_progress_is_told(bench):
     frames(models=("merged",)).run(bench)
+    bill = frames(models=("merged",)).bill(bench.recipe, bench.anatomy, bench.suite)
+    assert bill == "6 questions in merged, frame by frame"
     steps = [s for s in bench.reporter.stages if s[0] == "attributing to frames (merged)"]
     assert steps == [(steps[0][0], i, steps[0][2]) for i in range(steps[0][2] + 1)]
 

@@ -51,6 +51,8 @@ def test_rows_have_every_column_and_no_other_and_fit_their_schema(name, bench, t
         write_table(tmp_path, table, rows)
     rows = found.tables[name]
     assert rows
+    bill = METHODS[name].bill(bench.recipe, bench.anatomy, bench.suite)
+    assert re.search(rf"\b{found.evaluations} models\b.*\b30 questions each", bill)
     n = {"TR": 18, "TP": 12}
     for row in rows:
         assert (row["method"], row["n"]) == (name, n[row["role"]])
@@ -121,6 +123,10 @@ def test_head_groups_are_masked_beside_the_whole_module(bench):
     rows = found.tables["mask"]
     assert {r["head_group"] for r in rows} == {None, 0, 1, 2, 3}
     assert found.evaluations == 6
+    bill = mask(head_groups=True, layers=(3,), models=("merged",)).bill(
+        bench.recipe, bench.anatomy, bench.suite
+    )
+    assert bill.startswith("6 models")
     # Ranks are of whole modules.
     assert all(one["order"] == [3] for one in found.summary["layers"])
 
@@ -128,6 +134,8 @@ def test_head_groups_are_masked_beside_the_whole_module(bench):
 def test_sets_are_compared_and_contributions_told(bench):
     found = mask(models=("base", "merged"), random_sets=20).run(bench)
     sets = found.tables["mask_sets"]
+    bill = mask(random_sets=20).bill(bench.recipe, bench.anatomy, bench.suite)
+    assert bill == f"{found.evaluations} models to measure, 30 questions each"
     drawn = {(r["set"], r["draw"]) for r in sets}
     assert drawn >= {("selected", 0), ("random", 19), ("unselected", 19)}
     assert {tuple(r["layers"]) for r in sets if r["set"] == "selected"} == {(3, 5)}

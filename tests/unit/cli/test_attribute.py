@@ -243,4 +243,5 @@ def test_a_sweep_s_hint_names_the_study_as_it_was_typed(monkeypatch):
 def test_it_says_how_far_it_is_where_there_is_no_terminal(merit_opt, recipe, monkeypatch):
     monkeypatch.setattr("merit_opt.cli.attribute.SELDOM", 0.0)
     done = merit_opt(f"attribute {SOME} method=leave_out method.add_at=null")
-    assert "leaving layers out (1 of 2)\n" in done.out
+    assert "leave_out: 3 models to measure, 24 questions each; what is known" in done.out
+    assert re.search(r"leaving layers out \(1 of 2; about \d+ s left\)\n", done.out)
