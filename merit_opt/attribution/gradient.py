@@ -66,7 +66,8 @@ class Gradient:
             model: {"margins": dict(s.margins), "bill": round(s.bill, 2)}
             for model, s in screens.items()
         }
-        return Found({NAME: rows}, summary, _shown(rows), len(screens))
+        lost = bench.engine.left_out(bench.suite)
+        return Found({NAME: rows}, summary, _shown(rows), len(screens), left_out=lost)
 
     def _models(self, recipe: Recipe) -> list[Model]:
         return [model for model in self.models if model == "base" or recipe.merged_layers]

@@ -55,6 +55,7 @@ class LeaveOut:
             shown=shown_layers("one layer left out or added, against the recipe", rows),
             evaluations=1 + len(plans),
             failed=found.failed,
+            left_out=whole.left_out,
         )
 
     def _neighbours(self, recipe: Recipe) -> dict[Place, Recipe]:

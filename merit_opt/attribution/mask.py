@@ -98,6 +98,7 @@ class Mask:
         sets = draw_sets(
             bench.anatomy.n_layers, bench.recipe.merged_layers, self.random_sets, bench.seed
         )
+        self._tell_of_lost(bench)
         single = dict(self._single(bench))
         grouped = list(self._set_plans(bench, sets))
         references: References = {
@@ -121,7 +122,16 @@ class Mask:
             shown=replace(shown, lines=(*shown.lines, *self._lines(sets, against))),
             evaluations=len(references) + len(plans),
             failed=found.failed,
+            left_out=references[self.models[0]].left_out,
         )
+
+    def _tell_of_lost(self, bench: Bench) -> None:
+        """Of search samples that no mean is taken over."""
+        if "mean" in self.variants and (lost := bench.engine.left_out(bench.search)):
+            bench.reporter.warn(
+                f"{len(lost)} of {len(bench.search.samples)} search samples cannot be asked, and "
+                f"means are taken over the others: {next(iter(lost.values()))}"
+            )
 
     def _single(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:
         """One layer at a time."""

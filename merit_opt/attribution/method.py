@@ -72,6 +72,7 @@ class Found:
         evaluations: How many models were measured, known ones among them.
         failed: What could not be measured -> why.
         n: Role -> how many samples, where not all of the suite were looked at.
+        left_out: Sample id -> why it could not be asked, of those in no number here.
     """
 
     tables: Mapping[str, Rows]
@@ -80,6 +81,7 @@ class Found:
     evaluations: int
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
     n: Mapping[str, int] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def models_bill(models: int, suite: Suite) -> str:

@@ -54,6 +54,7 @@ class Scan:
             shown=shown_layers("each layer alone, against the unmerged VLM", rows),
             evaluations=1 + len(plans),
             failed=found.failed,
+            left_out=base.left_out,
         )
 
     def _plans(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:

@@ -149,16 +149,22 @@ class Engine:
         scores, cost = self._scores(asked, prepared, None)
         return self._keep(asked, prepared, scores, cost)
 
+    def left_out(self, suite: Suite) -> Mapping[str, str]:
+        """Sample id -> why it cannot be asked, whatever the recipe.
+
+        Raises:
+            UserError: Too many of them cannot be asked.
+        """
+        return self._prepare(suite).excluded
+
     def usable(self, suite: Suite) -> Suite:
         """Those of its samples that can be asked: the suite itself where none is left out.
 
         Raises:
             UserError: Too many of them cannot be asked.
         """
-        excluded = self._prepare(suite).excluded
-        if not excluded:
-            return suite
-        return suite.only(s.id for s in suite.samples if s.id not in excluded)
+        lost = self.left_out(suite)
+        return suite.only(s.id for s in suite.samples if s.id not in lost) if lost else suite
 
     def evaluate_unless(self, recipe: Recipe, suite: Suite, stop: Stop) -> Evaluation | Curtailed:
         """As `evaluate`, but stopped as soon as `stop` says so."""

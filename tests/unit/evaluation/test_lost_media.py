@@ -102,7 +102,7 @@ def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, 
     message = str(caught.value)
     assert re.match(
         r"suite clips: 10 of 30 samples cannot be asked, more than "
-        r"suite\.max_unusable=0\.2:\n",
+        r"suite\.max_unusable=0\.2; mend what is told here, or allow more of them:\n",
         message,
     )
     assert Counter(re.findall(r"\d{5}\.mp4", message)) == {torn.name: 1, gone.name: 1}
@@ -121,7 +121,7 @@ def test_the_limit_itself_is_allowed(engine, copied):
 
 def test_without_a_limit_above_zero_one_lost_sample_refuses_the_suite(engine, copied):
     truncate(copied, "00003.mp4")
-    with pytest.raises(UserError, match=r"5 of 30 samples .* suite\.max_unusable=0\.0:"):
+    with pytest.raises(UserError, match=r"5 of 30 samples .* suite\.max_unusable=0\.0; mend"):
         engine().evaluate(base(9), copied)
 
 
@@ -166,6 +166,8 @@ def test_a_mean_is_found_again_by_the_samples_it_is_of(
     left = copied.only(s.id for s in copied.samples if s.media[0].path != path)
     asked = engine("other")
     assert asked.usable(copied) == left
+    assert asked.left_out(copied).keys() == {s.id for s in asked_about(copied, path.name)}
+    assert asked.left_out(left) == {}
     assert asked.usable(left) is left
     assert less == asked.evaluate(RESTORED, few, Masking(mean, left))
     assert measured() == (less, False)
