@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("outputs/frames"))
     parser.add_argument("--pair", choices=list(PAIRS), default="vlm_planted_3_6")
-    parser.add_argument("--questions", type=int, default=9)
+    parser.add_argument("--questions", type=int, default=8)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| question | gain | up and down | steepest | at |", *(f" {n} |" for n in LINES))
