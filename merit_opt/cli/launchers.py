@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from textwrap import indent
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +16,7 @@ from merit_opt.errors import UserError
 GROUP, HERE = "hydra/launcher", "basic"
 WORKER = "worker"
 ONE_A_CPU = -1
+LAST_WORDS = 12
 
 
 def is_alone(choices: Mapping[str, str]) -> bool:
@@ -63,7 +65,8 @@ def launcher_failure(error: RuntimeError) -> str | None:
             "is kept: give the same command again"
         )
     if origin.startswith("submitit.core"):
-        return f"a job ended without an answer: {reason}; what it measured is kept"
+        last = indent("\n".join(str(error).splitlines()[-LAST_WORDS:]), "  ")
+        return f"a job ended without an answer; what it measured is kept; its last words:\n{last}"
     if origin.startswith("submitit."):
         raise UserError(f"the launcher cannot be used here: {reason}") from None
     if origin == "hydra.core.plugins":

@@ -1,10 +1,12 @@
 """`-m` with a launcher: processes side by side, and the jobs of a cluster."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -16,13 +18,15 @@ from merit_opt.cli.launchers import launcher_failure, register_resolvers
 from merit_opt.evaluation import prepare
 
 RUN = "import sys; from merit_opt.cli.main import run; sys.exit(run(sys.argv[1:]))"
+LOGS = "outputs/jobs/*/*_0_log.out"
 SMALL = "suite.clips=6 suite.tr_per_clip=2 suite.tp_per_clip=2 tracking=none device=cpu"
 
 
 def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     """`merit-opt LINE` in a process of its own."""
     words = [sys.executable, "-c", RUN, *line.split()]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    own = os.environ | {"PYTHONFAULTHANDLER": "1"}
+    return subprocess.run(words, cwd=folder, env=own, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +74,33 @@ def test_workers_of_one_study_share_it_and_one_that_errs_ends_alone(tmp_path):
 def test_jobs_apart_from_the_terminal_say_in_files_what_they_did(tmp_path):
     line = "check -m hydra/launcher=submitit_local suite.clips=6 device=cpu,gpu9"
     done = command(tmp_path, line)
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     said = done.stdout.splitlines()[0]
     assert said == (
         "output of the jobs: outputs/jobs/JOB/ (JOB_0_log.out, JOB_0_log.err); Ctrl-C ends them"
     )
     assert "\nmerit-opt: 1 problem(s):\n  device: " in f"\n{done.stderr}"
     assert "Traceback" not in done.stderr
-    outputs = [path.read_text() for path in tmp_path.glob("outputs/jobs/*/*_0_log.out")]
+    outputs = [path.read_text() for path in tmp_path.glob(LOGS)]
     assert sorted("all is well" in text for text in outputs) == [False, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the job's process through /proc")
+def test_a_job_that_was_killed_is_told_with_its_last_words(tmp_path):
+    line = f"search -m study.trials=200 hydra/launcher=submitit_local {SMALL}"
+    words = [sys.executable, "-c", RUN, *line.split()]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        while not any("trial 0" in path.read_text() for path in tmp_path.glob(LOGS)):
+            assert running.poll() is None
+            time.sleep(0.05)
+        [controller] = {path.parent.name for path in tmp_path.glob(LOGS)}
+        [job] = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+        os.kill(int(job), signal.SIGKILL)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 1
+    assert "merit-opt: a job ended without an answer; what it measured is kept; its last" in told
+    assert "has not produced any output" in told
+    assert "Traceback" not in told
 
 
 SBATCH = """#!/bin/sh
