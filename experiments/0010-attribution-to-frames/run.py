@@ -45,13 +45,20 @@ ENGINE = EngineSettings(
 )
 RUNS: Mapping[str, Frames] = {
     "wide": Frames(
-        methods=CHEAP, models=("base", "merged"), samples=160, steps=1, curves=0, redrawn=40
+        methods=CHEAP,
+        models=("base", "merged"),
+        samples=160,
+        steps=1,
+        most_steps=1,
+        curves=0,
+        redrawn=40,
     ),
     "deep": Frames(
         methods=(*CHEAP, "integrated"),
         models=("base", "merged"),
         samples=16,
-        steps=64,
+        steps=32,
+        most_steps=512,
         curves=8,
         redrawn=8,
     ),

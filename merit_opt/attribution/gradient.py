@@ -42,12 +42,18 @@ class Gradient:
         anatomy.require_parts(self.parts)
         require_margins(suite, "method=gradient")
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        models = len(self._models(recipe))
+        return (
+            f"slopes of {models} models, each as dear as 5 of {len(suite.samples)} questions each"
+        )
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
         screens: dict[Model, Screen] = {
             model: bench.engine.screen(bench.of(model), bench.suite, self.parts)
-            for model in self.models
-            if model == "base" or bench.recipe.merged_layers
+            for model in self._models(bench.recipe)
         }
         rows = [
             row(Place(NAME, "margin", model, layer, part), change)
@@ -60,7 +66,11 @@ class Gradient:
             model: {"margins": dict(s.margins), "bill": round(s.bill, 2)}
             for model, s in screens.items()
         }
-        return Found({NAME: rows}, summary, _shown(rows), len(screens))
+        lost = bench.engine.left_out(bench.suite)
+        return Found({NAME: rows}, summary, _shown(rows), len(screens), left_out=lost)
+
+    def _models(self, recipe: Recipe) -> list[Model]:
+        return [model for model in self.models if model == "base" or recipe.merged_layers]
 
 
 def _slopes(screen: Screen, layer: int, part: Part) -> list[Change]:

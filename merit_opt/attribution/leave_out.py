@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from merit_opt.attribution.anatomy import Anatomy
 from merit_opt.attribution.effects import Place, Plan, compared, measured
-from merit_opt.attribution.method import Bench, Found
+from merit_opt.attribution.method import Bench, Found, models_bill
 from merit_opt.attribution.neighbours import require_coefficients, with_layer, with_own
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
@@ -38,9 +38,13 @@ class LeaveOut:
                 "method=scan to add layers to the unmerged VLM"
             )
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        return models_bill(1 + len(self._neighbours(recipe)), suite)
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
-        neighbours = {**_without_one(bench.recipe), **self._with_one_more(bench.recipe)}
+        neighbours = self._neighbours(bench.recipe)
         plans = {place: Plan(place.name, recipe) for place, recipe in neighbours.items()}
         whole = bench.engine.evaluate(bench.recipe, bench.suite)
         found = measured(bench, list(plans.values()), "leaving layers out")
@@ -51,7 +55,11 @@ class LeaveOut:
             shown=shown_layers("one layer left out or added, against the recipe", rows),
             evaluations=1 + len(plans),
             failed=found.failed,
+            left_out=whole.left_out,
         )
+
+    def _neighbours(self, recipe: Recipe) -> dict[Place, Recipe]:
+        return {**_without_one(recipe), **self._with_one_more(recipe)}
 
     def _with_one_more(self, recipe: Recipe) -> dict[Place, Recipe]:
         if self.add_at is None:

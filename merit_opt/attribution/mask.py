@@ -24,7 +24,7 @@ from merit_opt.attribution.layer_sets import (
     draw_sets,
     require_draws,
 )
-from merit_opt.attribution.method import Bench, Found, Model
+from merit_opt.attribution.method import Bench, Found, Model, models_bill
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
@@ -85,11 +85,20 @@ class Mask:
                 "reverted; choose other method.parts"
             )
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        sets = draw_sets(anatomy.n_layers, recipe.merged_layers, self.random_sets, seed=0)
+        drawn = sum(map(len, sets.by_kind().values())) if sets else 0
+        places = sum(1 for _ in self._places(recipe, anatomy))
+        grouped = drawn * sum(1 for _ in self._grouped())
+        return models_bill(len(self.models) + places + grouped, suite)
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
         sets = draw_sets(
             bench.anatomy.n_layers, bench.recipe.merged_layers, self.random_sets, bench.seed
         )
+        self._tell_of_lost(bench)
         single = dict(self._single(bench))
         grouped = list(self._set_plans(bench, sets))
         references: References = {
@@ -113,36 +122,54 @@ class Mask:
             shown=replace(shown, lines=(*shown.lines, *self._lines(sets, against))),
             evaluations=len(references) + len(plans),
             failed=found.failed,
+            left_out=references[self.models[0]].left_out,
         )
+
+    def _tell_of_lost(self, bench: Bench) -> None:
+        """Of search samples that no mean is taken over."""
+        if "mean" in self.variants and (lost := bench.engine.left_out(bench.search)):
+            bench.reporter.warn(
+                f"{len(lost)} of {len(bench.search.samples)} search samples cannot be asked, and "
+                f"means are taken over the others: {next(iter(lost.values()))}"
+            )
 
     def _single(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:
         """One layer at a time."""
-        for how, model, part in product(self.variants, self.models, self.parts):
-            for layer in self._layers(bench, how, model, part):
-                for group in self._groups(bench, layer, part):
-                    place = Place(NAME, how, model, layer, part, group)
-                    mask = Masking(Intervention((layer,), part, how, group), bench.search)
-                    yield place, Plan(place.name, bench.of(model), mask)
+        for place, masked in self._places(bench.recipe, bench.anatomy):
+            yield place, Plan(place.name, bench.of(place.model), Masking(masked, bench.search))
 
-    def _groups(self, bench: Bench, layer: int, part: MaskedPart) -> Sequence[int | None]:
+    def _places(self, recipe: Recipe, anatomy: Anatomy) -> Iterator[tuple[Place, Intervention]]:
+        for how, model, part in product(self.variants, self.models, self.parts):
+            for layer in self._layers(recipe, anatomy, how, model, part):
+                for group in self._groups(anatomy, layer, part):
+                    place = Place(NAME, how, model, layer, part, group)
+                    yield place, Intervention((layer,), part, how, group)
+
+    def _groups(self, anatomy: Anatomy, layer: int, part: MaskedPart) -> Sequence[int | None]:
         """The whole module, and each of its groups of heads where that is wanted."""
         if not self.head_groups or part != "attention":
             return [None]
-        return [None, *range(bench.anatomy.head_groups[layer])]
+        return [None, *range(anatomy.head_groups[layer])]
 
-    def _layers(self, bench: Bench, how: How, model: Model, part: MaskedPart) -> Layers:
-        chosen = bench.anatomy.chosen(self.layers)
+    def _layers(
+        self, recipe: Recipe, anatomy: Anatomy, how: How, model: Model, part: MaskedPart
+    ) -> Layers:
+        chosen = anatomy.chosen(self.layers)
         if how != "revert":
             return chosen
-        reverts = _reverts(bench.recipe, part) if model == "merged" else ()
+        reverts = _reverts(recipe, part) if model == "merged" else ()
         return tuple(i for i in chosen if i in reverts)
+
+    def _grouped(self) -> Iterator[tuple[How, Model, MaskedPart]]:
+        """What sets are masked by, in which models."""
+        hows: list[How] = [how for how in self.variants if how != "revert"]
+        return product(hows, self.models, self.parts)
 
     def _set_plans(
         self, bench: Bench, sets: LayerSets | None
     ) -> Iterator[tuple[dict[str, Any], Plan]]:
         """What tells the rows of a set apart, and how it is measured."""
-        hows: list[How] = [how for how in self.variants if how != "revert"]
-        for how, model, part in product(hows, self.models, self.parts):
+        for how, model, part in self._grouped():
             for kind, drawn in (sets.by_kind() if sets else {}).items():
                 for draw, layers in enumerate(drawn):
                     name = f"{how} {part} of layers {list(layers)} ({model})"

@@ -72,6 +72,7 @@ class Found:
         evaluations: How many models were measured, known ones among them.
         failed: What could not be measured -> why.
         n: Role -> how many samples, where not all of the suite were looked at.
+        left_out: Sample id -> why it could not be asked, of those in no number here.
     """
 
     tables: Mapping[str, Rows]
@@ -80,6 +81,12 @@ class Found:
     evaluations: int
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
     n: Mapping[str, int] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def models_bill(models: int, suite: Suite) -> str:
+    """Of a method that evaluates so many models."""
+    return f"{models} models to measure, {len(suite.samples)} questions each"
 
 
 class Method(Protocol):
@@ -91,6 +98,10 @@ class Method(Protocol):
         Raises:
             UserError: The settings do not fit the recipe, the pair or the suite.
         """
+        ...
+
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """What `run` will take, for people, where nothing of it is known yet."""
         ...
 
     def run(self, bench: Bench) -> Found:

@@ -93,6 +93,7 @@ def keep(folder: Path, name: str, recipe: Recipe, run: Run, found: Found) -> tup
         "n": dict(run.n),
         "evaluations": found.evaluations,
         "failed": dict(found.failed),
+        "left_out": dict(found.left_out),
         "seconds": round(run.seconds, 3),
         "warnings": list(run.warnings),
         "files": [path.name for path in tables],

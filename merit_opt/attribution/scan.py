@@ -6,7 +6,7 @@ from itertools import product
 
 from merit_opt.attribution.anatomy import Anatomy
 from merit_opt.attribution.effects import Place, Plan, compared, measured
-from merit_opt.attribution.method import Bench, Found
+from merit_opt.attribution.method import Bench, Found, models_bill
 from merit_opt.attribution.neighbours import require_coefficients, with_layer
 from merit_opt.attribution.ranking import ranked, shown_layers
 from merit_opt.data.suite import Suite
@@ -37,6 +37,11 @@ class Scan:
         anatomy.chosen(self.layers)
         anatomy.require_parts(self.parts)
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        layers = anatomy.chosen(self.layers)
+        return models_bill(1 + len(self.parts) * len(self.coefficients) * len(layers), suite)
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
         plans = dict(self._plans(bench))
@@ -49,6 +54,7 @@ class Scan:
             shown=shown_layers("each layer alone, against the unmerged VLM", rows),
             evaluations=1 + len(plans),
             failed=found.failed,
+            left_out=base.left_out,
         )
 
     def _plans(self, bench: Bench) -> Iterator[tuple[Place, Plan]]:

@@ -70,6 +70,8 @@ FRAME_SAMPLES = pa.schema(
         ("right", pa.string()),
         ("correct", pa.bool_()),
         ("log_probabilities", pa.list_(pa.float64())),
+        ("gap", pa.float64()),
+        ("residual", pa.float64()),
     ]
 )
 SCHEMAS: Mapping[str, pa.Schema] = MappingProxyType(

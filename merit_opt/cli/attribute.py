@@ -100,6 +100,12 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
     anatomy = anatomy_of(source)
     samples = _samples(request, shown)
     method.require(recipe, anatomy, samples.measured)
+    bill = method.bill(recipe, anatomy, samples.measured)
+    console.print(
+        f"{request.choices['method']}: {bill}; what is known of an earlier run costs nothing",
+        highlight=False,
+        soft_wrap=True,
+    )
     warnings = _leaks(request, samples.measured)
     for warning in warnings:
         shown.warn(warning)
@@ -118,7 +124,8 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
     files = keep(folder, request.recipe, recipe, run, found)
     _attach(request, recipe, files, shown)
     console.print(_table(found, samples.measured))
-    for line in (*found.shown.lines, *_failed(found)):
+    lines = (*found.shown.lines, *_failed(found), *_left_out(found, samples.measured))
+    for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
     _say_what_next(console, request, folder, files)
 
@@ -224,7 +231,8 @@ def _attach(request: _Request, recipe: Recipe, files: tuple[Path, ...], shown: D
 
 def _counts(found: Found, suite: Suite) -> Mapping[str, int]:
     """Samples by role that were looked at."""
-    return Counter(suite.role(s) for s in suite.samples) if found.n is None else found.n
+    asked = (s for s in suite.samples if s.id not in found.left_out)
+    return Counter(suite.role(s) for s in asked) if found.n is None else found.n
 
 
 def _table(found: Found, suite: Suite) -> Table:
@@ -240,6 +248,15 @@ def _table(found: Found, suite: Suite) -> Table:
 
 def _failed(found: Found) -> list[str]:
     return [f"could not be measured: {name}: {why}" for name, why in found.failed.items()]
+
+
+def _left_out(found: Found, suite: Suite) -> list[str]:
+    """Each reason once."""
+    if not found.left_out:
+        return []
+    told = f"{len(found.left_out)} of {len(suite.samples)} questions could not be asked"
+    whys = "\n  ".join(sorted(set(found.left_out.values())))
+    return [f"{told}, and are in no number above:\n  {whys}"]
 
 
 def _say_what_next(

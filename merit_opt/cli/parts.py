@@ -18,7 +18,7 @@ from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.recipe.store import named_recipe
+from merit_opt.recipe.store import RECIPE_FILE, named_recipe, read_origin, recipe_file
 from merit_opt.search.references import PREFIX, SEARCHED, study_recipe
 
 SPLIT_KEYS = {"search_share": float, "split_seed": int}
@@ -150,6 +150,8 @@ def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
         source.require(recipe)
     except UserError as error:
         raise UserError(f"recipe={name}: {error}") from None
+    if (path := recipe_file(name)) is not None:
+        _require_found_here(path, source, recipe)
     return recipe
 
 
@@ -180,6 +182,18 @@ def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
         raise UserError(
             f"{beside} is damaged ({error}); give the study itself, study:NAME"
         ) from None
+
+
+def _require_found_here(path: Path, source: PairSource, recipe: Recipe) -> None:
+    """Of a file that tells its pair; any other fits every pair of its form."""
+    known = read_origin(path)
+    if known is None or known.is_same(given := source.origin(recipe)):
+        return
+    file = path / RECIPE_FILE if path.is_dir() else path
+    raise UserError(
+        f"recipe={path} was found on {known}, but pair= gives {given}; give the pair that it was "
+        f'found on, or take "pair" out of {file} to have it on this one all the same'
+    )
 
 
 def _found_on(source: PairSource, name: str, storage: Factory) -> Recipe:

@@ -34,12 +34,22 @@ class Display:
         self._teller = teller
         self._due = due
         self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, int] = {}  # how much of each stage was done when it was first seen
 
     def stage(self, name: str, done: int, total: int) -> None:
         """`done` of `total` steps of the stage are finished."""
         self._show(name, name, done, total)
         if self._due():
-            self._say(f"{name} ({done} of {total})")
+            self._say(f"{name} ({done} of {total}{self._left(name)})")
+
+    def _left(self, name: str) -> str:
+        """About how long the stage will still take, once that can be told."""
+        task = self._progress.tasks[self._tasks[name]]
+        here = task.completed - self._begun[name]
+        if here <= 0 or task.elapsed is None or task.total is None:
+            return ""
+        seconds = task.elapsed / here * (task.total - task.completed)
+        return f"; about {_duration(seconds)} left"
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, total: int) -> None:
         """`done` of `total` trials are finished, `record` the last of them."""
@@ -58,6 +68,7 @@ class Display:
     def _show(self, name: str, text: str, done: int, total: int) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(text, total=total)
+            self._begun[name] = done
         for other, task in self._tasks.items():
             self._progress.update(task, visible=other == name)
         self._progress.update(self._tasks[name], description=text, completed=done, total=total)
@@ -98,6 +109,13 @@ def now_and_then(every: float, clock: Callable[[], float] = time.monotonic) -> D
         return True
 
     return due
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _trial_text(record: TrialRecord, best: TrialRecord | None) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     space = _space(request, source)  # before the digest, which may have to download weights
     identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
     plan = _plan(request, space, _budget(request, source.alignment.parts), identity, shown)
+    plan = replace(plan, record=replace(plan.record, origin=source.origin(all_on(space))))
 
     def engine() -> Engine:
         shown.stage("loading the pair", 0, 1)

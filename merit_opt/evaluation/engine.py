@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,7 @@ from merit_opt.evaluation.cache import EvaluationCache
 from merit_opt.evaluation.cost import Cost
 from merit_opt.evaluation.curtail import Stop
 from merit_opt.evaluation.evaluation import Curtailed, Evaluation, Score
+from merit_opt.evaluation.halving import Halving
 from merit_opt.evaluation.masking import Masking, masked_until, subject
 from merit_opt.evaluation.meter import Meter
 from merit_opt.evaluation.prepare import EngineReporter, Prepared, Preparer
@@ -29,7 +30,7 @@ from merit_opt.models.forward import read_answers
 from merit_opt.models.levels import HiddenLevels, choose_levels
 from merit_opt.models.live import NO_MEANS, Switch
 from merit_opt.models.masking import Means
-from merit_opt.models.means import module_means
+from merit_opt.models.means import Summed, means_of, module_sums
 from merit_opt.models.pack import Pack, Question
 from merit_opt.models.pair import ModelPair
 from merit_opt.recipe.intervention import Redraw
@@ -102,7 +103,7 @@ class Engine:
         )
         self._digest = settings.digest(pair.device.type)
         self._prepared: dict[str, Prepared] = {}
-        self._halved: dict[Pack, tuple[Pack, Pack]] = {}
+        self._halving = Halving(reporter, self._forget)
         self._levels: tuple[str, HiddenLevels] | None = None
         self._known_means: dict[tuple[str, str], Means] = {}
         self._switch: Switch | None = None
@@ -132,20 +133,38 @@ class Engine:
         Args:
             recipe: What is merged.
             suite: What is asked.
-            masking: What is masked in the merged model; None is nothing.
+            masking: What is masked in the merged model; None is nothing. Means are taken over those
+                of its samples that can be asked.
 
         Raises:
             TrialFailed: The model's numbers are not finite, or memory does not suffice.
             UserError: Too many of the suite's samples cannot be asked, or there is no such
                 layer or head, or it is to be reverted and not merged.
         """
-        asked = _Asked(recipe, suite, masking)
+        asked = _Asked(recipe, suite, self._askable(masking))
         known = self._known(asked)
         if known is not None:
             return known
         prepared = self._prepare(suite)
         scores, cost = self._scores(asked, prepared, None)
         return self._keep(asked, prepared, scores, cost)
+
+    def left_out(self, suite: Suite) -> Mapping[str, str]:
+        """Sample id -> why it cannot be asked, whatever the recipe.
+
+        Raises:
+            UserError: Too many of them cannot be asked.
+        """
+        return self._prepare(suite).excluded
+
+    def usable(self, suite: Suite) -> Suite:
+        """Those of its samples that can be asked: the suite itself where none is left out.
+
+        Raises:
+            UserError: Too many of them cannot be asked.
+        """
+        lost = self.left_out(suite)
+        return suite.only(s.id for s in suite.samples if s.id not in lost) if lost else suite
 
     def evaluate_unless(self, recipe: Recipe, suite: Suite, stop: Stop) -> Evaluation | Curtailed:
         """As `evaluate`, but stopped as soon as `stop` says so."""
@@ -208,6 +227,12 @@ class Engine:
         recipe, suite = asked.recipe, asked.suite
         return (self._pair.identity(recipe), recipe.digest, suite.digest, self._digest, *own)
 
+    def _askable(self, masking: Masking | None) -> Masking | None:
+        """Over what its means are truly taken."""
+        if masking is None or not masking.needs_means:
+            return masking
+        return replace(masking, over=self.usable(masking.over))
+
     def _known(self, asked: _Asked) -> Evaluation | None:
         """The cached evaluation, unless it left out samples that could be asked now."""
         known = self._cache.get(self._key(asked))
@@ -264,8 +289,7 @@ class Engine:
                         if stop is not None and stop.is_hopeless(scores):
                             break
         except torch.OutOfMemoryError as error:
-            tried = ", with half the questions of a medium too" if meter.halved else ""
-            raise TrialFailed(f"out of memory{tried}: {error}") from error
+            raise TrialFailed(f"out of memory: {error}") from error
         n = len(asked.suite.samples) - len(prepared.excluded)
         return scores, meter.total(asked=n, matrix_rate=rate)
 
@@ -286,8 +310,14 @@ class Engine:
         if key not in self._known_means:
             packs = self._prepare(masking.over).packs
             self._switch(recipe)
-            self._known_means[key] = module_means(self._pair, packs)
+            self._known_means[key] = self._measured_means(packs)
         return self._known_means[key]
+
+    def _measured_means(self, packs: Sequence[Pack]) -> Means:
+        def summed(pack: Pack, skipped: int) -> Summed:
+            return module_sums(self._pair, pack, skipped)
+
+        return means_of(part for pack in packs for part in self._halving(pack, summed))
 
     @contextmanager
     def _asking(
@@ -317,26 +347,14 @@ class Engine:
     def _answers(
         self, pack: Pack, asked: _Asked, levels: HiddenLevels, meter: Meter
     ) -> dict[Question, list[float]]:
-        """Question -> log-probabilities; a pack that does not fit is halved for good."""
-        if pack in self._halved:
-            one, other = self._halved[pack]
-            meter.halved += 1
-            return self._forward(one, asked, levels, meter) | self._forward(
-                other, asked, levels, meter
-            )
-        try:
-            return self._forward(pack, asked, levels, meter)
-        except torch.OutOfMemoryError:
-            if len(pack.questions) == 1:
-                raise
-        levels.forget(pack)
-        torch.cuda.empty_cache()
-        self._halved[pack] = pack.halves()
-        self._reporter.warn(
-            f"out of memory for {len(pack.questions)} questions about the medium of "
-            f"{pack.questions[0].id} ({pack.rows} tokens); asking half of them at a time"
-        )
-        return self._answers(pack, asked, levels, meter)
+        """Question -> log-probabilities."""
+        parts = self._halving(pack, lambda one, _: self._forward(one, asked, levels, meter))
+        meter.halved += len(parts) > 1
+        return {question: row for part in parts for question, row in part.items()}
+
+    def _forget(self, pack: Pack) -> None:
+        if self._levels is not None:
+            self._levels[1].forget(pack)
 
     def _forward(
         self, pack: Pack, asked: _Asked, levels: HiddenLevels, meter: Meter

@@ -14,7 +14,8 @@ class Masking:
     Attributes:
         intervention: What is masked.
         over: Over all tokens of whose samples a module's output is averaged, where it is replaced
-            by its mean; of no consequence otherwise.
+            by its mean; of no consequence otherwise. The engine leaves out those that cannot be
+            asked, so that `key` is of the samples that means are of.
     """
 
     intervention: Intervention

@@ -195,7 +195,8 @@ class Preparer:
             reasons = "\n  ".join(sorted(set(excluded.values())))
             raise UserError(
                 f"suite {suite.name}: {len(excluded)} of {len(suite.samples)} samples cannot be "
-                f"asked, more than suite.max_unusable={suite.max_unusable}:\n  {reasons}"
+                f"asked, more than suite.max_unusable={suite.max_unusable}; mend what is told here, "
+                f"or allow more of them:\n  {reasons}"
             )
 
 

@@ -25,8 +25,7 @@ from merit_opt.models.merge import (
 from merit_opt.models.shards import Progress, differing, size_written, write_shards
 from merit_opt.models.source import PairSource
 from merit_opt.models.stored import INDEX, SINGLE, Shard
-from merit_opt.recipe.recipe import to_json
-from merit_opt.recipe.store import RECIPE_FILE
+from merit_opt.recipe.store import RECIPE_FILE, read_recipe
 
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
 _OURS = {PROVENANCE, RECIPE_FILE}
@@ -131,7 +130,10 @@ def _new_folder(out: Path, merge: Merge, content: _Content) -> Generator[Path | 
 
 def _require_whole(out: Path, merge: Merge, content: _Content) -> None:
     damaged = [name for name, data in content.beside.items() if _read(out / name) != data]
-    if _read(out / RECIPE_FILE) != _recipe(merge):
+    try:
+        if read_recipe(out) != merge.recipe:
+            damaged.append(RECIPE_FILE)
+    except UserError:
         damaged.append(RECIPE_FILE)
     try:
         damaged += differing(content.shards, merge.changes, merge.dtype, out)
@@ -151,15 +153,11 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _recipe(merge: Merge) -> bytes:
-    return (to_json(merge.recipe) + "\n").encode()
-
-
 def _said(merge: Merge, form: str, measured: Sequence[Measured], card: str) -> dict[str, bytes]:
     """What an export says of itself: name of a file -> content."""
     facts = merge.facts(form) | {MEASURED: [asdict(row) for row in measured]}
     return {
-        RECIPE_FILE: _recipe(merge),
+        RECIPE_FILE: merge.recipe_text.encode(),
         PROVENANCE: (json.dumps(facts, indent=1) + "\n").encode(),
         CARD: card.encode(),
     }

@@ -20,9 +20,10 @@ from merit_opt.models.checkpoint import Checkpoint
 from merit_opt.models.shards import Changes
 from merit_opt.models.source import PairSource
 from merit_opt.models.stored import StoredTensor, read_shard
+from merit_opt.recipe.origin import Named, Origin
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.recipe.rules import needs_base
-from merit_opt.recipe.store import RECIPE_FILE, read_recipe
+from merit_opt.recipe.store import RECIPE_FILE, read_recipe, recipe_text
 
 SCHEMA = 1
 PROVENANCE = "merit_opt.json"
@@ -48,6 +49,14 @@ class Merge:
     dtype: torch.dtype
     tensors: tuple[StoredTensor, ...]
     changes: Changes
+
+    @property
+    def recipe_text(self) -> str:
+        """What the export's own recipe file holds."""
+        made = self.lineage
+        vlm, backbone = _named(made.vlm), _named(made.backbone)
+        origin = Origin(vlm, backbone, None if made.base is None else _named(made.base))
+        return recipe_text(self.recipe, origin)
 
     def facts(self, form: str) -> dict[str, Any]:
         """What `merit_opt.json` says of an export in the form `hf` or `delta`."""
@@ -181,6 +190,10 @@ def _parent(checkpoint: Checkpoint) -> Parent:
         digest=checkpoint.digest,
         licence=licence(checkpoint.folder),
     )
+
+
+def _named(parent: Parent) -> Named:
+    return Named(parent.name, parent.digest)
 
 
 def _name(dtype: torch.dtype) -> str:

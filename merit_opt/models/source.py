@@ -37,6 +37,7 @@ from merit_opt.models.pair import ModelPair
 from merit_opt.models.rope import require_float32_rope
 from merit_opt.models.stored import FLOATS, Shard, StoredTensor, read_shards
 from merit_opt.models.waiting import Place, WaitingWeights, waiting_weights
+from merit_opt.recipe.origin import Named, Origin
 from merit_opt.recipe.recipe import Recipe
 
 FolderOrId = NewType("FolderOrId", str)
@@ -136,6 +137,15 @@ class PairSource:
         """
         parts = [self.vlm_checkpoint.digest, self.backbone_checkpoint.digest, self.dtype]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    def origin(self, recipe: Recipe) -> Origin:
+        """What a file of the recipe says of the pair; downloads what is not here, loads nothing."""
+        needed = self.base_checkpoint if recipe.needs_base else None
+        return Origin(
+            vlm=_named(self.vlm_checkpoint),
+            backbone=_named(self.backbone_checkpoint),
+            base=None if needed is None else _named(needed),
+        )
 
     @cached_property
     def family(self) -> Family:
@@ -320,6 +330,10 @@ def folder_pair(vlm: Path, backbone: Path, dtype: str | None) -> PairSource:
         accept=(),
         dtype=dtype,
     )
+
+
+def _named(checkpoint: Checkpoint) -> Named:
+    return Named(checkpoint.title, checkpoint.digest)
 
 
 def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:

@@ -1,13 +1,18 @@
 """Recipes on disk, and the names that stand for recipes."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.recipe import constructors
+from merit_opt.recipe.origin import Origin, origin_from
 from merit_opt.recipe.recipe import Part, Recipe, from_json, to_json
 from merit_opt.recipe.rules import RULES, field_names, lerp, number, rule_from
+
+T = TypeVar("T")
 
 RECIPE_FILE = "recipe.json"
 FORMS = {
@@ -24,13 +29,26 @@ NAMES = (
 )
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write canonical JSON and a newline.
+def recipe_text(recipe: Recipe, origin: Origin | None = None) -> str:
+    """What a recipe's file holds: canonical JSON and a newline.
+
+    Args:
+        recipe: The recipe.
+        origin: The pair that it was found on, which is no part of its digest; None tells none.
+    """
+    value = json.loads(to_json(recipe))
+    if origin is not None:
+        value["pair"] = origin.of(recipe).to_dict()
+    return json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"
+
+
+def write_recipe(path: Path, recipe: Recipe, origin: Origin | None = None) -> None:
+    """Write what `recipe_text` makes.
 
     Raises:
         UserError: The folder cannot be written.
     """
-    write_text(path, to_json(recipe) + "\n")
+    write_text(path, recipe_text(recipe, origin))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -39,9 +57,27 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: There is no such file, or it holds no recipe.
     """
+    return _read(path, from_json)
+
+
+def read_origin(path: Path) -> Origin | None:
+    """The pair that the recipe of a file was found on, where the file tells it.
+
+    Raises:
+        UserError: There is no such file, or it does not hold what it should.
+    """
+    return _read(path, _origin)
+
+
+def _origin(text: str) -> Origin | None:
+    from_json(text)  # which says what is wrong with a file that is no recipe's
+    return origin_from(json.loads(text).get("pair"))
+
+
+def _read(path: Path, parse: Callable[[str], T]) -> T:
     path = path / RECIPE_FILE if path.is_dir() else path
     try:
-        return from_json(path.read_text())
+        return parse(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (UserError, UnicodeDecodeError) as error:
@@ -70,10 +106,17 @@ def named_recipe(name: str, n_layers: int, *, parts: Sequence[Part]) -> Recipe:
                 return _formed(form, words, n_layers, parts)
             except UserError as error:
                 raise UserError(f"recipe={name}: {error}; expected {FORMS[form]}") from None
-        case _ if Path(name).exists():
-            return read_recipe(Path(name))
+        case _ if (path := recipe_file(name)) is not None:
+            return read_recipe(path)
         case _:
             raise UserError(f"recipe={name} is no file and no known name; expected {NAMES}")
+
+
+def recipe_file(name: str) -> Path | None:
+    """The file or folder that a name stands for; None of the known forms, and of what is not there."""
+    form, *words = name.split(":")
+    is_form = name in ("base", "backbone") or (form in FORMS and words)
+    return None if is_form or not Path(name).exists() else Path(name)
 
 
 def _formed(form: str, words: list[str], n_layers: int, parts: Sequence[Part]) -> Recipe:

@@ -178,7 +178,7 @@ def _counts(study: Study) -> dict[str, int]:
 
 def _keep(plan: StudyPlan, result: StudyResult, statuses: Mapping[str, MediaStatus]) -> None:
     """Write what the study leaves in its folder; result.json last, as it says that all is there."""
-    write_recipe(plan.folder / BEST, result.winners.best.recipe)
+    write_recipe(plan.folder / BEST, result.winners.best.recipe, plan.record.origin)
     shown = [asdict(m) for m in shown_media(plan.split.search)]
     _write_json((plan.folder / BEST).with_name(SEARCHED), shown)
     found = result.confirmation

@@ -18,7 +18,8 @@ from optuna.study import Study
 
 from merit_opt.errors import UserError
 from merit_opt.files import content_digest, write_bytes
-from merit_opt.recipe.recipe import to_json
+from merit_opt.recipe.origin import Origin
+from merit_opt.recipe.store import RECIPE_FILE, recipe_text
 from merit_opt.search.storage.postgres import DRIVER
 from merit_opt.tracking import rows
 from merit_opt.tracking.layer_strip import layer_strip
@@ -37,14 +38,18 @@ class Dashboard:
         study: Whose trials.
         storage: Where the study is kept.
         folder: Where files go.
+        origin: The pair that recipes are found on, for their files; None tells none.
 
     Raises:
         UserError: optuna-dashboard is not installed.
     """
 
-    def __init__(self, study: Study, storage: BaseStorage, folder: Path) -> None:
+    def __init__(
+        self, study: Study, storage: BaseStorage, folder: Path, origin: Origin | None
+    ) -> None:
         require_installed()
         self.study, self.storage, self.folder = study, storage, folder
+        self.origin = origin
         self._study_id = storage.get_study_id_from_name(study.study_name)
 
     def repair(self, told: Iterable[TrialRecord]) -> None:
@@ -79,7 +84,8 @@ class Dashboard:
     def _keep(self, trial_id: int, trial: TrialRecord) -> None:
         picture = layer_strip(trial.recipe, title=rows.headline(trial))
         self._attach(trial_id, "layers.png", picture)
-        self._attach(trial_id, "recipe.json", f"{to_json(trial.recipe)}\n".encode())
+        text = recipe_text(trial.recipe, self.origin)
+        self._attach(trial_id, RECIPE_FILE, text.encode())
         note = rows.note(trial) + (f"\n\ncontrol `{trial.name}`" if trial.name else "")
         for i in range(0, len(note), PIECE):
             self._set(f"dashboard:{trial_id}:note_str:{i // PIECE}", note[i : i + PIECE])

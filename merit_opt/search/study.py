@@ -84,7 +84,8 @@ def _run(
     if plan.forks is not None:
         require_forkable(storage, plan.forks, plan.name)
     study = storage.in_turn(plan.name, lambda: _open(plan, storage))
-    board = None if plan.dashboard is None else Dashboard(study, storage, plan.dashboard)
+    place, origin = plan.dashboard, plan.record.origin
+    board = None if place is None else Dashboard(study, storage, place, origin)
     tracked = Tracked(tracker, reporter.warn, study, board)
     reporter.stage("opening the study's record", 0, 1)
     tracked.start(replace(plan.record, uid=study.user_attrs[UID]))

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from merit_opt.errors import UserError
-from merit_opt.recipe.recipe import to_json
+from merit_opt.recipe.store import write_recipe
 from merit_opt.tracking import rows
 from merit_opt.tracking.layer_strip import layer_strip
 from merit_opt.tracking.record import Standing, StudyOutcome, StudyRecord, TrialRecord
@@ -136,7 +136,7 @@ class StudyRun:
 
     def lead(self, leader: TrialRecord) -> None:
         """Put a trial in front."""
-        with _files(leader) as folder:
+        with _files(self.study, leader) as folder:
             self.client.log_artifacts(self.run_id, folder, "best")
         self.client.set_tag(self.run_id, NOTE, rows.progress_note(leader))
 
@@ -169,7 +169,7 @@ class StudyRun:
         child, born = run.info.run_id, run.info.start_time
         numbers = [rows.Point(name, 0, v, born) for name, v in rows.metrics(trial).items()]
         _log(self.client, child, params=rows.params(trial.recipe), points=numbers)
-        with _files(trial) as folder:
+        with _files(self.study, trial) as folder:
             self.client.log_artifacts(child, folder)
         self.client.set_terminated(child, ENDED[trial.state], rows.milliseconds(trial.finished))
 
@@ -284,11 +284,11 @@ def _log(
 
 
 @contextmanager
-def _files(trial: TrialRecord) -> Generator[str]:
+def _files(study: StudyRecord, trial: TrialRecord) -> Generator[str]:
     with TemporaryDirectory() as folder:
         picture = layer_strip(trial.recipe, title=rows.headline(trial))
         (Path(folder) / "layers.png").write_bytes(picture)
-        (Path(folder) / "recipe.json").write_text(to_json(trial.recipe) + "\n")
+        write_recipe(Path(folder) / "recipe.json", trial.recipe, study.origin)
         yield folder
 
 

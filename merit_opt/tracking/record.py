@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from merit_opt.recipe.origin import Origin
 from merit_opt.recipe.recipe import Recipe
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
@@ -87,6 +88,7 @@ class StudyRecord:
         params: Short facts (pair, suite, space, sampler, seed, trials).
         config: The composed configuration as YAML.
         uid: Drawn once when the study is made: tells it from a later one of the same name.
+        origin: The pair that its recipes are found on, for their files; None tells none.
     """
 
     name: str
@@ -94,6 +96,7 @@ class StudyRecord:
     params: Mapping[str, str]
     config: str
     uid: str = ""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

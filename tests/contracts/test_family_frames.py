@@ -9,6 +9,7 @@ import torch
 
 from merit_opt.attribution.frames.asked import Asked
 from merit_opt.attribution.frames.effects import HOWS, attributed
+from merit_opt.attribution.frames.gradients import Line
 from merit_opt.errors import UserError
 from merit_opt.models.alignment import layer_tensor
 from merit_opt.models.attention import NAME
@@ -195,14 +196,15 @@ def test_integrated_gradients_add_up_to_what_they_explain(asked):
     while not found or abs(found[-1] - gap) > 2e-3 + 0.01 * abs(gap):
         assert len(found) < 4, (found, gap)
         steps = 32 * 4 ** len(found)
-        found.append(sum(attributed(one, "integrated", [(name, 1)], steps)[name, 1]))
+        line = Line(steps, steps)
+        found.append(sum(attributed(one, "integrated", [(name, 1)], line)[name, 1]))
 
 
 def test_occlusion_is_what_log_probability_loses(asked, pair):
     places = [(name, 2) for name in asked.samples]
     whole = answers(pair, asked.pack)
     hidden = answers(pair, hiding_frame(asked.pack, asked.frames, FRAME))
-    found = attributed(asked, "occlusion_hidden", places, 1)
+    found = attributed(asked, "occlusion_hidden", places, Line(1, 1))
     for name, option in places:
         expected = whole[name][option] - hidden[name][option]
         assert found[name, option][FRAME] == pytest.approx(expected, abs=1e-6)
@@ -213,7 +215,7 @@ def test_attribution_leaves_the_model_as_it_was(pair, asked):
     wanted = {name: p.requires_grad for name, p in pair.model.named_parameters()}
     features = [level.clone() for level in levels_of(asked.pack.features)]
     for how in HOWS:
-        attributed(asked, how, [(name, 0) for name in asked.samples], 2)
+        attributed(asked, how, [(name, 0) for name in asked.samples], Line(2, 2))
     assert unlike(tensors_of(pair.model), before) == []
     assert {name: p.requires_grad for name, p in pair.model.named_parameters()} == wanted
     assert all(map(torch.equal, levels_of(asked.pack.features), features))

@@ -11,7 +11,7 @@ from merit_opt.models.alignment import decoder_layers
 from merit_opt.models.forward import embed, run_layers
 from merit_opt.models.levels import HiddenLevels, LevelBudget
 from merit_opt.models.masking import head_groups
-from merit_opt.models.means import module_means
+from merit_opt.models.means import means_of, module_sums
 from merit_opt.recipe.constructors import attention, base, uniform
 from merit_opt.recipe.intervention import HOWS, Intervention
 from merit_opt.recipe.recipe import LayerMerge, Recipe
@@ -40,7 +40,7 @@ def asked(pair, small_suite, clips):
 
 @pytest.fixture(scope="module")
 def means(pair, asked):
-    return module_means(pair, [asked])
+    return means_of([module_sums(pair, asked, 0)])
 
 
 def hooks_of(model):
@@ -195,7 +195,7 @@ def test_mean_puts_in_what_the_module_says_on_average(pair, asked, part):
     module = layer.self_attn if part == "attention" else layer.mlp
     seen = []
     with pair.merged(recipe), torch.no_grad():
-        found = module_means(pair, [asked, asked])
+        found = means_of([module_sums(pair, asked, 0)] * 2)
         hook = module.register_forward_hook(lambda _m, _i, output: seen.append(output))
         hidden = run_layers(pair, asked, embed(pair, asked), 0, LAYER + 1)
         hook.remove()

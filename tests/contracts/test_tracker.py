@@ -7,7 +7,9 @@ import pytest
 
 from merit_opt.errors import UserError
 from merit_opt.recipe.constructors import attention, base, uniform
+from merit_opt.recipe.origin import Named, Origin
 from merit_opt.recipe.recipe import from_json
+from merit_opt.recipe.store import read_origin, read_recipe
 from merit_opt.search.tracked import standing
 from merit_opt.tracking.record import (
     NoTracker,
@@ -18,7 +20,10 @@ from merit_opt.tracking.record import (
     TrialRecord,
 )
 
-STUDY = StudyRecord("tiny-clips", "f00d", {"pair": "tiny", "trials": "6"}, "seed: 0\n", uid="u1")
+ORIGIN = Origin(Named("vlm", "a1"), Named("text", "b2"))
+STUDY = StudyRecord(
+    "tiny-clips", "f00d", {"pair": "tiny", "trials": "6"}, "seed: 0\n", uid="u1", origin=ORIGIN
+)
 TOLD_AT = datetime(2026, 1, 2, 3, 4, 5)
 
 
@@ -154,10 +159,11 @@ def test_a_trial_leaves_its_recipe_and_picture(mlflow: Tracker, seen) -> None:
     keep(mlflow, TRIALS[2])
     mlflow.log_leader(TRIALS[2])
     run = seen().child(2)
-    assert from_json(seen().file(run, "recipe.json").read_text()) == TRIALS[2].recipe
+    own = seen().file(run, "recipe.json")
+    assert (read_recipe(own), read_origin(own)) == (TRIALS[2].recipe, ORIGIN)
     assert seen().file(run, "layers.png").read_bytes().startswith(b"\x89PNG")
     best = seen().file(seen().parent(), "best/recipe.json")
-    assert from_json(best.read_text()) == TRIALS[2].recipe
+    assert (read_recipe(best), read_origin(best)) == (TRIALS[2].recipe, ORIGIN)
 
 
 def test_a_failed_trial_never_has_a_value(mlflow: Tracker, seen) -> None:

@@ -9,6 +9,7 @@ import torch
 from merit_opt.attribution.frames.asked import Asked
 from merit_opt.attribution.frames.curves import Curves, curves, orders
 from merit_opt.attribution.frames.effects import Attributed, How, attributed
+from merit_opt.attribution.frames.gradients import Line
 from merit_opt.attribution.frames.record import TARGETS, Record, Records
 from merit_opt.attribution.method import Bench
 from merit_opt.data.sample import Number, Sample
@@ -29,13 +30,13 @@ class Ways:
 
     Attributes:
         methods: Ways to attribute.
-        steps: Points of the line of `integrated`.
+        line: Of `integrated`.
         groups: At most so many steps of deletion and insertion curves; 0 draws none.
         seed: Of random orders.
     """
 
     methods: tuple[How, ...]
-    steps: int
+    line: Line
     groups: int
     seed: int
 
@@ -148,7 +149,7 @@ def _records(asked: Asked, ways: Ways, subject: Subject) -> list[Record]:
     right = {name: right_option(sample) for name, sample in asked.samples.items()}
     places = list(dict.fromkeys((*chosen.items(), *right.items())))
     found: dict[How, Attributed] = {
-        how: attributed(asked, how, places, ways.steps) for how in ways.methods
+        how: attributed(asked, how, places, ways.line) for how in ways.methods
     }
     nothing = asked.answers(asked.without_all())
     return [

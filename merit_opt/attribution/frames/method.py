@@ -10,6 +10,7 @@ from merit_opt.attribution.effects import COMPARING
 from merit_opt.attribution.frames import summary as over_samples
 from merit_opt.attribution.frames.effects import How
 from merit_opt.attribution.frames.explain import Explained, Subject, Ways, explained
+from merit_opt.attribution.frames.gradients import Line
 from merit_opt.attribution.frames.record import TARGETS, Record
 from merit_opt.attribution.frames.summary import Models, Over, Records
 from merit_opt.attribution.method import Bench, Found, Model, Shown
@@ -35,7 +36,8 @@ class Frames:
         methods: Ways to attribute; see `effects.attributed`.
         models: In which models.
         samples: At most so many samples, spread over roles, categories and media.
-        steps: Points at which `integrated` takes gradients, at least 1.
+        steps: Points at which `integrated` takes gradients at first, at least 1.
+        most_steps: At how many it may, where those do not add up to what is explained.
         curves: At most so many steps of deletion and insertion curves; 0 draws none.
         redrawn: Of how many samples attribution is compared with that in a model whose weights
             are drawn anew; 0 of none.
@@ -45,6 +47,7 @@ class Frames:
     models: tuple[Model, ...]
     samples: int
     steps: int
+    most_steps: int
     curves: int
     redrawn: int
 
@@ -55,6 +58,10 @@ class Frames:
         for name, least in (("samples", 1), ("steps", 1), ("curves", 0), ("redrawn", 0)):
             if (given := getattr(self, name)) < least:
                 raise UserError(f"method.{name} is {least} or more, got {given}")
+        if self.most_steps < self.steps:
+            raise UserError(
+                f"method.most_steps is method.steps={self.steps} or more, got {self.most_steps}"
+            )
 
     def require(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> None:
         """See `Method.require`."""
@@ -70,10 +77,15 @@ class Frames:
                 "there are no frames to attribute an answer to; choose a suite of videos"
             )
 
+    def bill(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> str:
+        """See `Method.bill`."""
+        chosen = len(self._chosen(suite, seed=0).samples)
+        return f"{chosen} questions in {' and '.join(self.models)}, frame by frame"
+
     def run(self, bench: Bench) -> Found:
         """See `Method.run`."""
         suite = self._chosen(bench.suite, bench.seed)
-        ways = Ways(self.methods, self.steps, self.curves, bench.seed)
+        ways = Ways(self.methods, Line(self.steps, self.most_steps), self.curves, bench.seed)
         found: dict[Model, Explained] = {
             m: explained(bench, suite, ways, Subject(m, bench.of(m))) for m in self.models
         }
@@ -177,6 +189,8 @@ def _facts(model: Model, suite: Suite, record: Record) -> dict[str, Any]:
         "right": sample.labels[record.right],
         "correct": record.chosen == record.right,
         "log_probabilities": list(record.log_probabilities),
+        "gap": record.gap,
+        "residual": record.residual,
     }
 
 
@@ -226,10 +240,20 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         rho = one["correlation"]
         yield f"{one['method']} with weights drawn anew: rank correlation {_interval(rho)}"
     for one in told["completeness"]:
-        yield (
-            f"integrated ({one['model']}): of {one['close']:.0%} of the samples it adds up to what "
-            "it explains, within a tenth; more method.steps bring it closer"
-        )
+        yield _completeness_line(one)
+
+
+def _completeness_line(one: Mapping[str, Any]) -> str:
+    added = (
+        f"integrated ({one['model']}): of {one['close']:.0%} of the samples it adds up to what it "
+        "explains, within a tenth"
+    )
+    if one["close"] == 1.0:
+        return added
+    return (
+        f"{added}; of the others it says little (residual in {SAMPLES}.parquet), and more "
+        "method.most_steps may bring them closer"
+    )
 
 
 def _interval(one: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from merit_opt.attribution.frames.curves import Curves
 from merit_opt.files import write_text
 
-FORMAT = "frames/1"
+FORMAT = "frames/2"
 Target = Literal["chosen", "right"]
 TARGETS: tuple[Target, ...] = ("chosen", "right")
 
@@ -41,6 +42,13 @@ class Record:
     attributions: Mapping[str, Mapping[str, tuple[float, ...]]]
     gap: float
     curves: Mapping[str, Curves]
+
+    @property
+    def residual(self) -> float | None:
+        """How far `integrated` adds up to more than `gap`; None where it was not taken."""
+        if "integrated" not in self.attributions:
+            return None
+        return math.fsum(self.attributions["integrated"]["chosen"]) - self.gap
 
 
 class Records:

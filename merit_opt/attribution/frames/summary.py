@@ -204,19 +204,14 @@ def completeness(models: Models) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for model, records in models.items():
-        own = {i: r for i, r in records.items() if "integrated" in r.attributions}
+        own = {i: abs(r.residual) for i, r in records.items() if r.residual is not None}
         if own:
-            errors = numbers(own, lambda r: abs(sum(_integrated(r)) - r.gap))
-            gaps = numbers(own, lambda r: abs(r.gap))
-            close = {i: float(errors[i] <= max(CLOSE * gaps[i], LEAST)) for i in own}
+            gaps = {i: abs(records[i].gap) for i in own}
+            close = {i: float(own[i] <= max(CLOSE * gaps[i], LEAST)) for i in own}
             found.append(
-                {"model": model, "error": mean(errors), "gap": mean(gaps), "close": mean(close)}
+                {"model": model, "error": mean(own), "gap": mean(gaps), "close": mean(close)}
             )
     return found
-
-
-def _integrated(record: Record) -> Sequence[float]:
-    return record.attributions["integrated"]["chosen"]
 
 
 def numbers(records: Records, measure: Callable[[Record], float | None]) -> Numbers:

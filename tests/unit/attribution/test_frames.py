@@ -23,6 +23,7 @@ def frames(**given):
         "models": ("base", "merged"),
         "samples": 6,
         "steps": 2,
+        "most_steps": 2,
         "curves": 0,
         "redrawn": 0,
     }
@@ -232,6 +233,8 @@ def test_the_area_under_the_mean_curve_is_the_mean_area(bench):
 
 def test_progress_is_told(bench):
     frames(models=("merged",)).run(bench)
+    bill = frames(models=("merged",)).bill(bench.recipe, bench.anatomy, bench.suite)
+    assert bill == "6 questions in merged, frame by frame"
     steps = [s for s in bench.reporter.stages if s[0] == "attributing to frames (merged)"]
     assert steps == [(steps[0][0], i, steps[0][2]) for i in range(steps[0][2] + 1)]
 
@@ -266,6 +269,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(tiny_anatomy, sm
         ({"models": ()}, r"method\.models names at least one"),
         ({"samples": 0}, r"method\.samples is 1 or more, got 0"),
         ({"steps": 0}, r"method\.steps is 1 or more, got 0"),
+        ({"most_steps": 1}, r"method\.most_steps is method\.steps=2 or more, got 1"),
         ({"curves": -1}, r"method\.curves is 0 or more, got -1"),
         ({"redrawn": -1}, r"method\.redrawn is 0 or more, got -1"),
     ],
@@ -281,7 +285,7 @@ GOLDEN = (
 )
 GOLDEN_SAMPLES = (
     "sample string, model string, role string, group string, answer string, right string, "
-    "correct bool, log_probabilities list<item: double>"
+    "correct bool, log_probabilities list<item: double>, gap double, residual double"
 )
 
 

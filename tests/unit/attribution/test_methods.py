@@ -51,6 +51,8 @@ def test_rows_have_every_column_and_no_other_and_fit_their_schema(name, bench, t
         write_table(tmp_path, table, rows)
     rows = found.tables[name]
     assert rows
+    bill = METHODS[name].bill(bench.recipe, bench.anatomy, bench.suite)
+    assert re.search(rf"\b{found.evaluations} models\b.*\b30 questions each", bill)
     n = {"TR": 18, "TP": 12}
     for row in rows:
         assert (row["method"], row["n"]) == (name, n[row["role"]])
@@ -121,6 +123,10 @@ def test_head_groups_are_masked_beside_the_whole_module(bench):
     rows = found.tables["mask"]
     assert {r["head_group"] for r in rows} == {None, 0, 1, 2, 3}
     assert found.evaluations == 6
+    bill = mask(head_groups=True, layers=(3,), models=("merged",)).bill(
+        bench.recipe, bench.anatomy, bench.suite
+    )
+    assert bill.startswith("6 models")
     # Ranks are of whole modules.
     assert all(one["order"] == [3] for one in found.summary["layers"])
 
@@ -128,6 +134,8 @@ def test_head_groups_are_masked_beside_the_whole_module(bench):
 def test_sets_are_compared_and_contributions_told(bench):
     found = mask(models=("base", "merged"), random_sets=20).run(bench)
     sets = found.tables["mask_sets"]
+    bill = mask(random_sets=20).bill(bench.recipe, bench.anatomy, bench.suite)
+    assert bill == f"{found.evaluations} models to measure, 30 questions each"
     drawn = {(r["set"], r["draw"]) for r in sets}
     assert drawn >= {("selected", 0), ("random", 19), ("unselected", 19)}
     assert {tuple(r["layers"]) for r in sets if r["set"] == "selected"} == {(3, 5)}
@@ -286,3 +294,48 @@ def test_the_columns_of_tables_are_what_their_readers_know():
     told = [", ".join(f"{f.name} {f.type}" for f in schema) for schema in (LAYERS, SETS)]
     assert told == [GOLDEN_LAYERS, GOLDEN_SETS]
     assert {name for name, s in SCHEMAS.items() if s is LAYERS} == set(METHODS)
+
+
+@pytest.fixture
+def lost(bench, monkeypatch):
+    """Two samples that are measured on and one of the search cannot be asked."""
+    gone = {s.id for s in (*bench.suite.samples[:2], bench.search.samples[0])}
+    prepare = Engine._prepare
+
+    def losing(engine, suite):
+        found = prepare(engine, suite)
+        own = dict.fromkeys(gone & {s.id for s in suite.samples}, "clip.mp4: no such file")
+        return replace(found, excluded={**found.excluded, **own})
+
+    evaluate = Engine.evaluate
+
+    def evaluating(engine, recipe, suite, masking=None):
+        found = evaluate(engine, recipe, suite, masking)
+        scores = (
+            Score(None, why="clip.mp4: no such file") if i in gone else score
+            for i, score in found.by_id.items()
+        )
+        return replace(found, scores=tuple(scores))
+
+    monkeypatch.setattr(Engine, "_prepare", losing)
+    monkeypatch.setattr(Engine, "evaluate", evaluating)
+    return gone
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_samples_that_cannot_be_asked_are_told_and_in_no_number(name, bench, lost):
+    found = METHODS[name].run(bench)
+    measured_on = lost & {s.id for s in bench.suite.samples}
+    assert found.left_out == dict.fromkeys(measured_on, "clip.mp4: no such file")
+
+
+def test_means_over_fewer_samples_than_the_search_had_are_told(bench, lost):
+    bench.reporter.warnings.clear()
+    mask(layers=(3,), models=("merged",)).run(bench)
+    assert bench.reporter.warnings == []
+    mask(layers=(3,), models=("merged",), variants=("mean",)).run(bench)
+    (told,) = bench.reporter.warnings
+    assert told == (
+        "1 of 30 search samples cannot be asked, and means are taken over the others: clip.mp4: no "
+        "such file"
+    )

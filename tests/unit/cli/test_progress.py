@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from merit_opt.cli.progress import display, now_and_then
+from merit_opt.cli.progress import _duration, display, now_and_then
 from merit_opt.recipe.constructors import uniform
 from merit_opt.tracking.record import TrialRecord
 
@@ -50,6 +50,30 @@ def test_a_long_stage_is_told_now_and_then_where_nothing_is_drawn():
 
     assert told(terminal=False) == "masking layers (3 of 9)\n"
     assert "(3 of 9)" not in told(terminal=True)
+
+
+def test_a_stage_says_about_how_long_it_still_takes_from_what_was_done_here():
+    seconds = [0.0]
+    console = Console(file=io.StringIO(), force_terminal=False, width=60)
+    with display(console, every=0.0) as shown:
+        shown._progress.get_time = lambda: seconds[0]
+        for done in (3, 4, 6, 9):
+            shown.stage("masking layers", done, 9)
+            seconds[0] += 10.0
+    assert console.file.getvalue().splitlines() == [
+        "masking layers (3 of 9)",
+        "masking layers (4 of 9; about 50 s left)",
+        "masking layers (6 of 9; about 20 s left)",
+        "masking layers (9 of 9; about 0 s left)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (5400, "1.5 h")],
+)
+def test_a_duration_has_few_digits(seconds, text):
+    assert _duration(seconds) == text
 
 
 def test_a_line_is_due_once_in_so_many_seconds():

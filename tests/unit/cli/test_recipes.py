@@ -144,6 +144,52 @@ def test_a_recipe_of_another_pair_is_refused(merit_opt, study, loads):
     assert loads == []
 
 
+@pytest.mark.parametrize("verb", ["export", "evaluate", "attribute"])
+def test_a_recipe_file_of_another_pair_is_refused_by_every_verb(merit_opt, study, loads, verb):
+    best = Path(f"outputs/studies/{NAME}/recipes/best.json")
+    line = {"export": "out=x"}.get(verb, "suite.clips=10")
+    done = merit_opt(f"{verb} recipe={best} {line} pair=tiny_3_6")
+    assert done.code == 2
+    backbone = r"with backbone \S+ \(\w{12}\)"
+    assert re.match(
+        rf"merit-opt: recipe={best} was found on VLM vlm_planted_3_5 \(\w{{12}}\) {backbone}, but "
+        rf"pair= gives VLM vlm_planted_3_6 \(\w{{12}}\) {backbone}; give the pair that it was found "
+        rf'on, or take "pair" out of {best} to have it on this one all the same$',
+        done.err.strip(),
+    )
+    assert loads == []
+    assert not Path("x").exists()
+
+
+def test_a_recipe_file_that_tells_no_pair_fits_every_pair_of_its_form(merit_opt, study):
+    best = Path(f"outputs/studies/{NAME}/recipes/best.json")
+    known = json.loads(best.read_text())
+    assert known.pop("pair").keys() == {"vlm", "backbone"}
+    Path("old.json").write_text(json.dumps(known))
+    assert merit_opt("export recipe=old.json out=x pair=tiny_3_6").code == 0
+    # What it was made into is told by the export.
+    done = merit_opt("export recipe=x out=y")
+    assert (done.code, "recipe=x was found on VLM vlm_planted_3_6" in done.err) == (2, True)
+    assert "out of x/recipe.json" in done.err
+
+
+def test_an_export_tells_the_pair_that_its_study_was_run_on(merit_opt, study):
+    best = json.loads(Path(f"outputs/studies/{NAME}/recipes/best.json").read_text())
+    assert merit_opt(f"export recipe=study:{NAME} out=x").code == 0
+    assert merit_opt("export recipe=x out=d format=delta").code == 0
+    for path in (Path("x/recipe.json"), Path("d/recipe.json")):
+        assert json.loads(path.read_text())["pair"] == best["pair"]
+
+
+def test_an_export_from_before_pairs_were_told_is_taken_as_it_is(merit_opt):
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    path = Path("merged/recipe.json")
+    now = path.read_text()
+    path.write_text(json.dumps({k: v for k, v in json.loads(now).items() if k != "pair"}))
+    assert merit_opt("export recipe=uniform:0.5 out=merged").code == 0
+    assert path.read_text() == now
+
+
 def test_a_recipe_of_another_depth_is_refused(merit_opt):
     from merit_opt.recipe.constructors import uniform
     from merit_opt.recipe.store import write_recipe

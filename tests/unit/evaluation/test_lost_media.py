@@ -12,8 +12,10 @@ from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 from merit_opt.evaluation import prepare
 from merit_opt.evaluation.evaluation import role_means
+from merit_opt.evaluation.masking import Masking
 from merit_opt.models.families.inputs import MediaRefused
 from merit_opt.recipe.constructors import attention, base, uniform
+from merit_opt.recipe.intervention import Intervention
 
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
 ROUNDING = 2e-5
@@ -100,7 +102,7 @@ def test_too_many_lost_samples_refuse_the_suite_and_list_each_file_once(engine, 
     message = str(caught.value)
     assert re.match(
         r"suite clips: 10 of 30 samples cannot be asked, more than "
-        r"suite\.max_unusable=0\.2:\n",
+        r"suite\.max_unusable=0\.2; mend what is told here, or allow more of them:\n",
         message,
     )
     assert Counter(re.findall(r"\d{5}\.mp4", message)) == {torn.name: 1, gone.name: 1}
@@ -119,7 +121,7 @@ def test_the_limit_itself_is_allowed(engine, copied):
 
 def test_without_a_limit_above_zero_one_lost_sample_refuses_the_suite(engine, copied):
     truncate(copied, "00003.mp4")
-    with pytest.raises(UserError, match=r"5 of 30 samples .* suite\.max_unusable=0\.0:"):
+    with pytest.raises(UserError, match=r"5 of 30 samples .* suite\.max_unusable=0\.0; mend"):
         engine().evaluate(base(9), copied)
 
 
@@ -140,3 +142,34 @@ def test_a_stricter_limit_also_holds_for_what_the_cache_knows(engine, copied, fo
     with pytest.raises(UserError, match="5 of 30 samples cannot be asked"):
         engine("cache").evaluate(base(9), copied)
     assert len(forwards) == asked
+
+
+def test_a_mean_is_found_again_by_the_samples_it_is_of(
+    engine, copied, half, few, forwards, tmp_path
+):
+    mean = Intervention((2, 6), "mlp", "mean")
+    copied = replace(copied, max_unusable=0.2)
+
+    def measured(cache="cache"):
+        before = len(forwards)
+        found = engine(cache).evaluate(RESTORED, few, Masking(mean, copied))
+        return found, len(forwards) > before
+
+    whole, _ = measured()
+    assert measured() == (whole, False)
+    path = truncate(copied, "00003.mp4")
+    assert measured() == (whole, False)  # its features are still there
+    shutil.rmtree(tmp_path / "cache" / "features")
+    less, is_new = measured()
+    assert is_new
+    assert less.scores != whole.scores
+    left = copied.only(s.id for s in copied.samples if s.media[0].path != path)
+    asked = engine("other")
+    assert asked.usable(copied) == left
+    assert asked.left_out(copied).keys() == {s.id for s in asked_about(copied, path.name)}
+    assert asked.left_out(left) == {}
+    assert asked.usable(left) is left
+    assert less == asked.evaluate(RESTORED, few, Masking(mean, left))
+    assert measured() == (less, False)
+    shutil.copy(asked_about(half, path.name)[0].media[0].path, path)
+    assert measured() == (whole, False)

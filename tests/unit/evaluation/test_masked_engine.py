@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from merit_opt.errors import TrialFailed, UserError
-from merit_opt.evaluation import engine as engine_module
 from merit_opt.evaluation.masking import Masking
+from merit_opt.models import means
+from merit_opt.models.means import means_of, module_sums
 from merit_opt.recipe.constructors import attention, base, full
 from merit_opt.recipe.intervention import Intervention
 
 RESTORED = attention(9, {3: 1.0, 5: 1.0})
+ROUNDING = 2e-5
 EVERY_LAYER = dict.fromkeys(range(9), 1 / 9)
 MASKS = [
     Intervention((4,), "attention", "zero"),
@@ -135,13 +137,71 @@ def test_what_cannot_be_masked_is_refused_and_the_engine_goes_on(engine, few):
     assert engine().evaluate(RESTORED, few) == expected
 
 
-def test_memory_that_does_not_suffice_for_means_fails_one_evaluation(engine, few, monkeypatch):
-    def scarce(_pair, _packs):
-        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+@pytest.fixture
+def memory_for(monkeypatch):
+    """Let a pack of more than so many questions run out of memory half way up."""
+    original = means.run_layers
 
-    asked, masking = engine(), Masking(Intervention((2,), "mlp", "mean"), few)
-    with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "module_means", scarce)
-        with pytest.raises(TrialFailed, match=r"^out of memory: tried"):
-            asked.evaluate(RESTORED, few, masking)
+    def limit(most):
+        sizes = []
+
+        def scarce(pair, pack, hidden, start, stop):
+            sizes.append(len(pack.questions))
+            if len(pack.questions) > most:
+                original(pair, pack, hidden, start, stop // 2)
+                raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+            return original(pair, pack, hidden, start, stop)
+
+        monkeypatch.setattr(means, "run_layers", scarce)
+        return sizes
+
+    return limit
+
+
+MEAN = Intervention((2, 6), "mlp", "mean")
+
+
+def test_packs_that_do_not_fit_are_halved_for_means_as_for_scores(engine, few, memory_for, told):
+    whole = engine().evaluate(RESTORED, few, Masking(MEAN, few))
+    sizes = memory_for(3)
+    asked = engine()
+    found = asked.evaluate(RESTORED, few, Masking(MEAN, few))
+    assert sizes == [5, 2, 3] * 3
+    assert len(told.warnings) == 3
+    assert "asking half of them at a time" in told.warnings[0]
+    one, other = (e.measured("log_probability") for e in (found, whole))
+    assert max(abs(one[i] - other[i]) for i in one) <= ROUNDING
+    assert found.scores != asked.evaluate(RESTORED, few).scores
+    # Halved for good, whatever the packs are put through the model for.
+    sizes.clear()
+    assert asked.evaluate(base(9), few, Masking(MEAN, few)).cost.halved == 3
+    assert sizes == [2, 3] * 3
+    assert len(told.warnings) == 3
+
+
+def test_every_token_of_a_halved_pack_is_counted_once(engine, few, tiny_pair_live):
+    packs = engine().live(RESTORED, few).packs
+    one, *_ = packs
+    first, second = one.halves()
+    whole = module_sums(tiny_pair_live, one, 0)
+    parts = [
+        module_sums(tiny_pair_live, first, 0),
+        module_sums(tiny_pair_live, second, second.prefix),
+    ]
+    assert sum(part.rows for part in parts) == whole.rows == one.rows
+    halved, plain = means_of(parts), means_of([whole])
+    assert halved.keys() == plain.keys()
+    for place, mean in plain.items():
+        assert torch.allclose(halved[place], mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_memory_that_does_not_suffice_for_means_fails_one_evaluation(
+    engine, few, memory_for, most
+):
+    asked, masking = engine(), Masking(MEAN, few)
+    memory_for(most)
+    with pytest.raises(TrialFailed, match=r"^out of memory, with half .* too: tried to allocate"):
+        asked.evaluate(RESTORED, few, masking)
+    memory_for(9)
     assert asked.evaluate(RESTORED, few, masking).unscored == {}

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.recipe.constructors import attention, backbone, base, full, layer_swap, uniform
+from merit_opt.recipe.origin import Named, Origin
 from merit_opt.recipe.recipe import PARTS, to_json
 from merit_opt.recipe.rules import DareLinear, Slerp, Ties, TiesByCount
-from merit_opt.recipe.store import NAMES, named_recipe, read_recipe, write_recipe
+from merit_opt.recipe.store import (
+    NAMES,
+    named_recipe,
+    read_origin,
+    read_recipe,
+    recipe_file,
+    recipe_text,
+    write_recipe,
+)
 
 RECIPE = attention(9, {3: 1.0, 5: 0.9})
 coefficients = st.dictionaries(st.integers(0, 8), st.floats(0.0, 1.0))
@@ -147,6 +156,53 @@ def test_a_file_that_holds_no_recipe_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_recipe(path)
+
+
+PAIR = Origin(Named("vlm", "aaa"), Named("text", "bbb"), Named("ancestor", "ccc"))
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, full(9, 0.1, lambda c: Ties(c, 1.0, 0.2))])
+def test_a_file_may_tell_the_pair_which_is_no_part_of_the_recipe(tmp_path, recipe):
+    path = tmp_path / "recipe.json"
+    write_recipe(path, recipe, PAIR)
+    assert read_recipe(path) == read_recipe(tmp_path) == recipe
+    known = read_origin(path)
+    assert known == read_origin(tmp_path)
+    assert (known.vlm, known.backbone) == (PAIR.vlm, PAIR.backbone)
+    assert known.base == (PAIR.base if recipe.needs_base else None)
+    write_recipe(path, recipe)
+    assert read_origin(path) is None
+
+
+def test_a_pair_is_the_same_where_all_that_both_tell_is():
+    def pair(*digests):
+        return Origin(*(None if d is None else Named("n", d) for d in digests))
+
+    assert pair("a", "b", None).is_same(pair("a", "b", "c"))
+    assert pair("a", "b", "c").is_same(pair("a", "b", "c"))
+    assert Origin(Named("copy", "a"), Named("b", "b")).is_same(pair("a", "b", None))
+    for other in (pair("x", "b", "c"), pair("a", "x", "c"), pair("a", "b", "x")):
+        assert not pair("a", "b", "c").is_same(other)
+
+
+@pytest.mark.parametrize(
+    "pair", ['"tiny"', "[]", "{}", '{"vlm": {}}', '{"vlm": {"name": 1, "digest": "a"}}', "7"]
+)
+def test_a_pair_that_is_none_is_a_sentence(tmp_path, pair):
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe_text(RECIPE).strip()[:-1] + f',"pair":{pair}}}')
+    assert read_recipe(path) == RECIPE
+    with pytest.raises(UserError, match=r'recipe\.json: a recipe\'s "pair" is \{"vlm"'):
+        read_origin(path)
+
+
+def test_only_a_file_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("base", "uniform:0.5", "base:x", "mine.json"):
+        assert recipe_file(name) is None
+        write_recipe(tmp_path / name, RECIPE)
+    found = [recipe_file(name) for name in ("base", "uniform:0.5", "base:x", "mine.json")]
+    assert found == [None, None, Path("base:x"), Path("mine.json")]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -21,6 +21,7 @@ from merit_opt.evaluation.screen import Screen
 from merit_opt.evaluation.yardstick import Yardstick
 from merit_opt.models.alignment import AlignedTensor
 from merit_opt.recipe.constructors import base
+from merit_opt.recipe.origin import Named, Origin
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.search.budget import Budget
 from merit_opt.search.fingerprint import digest
@@ -39,6 +40,7 @@ from merit_opt.tracking.record import NoTracker, StudyRecord, Tracker, TrialReco
 from tests.suites import made_up
 
 LAYERS = 6
+ORIGIN = Origin(Named("vlm", "a1"), Named("text", "b2"))
 ANSWER = {1: 0.7, 4: 1.0}
 SLOPES = {"TR": (0.5, 0.7, 0.05, 0.0, 1.0, -0.2), "TP": (-0.1, 0.0, 0.0, -0.3, -0.05, 0.4)}
 VIDEOS = 20
@@ -267,7 +269,7 @@ class World:
     ) -> StudyPlan:
         parts = {"pair": "p", "space": "s"} if parts is None else parts
         return StudyPlan(
-            record=StudyRecord("s", digest(parts), {}, "seed: 0\n"),
+            record=StudyRecord("s", digest(parts), {}, "seed: 0\n", origin=ORIGIN),
             folder=self.folder / "studies" / "s",
             budget=self.budget(trials, **changes),
             space=self.space,

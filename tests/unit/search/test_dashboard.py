@@ -24,6 +24,7 @@ from merit_opt.search import dashboard
 from merit_opt.search.dashboard import Dashboard, command, require_installed
 from merit_opt.search.trial import record_of
 from tests.storages import STORAGES, new_place, opened
+from tests.unit.search.conftest import ORIGIN
 
 
 @pytest.fixture(params=STORAGES)
@@ -65,6 +66,7 @@ def test_every_told_trial_has_a_note_its_recipe_and_a_picture(noted) -> None:
         assert found.keys() == {"layers.png", "recipe.json"}
         assert found["layers.png"].startswith(b"\x89PNG")
         assert from_json(found["recipe.json"].decode()) == told[number].recipe
+        assert json.loads(found["recipe.json"])["pair"] == ORIGIN.to_dict()
     assert f"TR {result['confirm']['best']['TR']:.3f}" in get_note(noted.study()).splitlines()[0]
 
 
@@ -104,7 +106,7 @@ def served(app, path: str) -> bytes:
 
 def test_told_twice_is_written_once(noted) -> None:
     noted.run(9)
-    board = Dashboard(noted.study(), noted.storage, noted.dashboard)
+    board = Dashboard(noted.study(), noted.storage, noted.dashboard, ORIGIN)
     before = notes(noted), files(noted), sorted(noted.dashboard.iterdir())
     for trial in noted.study().trials:
         board.keep(record_of(trial))
