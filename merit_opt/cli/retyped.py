@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
-from merit_opt.cli.build import TARGET
+from merit_opt.cli.guard import TARGET
 from merit_opt.errors import UserError
 
 PLAIN = re.compile(r"[\w./:+@%~-]+")
