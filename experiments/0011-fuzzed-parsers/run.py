@@ -29,12 +29,13 @@ VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+|\[.*\]|\{.*\}"
 
 
 def main(names: list[str], inputs: int, first: int) -> None:
-    """One process a parser, one after the other."""
+    """One process a parser."""
     found: dict[str, Any] = {"inputs": inputs, "first_seed": first, "python": sys.version.split()[0]}
-    for name in names:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found[name] = pool.apply(fuzz, (name, inputs, first))
-        print(name, json.dumps(found[name]))
+    with multiprocessing.get_context("spawn").Pool(len(names), maxtasksperchild=1) as pool:
+        told = pool.starmap(fuzz, [(name, inputs, first) for name in names], chunksize=1)
+    for name, one in zip(names, told, strict=True):
+        found[name] = one
+        print(name, json.dumps(one))
     (HERE / "result.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
