@@ -212,6 +212,8 @@ ROWS = [
         "group": "a.mp4",
     },
 ]  # fmt: skip
+
+
 def as_lines(lines: object) -> bytes:
     return b"\n".join(as_json(line) for line in (lines if isinstance(lines, list) else [lines]))
 

@@ -30,7 +30,11 @@ VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+|\[.*\]|\{.*\}"
 
 def main(names: list[str], inputs: int, first: int) -> None:
     """One process a parser."""
-    found: dict[str, Any] = {"inputs": inputs, "first_seed": first, "python": sys.version.split()[0]}
+    found: dict[str, Any] = {
+        "inputs": inputs,
+        "first_seed": first,
+        "python": sys.version.split()[0],
+    }
     with multiprocessing.get_context("spawn").Pool(len(names), maxtasksperchild=1) as pool:
         told = pool.starmap(fuzz, [(name, inputs, first) for name in names], chunksize=1)
     for name, one in zip(names, told, strict=True):

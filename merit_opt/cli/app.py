@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable
 
 import hydra
-import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from merit_opt.cli import conf_dir
 from merit_opt.cli.given import from_home
@@ -35,9 +35,8 @@ def launch(verb: str, arguments: list[str]) -> int:
     """
     job = Job(verb)
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    _require_no_pickle(arguments)
     arguments = [from_home(argument) for argument in arguments]
-    if any(argument.startswith(RERUN) for argument in arguments):
-        raise UserError("--experimental-rerun reads a pickle, which can run code, and is refused")
     sys.argv = [f"merit-opt {verb}", *arguments]
     register()
     guard()
@@ -55,12 +54,15 @@ def launch(verb: str, arguments: list[str]) -> int:
         if interrupt_waits():  # which ended the worker too
             raise KeyboardInterrupt from None
         return tell(why, FAILED)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(sentence(verb, arguments, error)) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"an option file is no YAML: {' '.join(str(error).split())}") from None
     except (OSError, ValueError) as error:
         if job.codes or isinstance(error, BrokenPipeError):  # a job had begun, or nobody reads on
             raise
         raise UserError(sentence(verb, arguments, error)) from None
     return max(job.codes, default=0)
+
+
+def _require_no_pickle(arguments: list[str]) -> None:
+    if any(argument.startswith(RERUN) for argument in arguments):
+        raise UserError("--experimental-rerun reads a pickle, which can run code, and is refused")

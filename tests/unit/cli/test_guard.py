@@ -82,7 +82,8 @@ def test_a_stranger_s_option_cannot(strange, tmp_path, option):
 
 
 @pytest.mark.parametrize(
-    "how", ["--config-dir options --config-name other", "--config-path {folder} --config-name other"]
+    "how",
+    ["--config-dir options --config-name other", "--config-path {folder} --config-name other"],
 )
 @pytest.mark.parametrize(
     ("content", "told"),
@@ -118,7 +119,9 @@ def test_a_tag_of_yaml_makes_no_object(strange, tmp_path):
 
 def test_what_a_study_kept_is_looked_through_as_well():
     kept = OmegaConf.create({"suite": {"_target_": "merit_opt.files.write_text", "path": "x"}})
-    with pytest.raises(UserError, match=r"suite\._target_=merit_opt\.files\.write_text is refused"):
+    with pytest.raises(
+        UserError, match=r"suite\._target_=merit_opt\.files\.write_text is refused"
+    ):
         factories(kept, {})
 
 

@@ -89,7 +89,7 @@ def test_a_study_with_such_a_pickle_ends_the_command_in_a_sentence(monkeypatch, 
     study.add_trial(
         create_trial(params=params, distributions=space, value=1.0, system_attrs=attrs)
     )
-    with pytest.raises(UserError, match="it names posix.system; see who else writes"):
+    with pytest.raises(UserError, match=r"it names posix\.system; see who else writes"):
         asked(study)
     assert list(tmp_path.iterdir()) == []
 

@@ -53,6 +53,8 @@ def test_a_zip_bomb_is_refused_before_anything_is_unpacked(tmp_path, monkeypatch
     monkeypatch.setattr("merit_opt.data.media.unpacked._copy", pytest.fail)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.mp4", bytes(65 * 1024**2))
-    with pytest.raises(MediaError, match=r"its 65 MiB are packed into \d+ KiB, as no video or pict"):
+    with pytest.raises(
+        MediaError, match=r"its 65 MiB are packed into \d+ KiB, as no video or pict"
+    ):
         read_medium((Media(tmp_path / "bomb.zip", "0", "a.mp4"),), FOUR)
     assert list(room.iterdir()) == []
