@@ -247,7 +247,7 @@ def _conversion(key: str, folder: str) -> str:
 
 def _read_config(folder: Path) -> Any:
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # nosec B615  # local files alone
     except _UNREADABLE as error:
         reason = first_lines(error)
         if "trust_remote_code" in str(error):

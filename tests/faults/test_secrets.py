@@ -8,14 +8,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-import optuna
 import pytest
 
+from merit_opt.search.storage.postgres import open_postgres
 from tests.faults.mlflow_server import MlflowServer
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(600)
 
 CANARY = "xQ7-kanarie-%21-vogel"
 SUITE = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 engine.threads=1"
@@ -59,10 +60,11 @@ def server(empty_mlflow, tmp_path):
 
 def kept_by(address: str) -> str:
     """All that a storage holds of its studies."""
-    storage = optuna.storages.get_storage(address.replace("postgresql:", "postgresql+psycopg:"))
-    studies = storage.get_all_studies()
-    attrs = [(study.user_attrs, study.system_attrs) for study in studies]
-    return repr((attrs, [storage.get_all_trials(study._study_id) for study in studies]))
+    storage = open_postgres(url=address, patience=0.0, grace=60.0)
+    with closing(storage):
+        studies = storage.get_all_studies()
+        attrs = [(study.user_attrs, study.system_attrs) for study in studies]
+        return repr((attrs, [storage.get_all_trials(study._study_id) for study in studies]))
 
 
 def test_a_search_keeps_no_password(command, postgres, server, tmp_path):
@@ -72,7 +74,6 @@ def test_a_search_keeps_no_password(command, postgres, server, tmp_path):
     told = command(f"search {SUITE} study.trials=3 study.name=small {here}")
     assert "//…@" in told
     command(f"report study=small samples=0 {here}")
-    command(f"attribute {SUITE} recipe=study:small method=scan {here}")
     study = tmp_path / "outputs" / "studies" / "small"
     assert "//…@" in (study / "config.yaml").read_text()
     assert "//…@" in (study / "report" / "report.html").read_text()
@@ -81,3 +82,5 @@ def test_a_search_keeps_no_password(command, postgres, server, tmp_path):
     kept = kept_by(address)
     assert "fingerprint" in kept
     assert not holds(kept.encode())
+    (tmp_path / "seen").write_text(f"x{CANARY}")
+    assert found_in(tmp_path) == [tmp_path / "seen"]

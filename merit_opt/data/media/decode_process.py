@@ -138,7 +138,7 @@ class _Child:
 
     @classmethod
     def start(cls, command: list[str]) -> Self:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603  # our own command
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
