@@ -89,7 +89,9 @@ def test_the_program_shows_its_bugs_so(monkeypatch):
 LETTERS = "".join(set(string.printable) - set("@\n\r\x0b\x0c/"))
 
 
-@given(st.text(LETTERS, min_size=1).map("me:p{}w".format), st.sampled_from(["'{}'", "{}", '"{}", x']))
+@given(
+    st.text(LETTERS, min_size=1).map("me:p{}w".format), st.sampled_from(["'{}'", "{}", '"{}", x'])
+)
 def test_no_password_survives_whatever_letters_it_has(userinfo, around):
     text = around.format(f"postgresql://{userinfo}@host:5432/db")
     assert without_credentials(text) == around.format("postgresql://…@host:5432/db")
