@@ -73,7 +73,9 @@ def _nearest(group: str, value: Values, usual: str) -> tuple[str, Values]:
     targets = {name: str(option.get(TARGET, "")) for name, option in options.items()}
     same = {n: options[n] for n, target in targets.items() if target == str(value[TARGET])}
     fitting = same or {
-        n: options[n] for n, target in targets.items() if _last(target) == _last(str(value[TARGET]))
+        n: options[n]
+        for n, target in targets.items()
+        if _last(target) == _last(str(value[TARGET]))
     }
     if not fitting:
         raise UserError(
