@@ -47,7 +47,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
 def guard() -> None:
     """Have `hydra.main` compose by `CheckedLoader`."""
-    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # pyright: ignore[reportPrivateUsage]
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # pyright: ignore[reportPrivateImportUsage]
 
 
 @cache

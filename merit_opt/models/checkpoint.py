@@ -264,13 +264,13 @@ def _read_config(folder: Path) -> Any:
 
 
 def _require_no_kernel(path: Path) -> None:
-    """transformers would fetch such code from the hub, and run it."""
+    """Such code would be fetched from the hub by transformers, and run."""
     try:
         held = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return  # transformers says it better
     for key, value in _leaves(held):
-        if "_implementation" in key and "/" in str(value) or (key == "use_kernels" and value):
+        if ("_implementation" in key and "/" in str(value)) or (key == "use_kernels" and value):
             raise UserError(
                 f"{path} names code of its own, {key}={str(value)[:80]}, which is not run; remove "
                 "the line"

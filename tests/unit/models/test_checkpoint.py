@@ -261,9 +261,9 @@ def test_a_configuration_that_names_code_of_the_hub_is_refused(tmp_path, role, k
     config.setdefault("text_config", {})[key] = value
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        UserError, match=f"config.json names code of its own, {key}=.* remove the li"
+        UserError, match=rf"config\.json names code of its own, {key}=.* remove the li"
     ):
-        folder_pair(*{"vlm": VLM, "backbone": TEXT, role: folder}.values(), None).alignment
+        _ = folder_pair(*{"vlm": VLM, "backbone": TEXT, role: folder}.values(), None).alignment
 
 
 def test_a_model_that_brings_its_own_code_is_refused(tmp_path):
