@@ -6,12 +6,16 @@ Every message says what was expected, what came, where, and what to do.
 import re
 from collections.abc import Iterator
 
-_CREDENTIALS = re.compile(r"//[^\s'\"]+@")
+# What stands before the @ of an address; a password may have quotes, and even spaces, in it.
+_CREDENTIALS = re.compile(r"//(?:[^\s'\"]+|[^\s/:@'\"]*:(?!\d+(?!\w))[^\n@]+)@")
+_NAMED = re.compile(
+    r"([?&](?:\w*(?:password|passwd|secret|token|key)|user)=)[^&\s'\"#]+", re.IGNORECASE
+)
 
 
 def without_credentials(text: str) -> str:
-    """`text` with `USER:PASSWORD` of every address in it taken out."""
-    return _CREDENTIALS.sub("//…@", text)
+    """`text` with `USER:PASSWORD` of every address in it taken out, and `?password=` of its end."""
+    return _NAMED.sub(r"\1…", _CREDENTIALS.sub("//…@", text))
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

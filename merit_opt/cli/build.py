@@ -13,12 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 
+from merit_opt.cli.guard import TARGET, why_refused
 from merit_opt.errors import UserError
 from merit_opt.models.source import FolderOrId
 from merit_opt.search.spaces.limits import LayerSpan
-
-TARGET = "_target_"
-ALLOWED = "merit_opt."
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def factories(
         if not isinstance(node, DictConfig) or TARGET not in node:
             continue
         values: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
-        call = _resolve(values.pop(TARGET))
+        call = _resolve(group, values.pop(TARGET))
         kinds = own_keys.get(group, {})
         own = {k: values.pop(k) for k in kinds if k in values}
         arguments, wrong = _bind(group, call, values, injected.get(group, set()), kinds)
@@ -71,9 +69,9 @@ def factories(
     return found
 
 
-def _resolve(target: str) -> Callable[..., Any]:
-    if not target.startswith(ALLOWED):
-        raise UserError(f"_target_ must start with {ALLOWED}, got {target}")
+def _resolve(group: str, target: str) -> Callable[..., Any]:
+    if why := why_refused(group, target):
+        raise UserError(why)
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

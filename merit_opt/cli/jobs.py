@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import traceback
 from dataclasses import dataclass, field
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from merit_opt.cli.launchers import is_alone
-from merit_opt.cli.main import FAILED, INTERRUPTED, USER_ERROR, tell
+from merit_opt.cli.main import FAILED, INTERRUPTED, USER_ERROR, show_trace, tell
+from merit_opt.cli.masked import masked_output
 from merit_opt.cli.refusal import strangers
 from merit_opt.cli.schema import SCHEMAS
 from merit_opt.errors import TrialFailed, UserError
@@ -56,7 +56,8 @@ class Job:
             KeyboardInterrupt: In this process.
         """
         if os.getpid() != self.home:
-            _run_elsewhere(self.verb, cfg)
+            with masked_output():
+                _run_elsewhere(self.verb, cfg)
             return
         self.codes.append(USER_ERROR)
         if why := _run(self.verb, cfg):
@@ -79,7 +80,7 @@ def _run_elsewhere(verb: str, cfg: DictConfig) -> None:
         _interrupted.append(INTERRUPTED)
         raise JobFailed(INTERRUPTED, "") from None
     except Exception as error:
-        traceback.print_exception(error)
+        show_trace(type(error), error, error.__traceback__)
         raise JobFailed(FAILED, _unseen(f"{type(error).__name__}: {error}")) from error
     if why:
         tell(why)

@@ -2,8 +2,11 @@
 
 import os
 import sys
+import traceback
 from difflib import get_close_matches
+from types import TracebackType
 
+from merit_opt.cli.masked import masked_output
 from merit_opt.errors import UserError, without_credentials
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
@@ -33,7 +36,16 @@ examples:
 
 def main() -> None:
     """Run the verb named first on the command line and exit with its code."""
+    sys.excepthook = show_trace
     sys.exit(run(sys.argv[1:]))
+
+
+def show_trace(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What Python shows of a bug, without passwords."""
+    lines = traceback.format_exception(kind, error, trace)
+    print(without_credentials("".join(lines)), file=sys.stderr, end="")
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +67,8 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     from merit_opt.search.interrupts import interrupts_held
 
     try:
-        with interrupts_held():  # libraries that load, and Hydra, may swallow a Ctrl-C
+        # Libraries that load, and Hydra, may swallow a Ctrl-C.
+        with masked_output(), interrupts_held():
             from merit_opt.cli.app import launch  # heavy: --help must answer at once
 
             return launch(verb, arguments)

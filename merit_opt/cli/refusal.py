@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from merit_opt.cli import conf_dir
 from merit_opt.cli.schema import SCHEMAS
@@ -20,6 +21,8 @@ def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
     """The reason, and the nearest right name where one is near."""
     if misplaced := next(_misplaced(verb, arguments), None):
         return misplaced
+    if isinstance(error, YAMLError):
+        return f"an option file is no YAML: {' '.join(str(error).split())}"
     if isinstance(error, OverrideParseException) and "=" in error.override:
         return _unread(error.override)
     if isinstance(error, MissingConfigException) and error.options:

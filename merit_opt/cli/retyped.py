@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
-from merit_opt.cli.build import TARGET
+from merit_opt.cli.guard import TARGET
 from merit_opt.errors import UserError
 
 PLAIN = re.compile(r"[\w./:+@%~-]+")
@@ -71,9 +71,11 @@ def _nearest(group: str, value: Values, usual: str) -> tuple[str, Values]:
         if not path.stem.startswith("_")
     }
     targets = {name: str(option.get(TARGET, "")) for name, option in options.items()}
-    same = {n: options[n] for n, target in targets.items() if target == value[TARGET]}
+    same = {n: options[n] for n, target in targets.items() if target == str(value[TARGET])}
     fitting = same or {
-        n: options[n] for n, target in targets.items() if _last(target) == _last(value[TARGET])
+        n: options[n]
+        for n, target in targets.items()
+        if _last(target) == _last(str(value[TARGET]))
     }
     if not fitting:
         raise UserError(

@@ -35,7 +35,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
         raise UserError(f"{path}: a table is one of {', '.join(READERS)}, not {suffix!r}")
     try:
         return tuple(READERS[suffix](path))
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as {suffix[1:]}: {error}") from error
 
 

@@ -1,6 +1,8 @@
 """A checkpoint that a user named: a folder, or a repository of the hub."""
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -246,8 +248,11 @@ def _conversion(key: str, folder: str) -> str:
 
 
 def _read_config(folder: Path) -> Any:
+    _require_no_kernel(folder / "config.json")
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(  # nosec B615  # local files alone
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except _UNREADABLE as error:
         reason = first_lines(error)
         if "trust_remote_code" in str(error):
@@ -256,3 +261,23 @@ def _read_config(folder: Path) -> Any:
                 "class of transformers (often named …-hf)"
             )
         raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None
+
+
+def _require_no_kernel(path: Path) -> None:
+    """Such code would be fetched from the hub by transformers, and run."""
+    try:
+        held = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # transformers says it better
+    for key, value in _leaves(held):
+        if ("_implementation" in key and "/" in str(value)) or (key == "use_kernels" and value):
+            raise UserError(
+                f"{path} names code of its own, {key}={str(value)[:80]}, which is not run; remove "
+                "the line"
+            )
+
+
+def _leaves(value: object) -> Iterator[tuple[str, object]]:
+    for key, own in value.items() if isinstance(value, dict) else ():
+        yield str(key), own
+        yield from _leaves(own)

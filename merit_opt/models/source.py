@@ -338,7 +338,7 @@ def _named(checkpoint: Checkpoint) -> Named:
 
 def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
     try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(  # nosec B615  # local files alone
             folder,
             dtype=dtype,
             local_files_only=True,
@@ -366,7 +366,7 @@ def _own_memory(model: torch.nn.Module) -> None:
 
 def _load_processor(folder: Path) -> Any:
     try:
-        return AutoProcessor.from_pretrained(
+        return AutoProcessor.from_pretrained(  # nosec B615  # local files alone
             folder, local_files_only=True, trust_remote_code=False
         )
     except (ValueError, OSError, ImportError) as error:  # some need a package of their own

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from reprlib import Repr
 from typing import Literal, cast, get_args
 
 from merit_opt.errors import UserError
@@ -12,6 +13,10 @@ from merit_opt.recipe.rules import Rule, make_rule, needs_base, rule_name
 Part = Literal["attention", "mlp", "norm"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SCHEMA = 1
+MOST_LAYERS = 10_000
+
+_short = Repr()
+_short.maxstring = _short.maxother = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +99,37 @@ def from_json(text: str) -> Recipe:
     Raises:
         UserError: The text is not a recipe of this schema; the message names the place.
     """
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"a recipe is JSON, but line {error.lineno}: {error.msg}") from None
+    value = _loaded(text)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise UserError(f'a recipe has "schema": {SCHEMA} at its top; got {text[:60]!r}')
     n_layers, layers = value.get("n_layers"), value.get("layers")
-    if not isinstance(n_layers, int) or not isinstance(layers, dict):
+    if type(n_layers) is not int or not isinstance(layers, dict):
         raise UserError('a recipe has an integer "n_layers" and an object "layers"')
+    if n_layers > MOST_LAYERS:
+        raise UserError(f"a recipe has at most {MOST_LAYERS} layers, got {_short.repr(n_layers)}")
     outside = sorted(layers.keys() - {str(i) for i in range(n_layers)})
     if outside:
-        raise UserError(f"recipe layers run from 0 to {n_layers - 1}; got {outside}")
+        raise UserError(f"recipe layers run from 0 to {n_layers - 1}; got {_short.repr(outside)}")
     return Recipe(tuple(_layer(str(i), layers.get(str(i), {})) for i in range(n_layers)))
+
+
+def _loaded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"a recipe is JSON, but line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # an endless number, or nesting without end
+        raise UserError(f"a recipe is JSON, but cannot be read: {error}") from None
 
 
 def _layer(name: str, parts: object) -> LayerMerge:
     if not isinstance(parts, dict):
-        raise UserError(f"recipe layer {name}: expected an object of parts, got {parts!r}")
+        raise UserError(
+            f"recipe layer {name}: expected an object of parts, got {_short.repr(parts)}"
+        )
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
-        raise UserError(f"recipe layer {name}: parts are {PARTS}, got {unknown}")
+        raise UserError(f"recipe layer {name}: parts are {PARTS}, got {_short.repr(unknown)}")
     return LayerMerge(**{part: _rule(name, part, value) for part, value in parts.items()})
 
 
@@ -123,7 +138,7 @@ def _rule(layer: str, part: str, value: object) -> Rule:
     if not isinstance(value, dict) or not isinstance(value.get("rule"), str):
         raise UserError(
             f'{place}: expected an object such as {{"rule": "lerp", "coefficient": 0.5}}, '
-            f"got {value!r}"
+            f"got {_short.repr(value)}"
         )
     numbers = dict(cast(Mapping[str, object], value))
     try:

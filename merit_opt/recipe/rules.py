@@ -237,11 +237,11 @@ def make_rule(name: str, values: Mapping[str, object]) -> Rule:
         "lacks": [field for field in names if field not in values],
         "has no": sorted(values.keys() - set(names)),
     }
-    if found := [f"{verb} {', '.join(found)}" for verb, found in wrong.items() if found]:
+    if found := [f"{verb} {', '.join(found)[:200]}" for verb, found in wrong.items() if found]:
         raise UserError(f"a rule {name} has {', '.join(names)}; this one {' and '.join(found)}")
     for field, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"a rule's {field} must be a number, got {value!r}")
+            raise UserError(f"a rule's {field} must be a number, got {repr(value)[:80]}")
     numbers: Mapping[str, Any] = values
     return kind(**numbers)
 
@@ -253,9 +253,9 @@ def rule_kind(name: str) -> type[Rule]:
         UserError: There is none; the message names the nearest.
     """
     if name not in RULES:
-        [near] = get_close_matches(name, RULES, n=1, cutoff=0.0)
+        [near] = get_close_matches(name[:60], RULES, n=1, cutoff=0.0)
         raise UserError(
-            f"there is no rule {name!r}; did you mean {near}? The rules are {', '.join(RULES)}"
+            f"there is no rule {name[:60]!r}; did you mean {near}? The rules are {', '.join(RULES)}"
         )
     return RULES[name]
 

@@ -48,7 +48,7 @@ def _html() -> Environment:
 
 @cache
 def _tex() -> Environment:
-    found = Environment(
+    found = Environment(  # nosec B701  # LaTeX, escaped by its filters
         loader=PackageLoader(*TEMPLATES),
         autoescape=False,
         undefined=StrictUndefined,

@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Literal
 
 NONE = "-"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,14 @@ def _values(cell: Cell, *, has_ends: bool) -> Iterator[str | float]:
     if isinstance(cell, Estimate):
         yield from (cell.value, cell.low, cell.high)
         return
-    yield "" if cell is None else cell
+    yield "" if cell is None else _no_formula(cell) if isinstance(cell, str) else cell
     if has_ends:
         yield from ("", "")
+
+
+def _no_formula(words: str) -> str:
+    """Words that a spreadsheet shows instead of working them out: after an apostrophe."""
+    return f"'{words}" if words.startswith(FORMULAS) else words
 
 
 def to_markdown(table: Table) -> str:
@@ -159,9 +165,15 @@ def to_markdown(table: Table) -> str:
 
 
 def _cell(words: str) -> str:
-    """Words that neither end a cell nor become HTML."""
-    kept = words.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(kept.split())
+    """Words that neither end a cell nor become HTML, a link or a picture."""
+    for letters, kept in _MARKDOWN:
+        words = words.replace(letters, kept)
+    return " ".join(words.split())
+
+
+_MARKDOWN = (
+    ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("](", "]\\("), ("`", "\\`"),
+)  # fmt: skip
 
 
 _LATEX = {

@@ -25,6 +25,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merit_opt.errors import UserError
+from merit_opt.search.cma_state import restored
 from merit_opt.search.spaces import SearchSpace
 
 CONTROL = "control"
@@ -235,7 +236,10 @@ class PerProposal(BaseSampler):
 
 
 class CmaEsByProposal(CmaEsSampler):
-    """Optuna adds the trial's number to CMA-ES's seed; the proposal's index survives a resume."""
+    """Optuna adds the trial's number to CMA-ES's seed; the proposal's index survives a resume.
+
+    It would also unpickle whatever the storage holds; see `cma_state`.
+    """
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -244,6 +248,17 @@ class CmaEsByProposal(CmaEsSampler):
         renumbered = copy.copy(trial)
         renumbered.number = proposal_index(study, trial)
         return super().sample_relative(study, renumbered, search_space)
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        for trial in reversed(completed_trials):
+            kept = {
+                key: text
+                for key, text in trial.system_attrs.items()
+                if key.startswith(self._attr_key_optimizer)
+            }
+            if kept:
+                return restored(self._concat_optimizer_attrs(kept))
+        return None
 
 
 class _GPInSpace(GPSampler):

@@ -13,7 +13,8 @@ from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQu
 from omegaconf import DictConfig, OmegaConf
 
 from merit_opt.cli import conf_dir
-from merit_opt.cli.build import ALLOWED, TARGET, factories
+from merit_opt.cli.build import factories
+from merit_opt.cli.guard import TARGET, require_known
 from merit_opt.cli.launchers import Submitted
 from merit_opt.cli.main import VERBS
 from merit_opt.cli.parts import SAMPLER_KEYS, SPLIT_KEYS, SUITE_INJECTED
@@ -120,7 +121,7 @@ def test_an_option_composes_in_its_group_and_binds_to_its_factory(composed, path
 @pytest.mark.parametrize("path", FACTORIES, ids=name)
 def test_an_option_names_one_factory_of_ours_and_holds_only_values(path):
     options = options_of(path)
-    assert options[TARGET].startswith(ALLOWED)
+    assert options[TARGET].startswith("merit_opt.")
     values = [v for k, v in options.items() if k != TARGET]
     assert not any(isinstance(v, dict) for k, v in options.items() if k not in TABLES)
     assert not any(
@@ -186,6 +187,12 @@ def test_a_launcher_composes_with_every_verb_as_its_plugin_knows_it(composed, pa
     assert set(given) == set(merged) or path.stem == "joblib"
     told = [instantiate(callback) for callback in cfg.callbacks.values()]
     assert [type(callback) for callback in told] == [Submitted] * (path.stem != "joblib")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("launcher", ["basic", *PLUGINS])
+def test_nothing_that_is_shipped_is_refused(composed, verb, launcher):
+    require_known(composed(verb, [f"hydra/launcher={launcher}"], hydra=True))
 
 
 def test_interpolation_is_only_of_what_the_root_knows():

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Literal, Self
 
+from merit_opt.data.media.confinement import without_secrets
 from merit_opt.data.media.medium import Medium
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.wire import Job, job_message, medium_of, receive, send
@@ -137,12 +138,12 @@ class _Child:
 
     @classmethod
     def start(cls, command: list[str]) -> Self:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603  # our own command
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
+            env=without_secrets(os.environ) | dict.fromkeys(ONE_THREAD, "1"),
         )
         if process.stdin is None or not isinstance(process.stdout, BufferedReader):
             raise RuntimeError("a process was started without pipes")

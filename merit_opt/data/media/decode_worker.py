@@ -1,7 +1,7 @@
 """The process that decodes: asked on its standard input, it answers on its standard output.
 
-It imports what decoding needs and no more, ends with the process that started it, and leaves
-Ctrl-C to that one.
+It imports what decoding needs and no more, ends with the process that started it, leaves Ctrl-C to
+that one, and reaches no network where the system can see to that.
 """
 
 import ctypes
@@ -15,6 +15,7 @@ from contextlib import suppress
 from io import BufferedReader
 from typing import IO
 
+from merit_opt.data.media.confinement import refuse_network
 from merit_opt.data.media.decoded import Frames
 from merit_opt.data.media.medium import Medium
 from merit_opt.data.media.status import MediaError
@@ -37,6 +38,7 @@ def main(parent: int, memory: int, reader: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries print what is no answer
     _end_with(parent)
     _limit(memory)
+    refuse_network()
     with suppress(EOFError, BrokenPipeError):
         _answer_all(os.fdopen(0, "rb"), answers, reader)
 

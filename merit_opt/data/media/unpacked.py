@@ -14,6 +14,7 @@ from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
 
 MEMBER_BYTES, PIECE_BYTES = 32 * 1024**3, 1024**2
+DENSE_BYTES, DENSEST = 64 * 1024**2, 100  # above that size no medium is packed so small
 DAMAGED = (OSError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -36,18 +37,33 @@ def unpacked(media: Media) -> Generator[Path]:
     with _temporary() as (file, path):
         try:
             with zipfile.ZipFile(media.path) as archive, archive.open(media.member) as member:
-                if (size := archive.getinfo(media.member).file_size) > MEMBER_BYTES:
-                    raise MediaError(
-                        shown_path(media),
-                        f"unpacked it takes {size / 1024**3:.0f} GiB, more than "
-                        f"{MEMBER_BYTES // 1024**3}",
-                    )
+                _require_medium(shown_path(media), archive.getinfo(media.member))
                 _copy(member, file)
         except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
             raise MediaError(
                 shown_path(media), f"cannot be unpacked ({error}); download the zip again"
             ) from error
         yield path
+
+
+def _require_medium(path: Path, info: zipfile.ZipInfo) -> None:
+    """Before a byte of it is written.
+
+    Raises:
+        MediaError: It would take more room than any medium, or is packed as none is.
+    """
+    size, packed = info.file_size, info.compress_size
+    if size > MEMBER_BYTES:
+        raise MediaError(
+            path,
+            f"unpacked it takes {size / 1024**3:.0f} GiB, more than {MEMBER_BYTES // 1024**3}",
+        )
+    if size > max(DENSE_BYTES, DENSEST * packed):
+        raise MediaError(
+            path,
+            f"its {size / 1024**2:.0f} MiB are packed into {packed / 1024:.0f} KiB, as no video or "
+            "picture is",
+        )
 
 
 def _copy(member: IO[bytes], file: IO[bytes]) -> None:

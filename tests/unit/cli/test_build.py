@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from merit_opt.cli import conf_dir
 from merit_opt.cli.build import convert, factories
 from merit_opt.errors import UserError
 from merit_opt.models.source import FolderOrId
@@ -97,8 +98,8 @@ def test_layers_are_single_or_from_one_to_another_both_included():
 
 
 def layerwise(**changes):
-    target = {"_target_": "merit_opt.search.spaces.Layerwise", "low": 0.1, "high": 1.0}
-    return OmegaConf.create({"space": target | changes, "seed": 0, "study": {"trials": 3}})
+    option = OmegaConf.to_container(OmegaConf.load(conf_dir() / "space" / "layerwise.yaml"))
+    return OmegaConf.create({"space": option | changes, "seed": 0, "study": {"trials": 3}})
 
 
 def test_a_factory_is_called_with_the_options_and_what_the_program_knows():

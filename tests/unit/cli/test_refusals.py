@@ -70,7 +70,9 @@ UNREAD = {
 ELSEWHERE = {
     "search @small storage.url=sqlite:///a_file": r"sqlite:///a_file: file is not a database",
     "search @small output_dir=a_file": r"cannot write to output_dir=a_file: File exists; choose",
-    "search @small pair._target_=os.system": r"_target_ must start with merit_opt\., got os\.sys",
+    "search @small pair._target_=os.system": (
+        r"pair\._target_=os\.system is refused; the options there have merit_opt\.models\.source"
+    ),
     "search @small foo": r"Error parsing override 'foo'",
 }
 

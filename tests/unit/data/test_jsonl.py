@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,11 +6,11 @@ from hypothesis import strategies as st
 
 from merit_opt.data import dataset_copy as copies
 from merit_opt.data.dataset_copy import ABSENT
-from merit_opt.data.jsonl import jsonl_suite
 from merit_opt.data.question_line import FIELDS
 from merit_opt.data.sample import YES_NO, Cue, Number
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
+from tests.suites import jsonl as suite
 
 LINE = {
     "id": "q1",
@@ -30,31 +29,6 @@ def folder(tmp_path):
     (tmp_path / "shots").mkdir()
     (tmp_path / "shots" / "1.jpg").write_bytes(b"nor this one")
     return tmp_path
-
-
-def suite(path, **changed):
-    keys = {
-        "path": path,
-        "root": None,
-        "prompt": "letter",
-        "scorer": "letter_logprob",
-        "permutations": 1,
-        "decoding": "greedy",
-        "max_new_tokens": 8,
-        "sampling": "uniform",
-        "frames": 8,
-        "fps": 1.0,
-        "role_field": "role",
-        "roles": {"TR": ("TR",), "TP": ("TP",)},
-        "max_unusable": 0.0,
-        "select": "all",
-        "n": 1,
-        "select_seed": 0,
-        "margins": None,
-        "cache": Path("unused"),
-        "progress": None,
-    }
-    return jsonl_suite(**{**keys, **changed})
 
 
 def written(folder, *lines):

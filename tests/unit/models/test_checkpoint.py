@@ -249,6 +249,23 @@ def test_a_text_model_that_stores_its_tied_head_twice_is_located(text):
     assert len(folder_pair(VLM, text, None).stored.backbone) == 108
 
 
+@pytest.mark.parametrize("role", ["vlm", "backbone"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("attn_implementation", "acme/kernel"), ("_attn_implementation_internal", "acme/k@v1:f"),
+     ("experts_implementation", "a/b"), ("use_kernels", True)],
+)  # fmt: skip
+def test_a_configuration_that_names_code_of_the_hub_is_refused(tmp_path, role, key, value):
+    folder = shutil.copytree({"vlm": VLM, "backbone": TEXT}[role], tmp_path / role)
+    config = json.loads((folder / "config.json").read_text())
+    config.setdefault("text_config", {})[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UserError, match=rf"config\.json names code of its own, {key}=.* remove the li"
+    ):
+        _ = folder_pair(*{"vlm": VLM, "backbone": TEXT, role: folder}.values(), None).alignment
+
+
 def test_a_model_that_brings_its_own_code_is_refused(tmp_path):
     config = {"model_type": "own_kind", "auto_map": {"AutoConfig": "own.OwnConfig"}}
     (tmp_path / "config.json").write_text(json.dumps(config))

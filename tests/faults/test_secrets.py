@@ -1,0 +1,86 @@
+"""A password in the address of a storage or of MLflow is found nowhere but there.
+
+What is searched: all files that a command leaves, MLflow's database and files, the storage, and all
+that is printed.
+"""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from merit_opt.search.storage.postgres import open_postgres
+from tests.faults.mlflow_server import MlflowServer
+
+pytestmark = pytest.mark.timeout(600)
+
+CANARY = "xQ7-kanarie-%21-vogel"
+SUITE = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 engine.threads=1"
+MAIN = "from merit_opt.cli.main import main; main()"
+
+
+def holds(content: bytes) -> bool:
+    return b"kanarie" in content
+
+
+def found_in(folder: Path) -> list[Path]:
+    """Files that hold the canary, in their names or within."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [p for p in files if holds(p.read_bytes()) or holds(str(p).encode())]
+
+
+@pytest.fixture
+def command(tmp_path, environment):
+    """Runs `merit-opt LINE` in an empty folder, and looks at all that it says."""
+
+    def run(line):
+        words = [sys.executable, "-c", MAIN, *shlex.split(line)]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not holds((done.stdout + done.stderr).encode()), done
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def server(empty_mlflow, tmp_path):
+    (tmp_path / "server").mkdir()
+    served = MlflowServer(Path(shutil.copy(empty_mlflow, tmp_path / "server")))
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()
+
+
+def kept_by(address: str) -> str:
+    """All that a storage holds of its studies."""
+    storage = open_postgres(url=address, patience=0.0, grace=60.0)
+    with closing(storage):
+        studies = storage.get_all_studies()
+        attrs = [(study.user_attrs, study.system_attrs) for study in studies]
+        return repr((attrs, [storage.get_all_trials(study._study_id) for study in studies]))
+
+
+def test_a_search_keeps_no_password(command, postgres, server, tmp_path):
+    address = postgres.database().replace("postgres:@", f"postgres:{CANARY}@")
+    tracking = server.uri.replace("//", f"//me:{CANARY}@")
+    here = f"storage=postgres \"storage.url='{address}'\" \"tracking.uri='{tracking}'\""
+    told = command(f"search {SUITE} study.trials=3 study.name=small {here}")
+    assert "//…@" in told
+    command(f"report study=small samples=0 {here}")
+    study = tmp_path / "outputs" / "studies" / "small"
+    assert "//…@" in (study / "config.yaml").read_text()
+    assert "//…@" in (study / "report" / "report.html").read_text()
+    assert len([*(tmp_path / "server").rglob("*.json")]) > 3
+    assert found_in(tmp_path) == []
+    kept = kept_by(address)
+    assert "fingerprint" in kept
+    assert not holds(kept.encode())
+    (tmp_path / "seen").write_text(f"x{CANARY}")
+    assert found_in(tmp_path) == [tmp_path / "seen"]
