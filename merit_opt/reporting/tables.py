@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Literal
 
 NONE = "-"
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,12 @@ def _values(cell: Cell, *, has_ends: bool) -> Iterator[str | float]:
 
 
 def _no_formula(words: str) -> str:
-    """Words that a spreadsheet shows instead of working them out: after an apostrophe."""
-    return f"'{words}" if words.startswith(FORMULAS) else words
+    """Words that a spreadsheet shows instead of working them out: after an apostrophe.
+
+    A carriage return, which would end the row, is a new line.
+    """
+    kept = words.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{kept}" if kept.startswith(FORMULAS) else kept
 
 
 def to_markdown(table: Table) -> str:
