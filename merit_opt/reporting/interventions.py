@@ -301,6 +301,7 @@ def _runs(methods: Mapping[str, Any]) -> Table:
         Column("split", "split"),
         Column("TR", "TR questions", "count"),
         Column("TP", "TP questions", "count"),
+        Column("left_out", "could not be asked", "count"),
         Column("seconds", "seconds", "count"),
         Column("warnings", "warnings"),
     )
@@ -311,6 +312,7 @@ def _runs(methods: Mapping[str, Any]) -> Table:
             entry.get("provenance", {}).get("split"),
             entry.get("n", {}).get("TR"),
             entry.get("n", {}).get("TP"),
+            None if (left_out := entry.get("left_out")) is None else len(left_out),
             entry.get("seconds"),
             "; ".join(entry.get("warnings", ())) or None,
         )
