@@ -116,7 +116,7 @@ def test_a_page_has_the_tags_that_it_has_of_plain_words(plain, words):
 def test_a_figure_is_drawn_of_any_words(words):
     for picture in compose(said(words)).pictures:
         with styled("light"):
-            picture.drawn().savefig(BytesIO(), format="png", dpi=10)
+            picture.drawn().savefig(BytesIO(), format="png", dpi=40)
 
 
 def table(words: str) -> Table:
