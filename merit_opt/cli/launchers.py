@@ -46,8 +46,7 @@ class Submitted(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Before the jobs are submitted; from then on there is only waiting, which may be ended."""
-        folder = str(config.hydra.launcher.submitit_folder).replace("%j", "JOB")
-        files = "JOB_0_log.out, JOB_0_log.err"
+        folder, files = config.hydra.launcher.submitit_folder, "JOB_0_log.out, JOB_0_log.err"
         Console().print(f"output of the jobs: {folder}/ ({files}); {self._note}", soft_wrap=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

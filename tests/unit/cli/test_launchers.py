@@ -18,7 +18,7 @@ from merit_opt.cli.launchers import launcher_failure, register_resolvers
 from merit_opt.evaluation import prepare
 
 RUN = "import sys; from merit_opt.cli.main import run; sys.exit(run(sys.argv[1:]))"
-LOGS = "outputs/jobs/*/*_0_log.out"
+LOGS = "outputs/jobs/*_0_log.out"
 SMALL = "suite.clips=6 suite.tr_per_clip=2 suite.tp_per_clip=2 tracking=none device=cpu"
 
 
@@ -77,7 +77,7 @@ def test_jobs_apart_from_the_terminal_say_in_files_what_they_did(tmp_path):
     assert done.returncode == 2, done.stderr
     said = done.stdout.splitlines()[0]
     assert said == (
-        "output of the jobs: outputs/jobs/JOB/ (JOB_0_log.out, JOB_0_log.err); Ctrl-C ends them"
+        "output of the jobs: outputs/jobs/ (JOB_0_log.out, JOB_0_log.err); Ctrl-C ends them"
     )
     assert "\nmerit-opt: 1 problem(s):\n  device: " in f"\n{done.stderr}"
     assert "Traceback" not in done.stderr
@@ -93,7 +93,7 @@ def test_a_job_that_was_killed_is_told_with_its_last_words(tmp_path):
         while not any("trial 0" in path.read_text() for path in tmp_path.glob(LOGS)):
             assert running.poll() is None
             time.sleep(0.05)
-        [controller] = {path.parent.name for path in tmp_path.glob(LOGS)}
+        [controller] = {path.name.partition("_")[0] for path in tmp_path.glob(LOGS)}
         [job] = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
         os.kill(int(job), signal.SIGKILL)
         _, told = running.communicate(timeout=120)
@@ -142,28 +142,28 @@ def test_a_cluster_is_asked_for_an_array_of_workers_with_their_resources(merit_o
     assert found == {
         "array": "0-2%3",
         "cpus-per-task": "12",
-        "error": f"{jobs}/%A_%a/%A_%a_0_log.err",
+        "error": f"{jobs}/%A_%a_0_log.err",
         "gpus-per-node": "1",
         "job-name": "merit-opt",
         "mem": "96GB",
         "nodes": "1",
         "ntasks-per-node": "1",
         "open-mode": "append",
-        "output": f"{jobs}/%A_%a/%A_%a_0_log.out",
+        "output": f"{jobs}/%A_%a_0_log.out",
         "partition": "gpu",
         "signal": "USR2@120",
         "time": "600",
         "wckey": "submitit",
     }
     assert "\nmodule load cuda\n" in script
-    assert re.search(r"^srun .* -u -m submitit\.core\._submit \S+/outputs/jobs/%j$", script, re.M)
+    assert re.search(r"^srun .* -u -m submitit\.core\._submit \S+/outputs/jobs$", script, re.M)
 
 
 def test_a_job_of_the_cluster_is_one_worker_of_the_study(merit_opt, cluster):
     from submitit.core.utils import DelayedSubmission
 
     assert merit_opt("search -m worker=range(0,3) hydra/launcher=submitit_slurm").code == 0
-    pickles = sorted(Path("outputs/jobs").glob("4711_*/*_submitted.pkl"))
+    pickles = sorted(Path("outputs/jobs").glob("4711_*_submitted.pkl"))
     jobs = [DelayedSubmission.load(path) for path in pickles]
     assert [job.args[0] for job in jobs] == [[f"worker={n}"] for n in range(3)]
     assert {job.function.task_function.verb for job in jobs} == {"search"}
