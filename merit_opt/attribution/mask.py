@@ -34,6 +34,7 @@ from merit_opt.recipe.intervention import How, Intervention, MaskedPart
 from merit_opt.recipe.recipe import Recipe
 
 NAME, SETS = "mask", "mask_sets"
+AGAINST = (("random", "random set"), ("unselected", "set of unmerged layer"))
 
 References = Mapping[Model, Evaluation]
 
@@ -183,13 +184,20 @@ class Mask:
     ) -> Iterator[str]:
         if self.random_sets and sets is None:
             yield "the recipe merges every layer or none: there are no other sets to compare with"
-        if sets is not None and len(sets.random) < FEWEST:
-            yield (
-                f"there are but {len(sets.random)} other sets of {len(sets.selected)} layers, and "
-                "all were measured"
-            )
+        if sets is not None:
+            yield from _few(sets)
         for one in (one for one in against if one["unit"] == "accuracy"):
             yield _contrast_line(one)
+
+
+def _few(sets: LayerSets) -> Iterator[str]:
+    """Where there are too few sets of a kind to say much."""
+    for drawn, where in ((sets.random, ""), (sets.unselected, " that the recipe does not merge")):
+        if len(drawn) < FEWEST:
+            yield (
+                f"there are but {len(drawn)} other sets of {len(sets.selected)} layers{where}, and all "
+                f"were measured: p against them is {1 / (1 + len(drawn)):.2g} at the least"
+            )
 
 
 def _reverts(recipe: Recipe, part: MaskedPart) -> tuple[int, ...]:
@@ -210,15 +218,24 @@ def _set_rows(
 
 
 def _contrast_line(one: Mapping[str, Any]) -> str:
-    selected, drawn = one["selected"], one["random"]
-    if drawn["mean"] is None:
-        return f"{one['variant']} {one['part']} ({one['model']}): no random set was measured"
-    failed = f" ({drawn['failed']} more failed: drops as great)" if drawn["failed"] else ""
-    changes = (
-        f"TR {-selected['TR']:+.3f}, TP {-selected['TP']:+.3f}; {drawn['sets']} random sets{failed}: "
-        f"TR {-drawn['mean']['TR']:+.3f}, TP {-drawn['mean']['TP']:+.3f} on average"
-    )
+    own = one["selected"]
+    against = "; ".join(_against(one[kind], words) for kind, words in AGAINST)
     return (
-        f"{one['variant']} {one['part']} of the recipe's layers ({one['model']}): {changes}; p = "
+        f"{one['variant']} {one['part']} of the recipe's layers ({one['model']}): {_changes(own)}; "
+        f"{against}"
+    )
+
+
+def _against(drawn: Mapping[str, Any], words: str) -> str:
+    if drawn["mean"] is None:
+        return f"no {words} was measured"
+    failed = f" ({drawn['failed']} more failed: drops as great)" if drawn["failed"] else ""
+    return (
+        f"{drawn['sets']} {words}s{failed}: {_changes(drawn['mean'])} on average, p = "
         f"{drawn['p']['TR']:.2g} for TR, {drawn['p']['TR - TP']:.2g} for TR beyond TP"
     )
+
+
+def _changes(drops: Mapping[str, Any]) -> str:
+    told = f"TR {-drops['TR']:+.3f}, TP {-drops['TP']:+.3f}"
+    return told if drops["ratio"] is None else f"{told}, ratio {drops['ratio']:.2g}"

@@ -119,6 +119,11 @@ def keep(folder: Path, name: str, recipe: Recipe, run: Run, found: Found) -> tup
     return (path, *tables)
 
 
+def methods_run(folder: Path, own: Provenance) -> frozenset[str]:
+    """Names of the methods that the folder has an entry of, for the same pair and recipe."""
+    return frozenset(_known(folder / RESULT, own))
+
+
 def _known(path: Path, own: Provenance) -> dict[str, Any]:
     """Entries of the same pair and recipe; what is torn or of another form is passed over."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

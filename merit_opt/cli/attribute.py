@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from merit_opt.attribution.anatomy import Anatomy, anatomy_of
 from merit_opt.attribution.method import Bench, Found, Method
-from merit_opt.attribution.result import Provenance, Run, keep
+from merit_opt.attribution.result import Provenance, Run, keep, methods_run
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
@@ -28,7 +28,7 @@ from merit_opt.cli.parts import (
     require_seed,
     searched_media,
 )
-from merit_opt.cli.progress import Display, display
+from merit_opt.cli.progress import SELDOM, Display, display
 from merit_opt.data.leakage import leakage
 from merit_opt.data.split import split_by_group
 from merit_opt.data.suite import Suite
@@ -42,8 +42,9 @@ from merit_opt.search.references import PREFIX, study_name, tracked_study
 from merit_opt.tracking.record import TrackingUnavailable
 
 SPLITS = ("confirm", "search", "all")
-SELDOM = 30.0  # seconds
-NEXT = {"mask": "leave_out", "gradient": "scan"}  # and else mask
+METHODS = ("scan", "mask", "leave_out", "gradient", "frames")
+OF_MERGED = ("mask", "leave_out")
+"""Those that have nothing to do where a recipe merges no layer."""
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
@@ -127,7 +128,7 @@ def _run(request: _Request, console: Console, shown: Display) -> None:
     lines = (*found.shown.lines, *_failed(found), *_left_out(found, samples.measured))
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
-    _say_what_next(console, request, folder, files)
+    _say_what_next(console, request, folder, files, _untried(folder, run.provenance, recipe))
 
 
 def attribution_folder(
@@ -239,8 +240,8 @@ def _table(found: Found, suite: Suite) -> Table:
     counts, shown = _counts(found, suite), found.shown
     told = ", ".join(f"{counts.get(role, 0)} {role}" for role in ("TR", "TP"))
     table = Table(title=f"{suite.name}: {shown.title} ({told} questions)")
-    for column in shown.columns:
-        table.add_column(column)
+    for place, column in enumerate(shown.columns):
+        table.add_column(column, no_wrap=place == 0)
     for row in shown.rows:
         table.add_row(*row)
     return table
@@ -259,17 +260,30 @@ def _left_out(found: Found, suite: Suite) -> list[str]:
     return [f"{told}, and are in no number above:\n  {whys}"]
 
 
+def _untried(folder: Path, own: Provenance, recipe: Recipe) -> list[str]:
+    """Methods that might be next."""
+    tried = methods_run(folder, own)
+    idle = () if recipe.merged_layers else OF_MERGED
+    return [name for name in METHODS if name not in tried and name not in idle]
+
+
 def _say_what_next(
-    console: Console, request: _Request, folder: Path, files: tuple[Path, ...]
+    console: Console,
+    request: _Request,
+    folder: Path,
+    files: tuple[Path, ...],
+    untried: Sequence[str],
 ) -> None:
     names = ", ".join(path.name for path in files)
-    other = NEXT.get(request.choices["method"], "mask")
     same = again("pair", "suite", "storage", "tracking", "engine", "recipe", "split", "output_dir")
-    lines = [f"files: {folder}/ ({names})", "next:", f"  merit-opt attribute{same} method={other}"]
+    lines = [f"files: {folder}/ ({names})"]
+    lines += [f"  merit-opt attribute{same} method={other}" for other in untried[:1]]
     if request.recipe.startswith(PREFIX):
         study = study_name(request.built["storage"].build(), request.recipe)
         own = again("storage", "tracking", "output_dir")
         lines.append(f"  merit-opt report study={shlex.quote(study)}{own}")
+    if len(lines) > 1:
+        lines.insert(1, "next:")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -21,7 +21,7 @@ from merit_opt.cli.parts import (
     require_seed,
     searched_media,
 )
-from merit_opt.cli.progress import Display, display
+from merit_opt.cli.progress import SELDOM, Display, display
 from merit_opt.cli.tables import difference_text
 from merit_opt.data.leakage import SharedMedium, leakage
 from merit_opt.data.media.status import MediaStatus
@@ -53,7 +53,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     recipe = find_recipe(cfg.recipe, source, built["storage"])
     searched = searched_media(cfg.recipe, built["storage"])
     objective, settings = built["objective"].build(), built["engine"].build()
-    with display(console) as shown:
+    with display(console, every=SELDOM) as shown:
         suite = built_suite(built["suite"], outputs, shown.stage)
         require_measurable(objective, suite)
         with _engine(cfg, source, settings, outputs, shown) as engine:

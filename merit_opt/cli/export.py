@@ -11,7 +11,7 @@ from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.given import given_pair
 from merit_opt.cli.measured import measured_rows
 from merit_opt.cli.parts import Outputs, disk_names, find_recipe
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import SELDOM, display
 from merit_opt.errors import UserError
 from merit_opt.files import write_text
 from merit_opt.models.card import Measured
@@ -56,7 +56,7 @@ def _write(
 ) -> str:
     out = Path(cfg.out)
     merge, measured = _merge(cfg, source, storage)
-    with display(console) as shown:
+    with display(console, every=SELDOM) as shown:
 
         def progress(done: int, total: int) -> None:
             shown.stage("writing (MiB)", done // MIB, total // MIB)

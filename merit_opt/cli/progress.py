@@ -19,6 +19,8 @@ from rich.progress import (
 from merit_opt.tracking.record import TrialRecord
 
 TRIALS = "trials"
+SELDOM = 30.0
+"""Seconds between lines where nothing is drawn."""
 Due = Callable[[], bool]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from merit_opt.cli.build import Factory, factories
 from merit_opt.cli.gathered import Gathering, gather, gather_least
 from merit_opt.cli.parts import Outputs
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import SELDOM, display
 from merit_opt.errors import UserError
 from merit_opt.reporting.facts import StudyFacts
 from merit_opt.reporting.report import compose, write_report
@@ -30,7 +30,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     others = [name for name in dict.fromkeys(cfg.other) if name != cfg.study]
     _require_storage(built["storage"])
     tracker: Tracker = built["tracking"].build()
-    with display(console) as shown:
+    with display(console, every=SELDOM) as shown:
         ask = Gathering(built["storage"].build(), outputs, cfg.samples, cfg.distances, shown.stage)
         beside = [gather_least(ask, name) for name in others]
         facts = gather(ask, cfg.study)

@@ -266,7 +266,9 @@ def _say_what_next(console: Console, outputs: Outputs, name: str, cfg: DictConfi
             "   # on videos nobody has seen"
         )
     more = f"{same} study.trials={2 * cfg.study.trials}"
+    explained = given("pair", "suite", "storage", "tracking", "engine", "output_dir")
     lines += [
+        f"  merit-opt attribute{explained} recipe=study:{name}   # which layers it works through",
         f"  merit-opt report{given('storage', 'tracking', 'output_dir')} study={name}   # one page, with figures",
         f"  merit-opt export{found} recipe=study:{name} out=merged-{name}   # for from_pretrained",
         f"  merit-opt search{more}   # go on searching ({FOUR} for four workers)",

@@ -194,6 +194,9 @@ def _facts(model: Model, suite: Suite, record: Record) -> dict[str, Any]:
     }
 
 
+HEADS = {"share": "share on evidence", "pointing": "top frame on evidence"}
+
+
 def _shown(told: Mapping[str, Any], models: tuple[Model, ...]) -> Shown:
     """Of the chosen option: on evidence where it is known, else how it lies over time."""
     of_all = [
@@ -202,19 +205,19 @@ def _shown(told: Mapping[str, Any], models: tuple[Model, ...]) -> Shown:
         if (one["target"], one["role"]) == ("chosen", "all")
     ]
     names = over_samples.MASS if told["evidence"] else over_samples.SHAPE
-    heads = {"share": "on evidence (chance)", "pointing": "top frame is evidence (chance)"}
-    columns = [f"{heads.get(n, n)}, {m}" for n in names for m in models]
-    shifts = [f"shift of {n}" for n in names] if len(models) == 2 else []
+    columns = ("method", "", *models, *(["shift"] if len(models) == 2 else []))
     rows = [
         (
             one["method"],
-            *(_value(one[n][m]) for n in names for m in models),
-            *(_difference(one[n]["shift"]) for n in names if shifts),
+            HEADS.get(name, name),
+            *(_value(one[name][m]) for m in models),
+            *([_difference(one[name]["shift"])] if len(models) == 2 else []),
         )
         for one in of_all
+        for name in names
     ]
     title = "which frames the chosen answer rests on"
-    return Shown(title, ("", *columns, *shifts), tuple(rows), tuple(_lines(told)))
+    return Shown(title, columns, tuple(rows), tuple(_lines(told)))
 
 
 def _value(one: Mapping[str, Any]) -> str:
@@ -232,6 +235,8 @@ def _difference(one: Mapping[str, Any] | None) -> str:
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["evidence"]:
+        yield "in brackets: what chance gives, and p of lying above it"
     for one in told["agreement"]:
         rho = one["correlation"]
         names = " and ".join(one["methods"])
@@ -245,13 +250,13 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 def _completeness_line(one: Mapping[str, Any]) -> str:
     added = (
-        f"integrated ({one['model']}): of {one['close']:.0%} of the samples it adds up to what it "
+        f"integrated ({one['model']}): for {one['close']:.0%} of the samples it adds up to what it "
         "explains, within a tenth"
     )
     if one["close"] == 1.0:
         return added
     return (
-        f"{added}; of the others it says little (residual in {SAMPLES}.parquet), and more "
+        f"{added}; for the others it says little (residual in {SAMPLES}.parquet), and more "
         "method.most_steps may bring them closer"
     )
 

@@ -55,6 +55,7 @@ def result(folder: Path) -> dict:
 
 
 def test_every_method_leaves_its_table_and_its_entry(merit_opt, recipe):
+    tried: set[str] = set()
     for name, settings in METHODS.items():
         done = merit_opt(f"attribute {SOME} method={name} {settings}")
         assert (done.code, done.err) == (0, ""), name
@@ -62,7 +63,10 @@ def test_every_method_leaves_its_table_and_its_entry(merit_opt, recipe):
         assert rows
         if name != "frames":
             assert {row["method"] for row in rows} == {name}
-        assert f"next:\n  merit-opt attribute {SOME} method=" in done.out
+        tried.add(name)
+        untried = re.findall(rf"next:\n  merit-opt attribute {SOME} method=(\w+)\n", done.out)
+        assert len(untried) == (tried != METHODS.keys())
+        assert not tried & set(untried)
     folder = folder_of(done)
     assert folder.parts[:2] == ("outputs", "attributions")
     found = result(folder)

@@ -96,6 +96,7 @@ def test_what_comes_next_can_be_typed(merit_opt, tmp_path):
     commands = next_commands(done.out)
     assert [shlex.split(c)[:2] for c in commands] == [
         ["merit-opt", "evaluate"],
+        ["merit-opt", "attribute"],
         ["merit-opt", "report"],
         ["merit-opt", "export"],
         ["merit-opt", "search"],
