@@ -97,7 +97,9 @@ def test_a_folder_lists_its_pages_and_nothing_else_that_lies_there(site, tmp_pat
 def test_a_file_that_is_no_text_is_shown_by_its_size(site, tmp_path, monkeypatch):
     monkeypatch.setattr(site, "REPO", tmp_path)
     (tmp_path / "some.bin").write_bytes(b"\xff\x00" * 700)
-    assert site.listing(tmp_path / "some.bin").endswith("# `some.bin`\n\n1,400 bytes that are no text.\n")
+    assert site.listing(tmp_path / "some.bin").endswith(
+        "# `some.bin`\n\n1,400 bytes that are no text.\n"
+    )
 
 
 def test_all_that_is_linked_is_reached_and_a_folder_lists_its_pages(site):
