@@ -4,8 +4,6 @@ NAME ?= tiny-clips-layerwise-flips-s0
 VENV := .venv
 BIN := $(VENV)/bin
 DB := outputs/mlflow.db
-# Digests and commits look like keys; these words stand for passwords in tests and docs.
-NO_SECRETS := --disable-plugin HexHighEntropyString --exclude-secrets '^(secret|p%40ss|PASSWORD)$$'
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -26,7 +24,7 @@ lint: $(VENV)/.dev ## ruff, import-linter, bandit, a search for secrets, pyright
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml merit_opt
-	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook $(NO_SECRETS)
+	git ls-files -z | xargs -0 .ci/secrets
 	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
 
 docs: $(VENV)/.docs ## the documentation as a site, in build/site; a broken link fails

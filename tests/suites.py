@@ -10,6 +10,24 @@ from merit_opt.data.prompts import LETTER_AFTER_OPTION
 from merit_opt.data.sample import Sample
 from merit_opt.data.suite import Asking, Role, Roles, Suite
 
+USUAL: Mapping[str, Any] = {
+    "prompt": "letter",
+    "scorer": "letter_logprob",
+    "permutations": 1,
+    "decoding": "greedy",
+    "max_new_tokens": 8,
+    "sampling": "uniform",
+    "frames": 8,
+    "fps": 1.0,
+    "max_unusable": 0.0,
+    "select": "all",
+    "n": 1,
+    "select_seed": 0,
+    "margins": None,
+    "progress": None,
+}
+"""How a suite that is read is asked, and which of it, where a test is about something else."""
+
 
 def made_up(
     samples: Iterable[Sample],
@@ -28,22 +46,8 @@ def jsonl(path: Path, **changed: Any) -> Suite:
     keys: dict[str, Any] = {
         "path": path,
         "root": None,
-        "prompt": "letter",
-        "scorer": "letter_logprob",
-        "permutations": 1,
-        "decoding": "greedy",
-        "max_new_tokens": 8,
-        "sampling": "uniform",
-        "frames": 8,
-        "fps": 1.0,
         "role_field": "role",
         "roles": {"TR": ("TR",), "TP": ("TP",)},
-        "max_unusable": 0.0,
-        "select": "all",
-        "n": 1,
-        "select_seed": 0,
-        "margins": None,
         "cache": Path("unused"),
-        "progress": None,
     }
-    return jsonl_suite(**{**keys, **changed})
+    return jsonl_suite(**{**USUAL, **keys, **changed})

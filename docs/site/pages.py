@@ -38,10 +38,12 @@ class Shown:
 
 
 def shown(path: Path) -> Shown | None:
-    """How the site shows a file or folder; None where there is nothing, or outside the repository."""
+    """How the site shows a file or folder; None of nothing, no pages, or outside the repository."""
     if not path.exists() or not path.is_relative_to(REPO):
         return None
     if path.is_dir():
+        if not any(path.glob("*.md")):
+            return None
         path = path / "README.md"
     inside = path.relative_to(DOCS if path.is_relative_to(DOCS) else REPO).as_posix()
     kept = path.suffix in {".md", *PICTURES}
@@ -56,21 +58,28 @@ def text_of(page: Shown) -> str:
 
 
 def contents(folder: Path) -> str:
-    """The list of a folder's files, of pages by their titles."""
-    files = sorted(p for p in folder.iterdir() if p.is_file())
-    titles = {p.name: TITLE.search(p.read_text()) if p.suffix == ".md" else None for p in files}
+    """The list of a folder's pages, by their titles."""
+    titles = {p.name: TITLE.search(p.read_text()) for p in sorted(folder.glob("*.md"))}
     lines = [f"* [{found[1] if found else name}]({name})" for name, found in titles.items()]
     return "\n".join([f"# {folder.name.capitalize()}", "", *lines, ""])
 
 
 def listing(path: Path) -> str:
-    """A file of the repository with numbered lines, each with the anchor that a forge gives it."""
+    """A file of the repository with numbered lines, each with the anchor that a forge gives it.
+
+    Of a file that is no text, how large it is.
+    """
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_for_filename
     from pygments.util import ClassNotFound
 
-    name, text = path.relative_to(REPO).as_posix(), path.read_text()
+    name = path.relative_to(REPO).as_posix()
+    head = NO_SEARCH.format(title=path.name) + f"# `{name}`\n\n"
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        return f"{head}{path.stat().st_size:,} bytes that are no text.\n"
     try:
         lexer = get_lexer_for_filename(path.name, stripnl=False)
         lines = highlight(text, lexer, HtmlFormatter(nowrap=True)).splitlines()
@@ -79,7 +88,6 @@ def listing(path: Path) -> str:
     numbered = "\n".join(
         f'<a class="line" id="L{i}" href="#L{i}">{i}</a>{line}' for i, line in enumerate(lines, 1)
     )
-    head = NO_SEARCH.format(title=path.name) + f"# `{name}`\n\n"
     return f'{head}<div class="source highlight"><pre><code>{numbered}\n</code></pre></div>\n'
 
 

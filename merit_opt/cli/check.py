@@ -1,13 +1,13 @@
 """`merit-opt check`: every problem at once, before any weights load."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
@@ -23,7 +23,7 @@ from merit_opt.cli.parts import (
     find_recipe,
     require_roles,
 )
-from merit_opt.cli.progress import display
+from merit_opt.cli.progress import Display, display
 from merit_opt.cli.tables import size_text
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
@@ -39,7 +39,23 @@ from merit_opt.models.source import PairSource
 from merit_opt.search.references import PREFIX
 
 SPACE_WANTED_GIB = 1.0
-SUBJECTS = ("output_dir", "device", "pair", "recipe", "suite", "storage", "engine")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Step:
+    """Something to look at.
+
+    Attributes:
+        subject: What it is about, as `only=` names it.
+        lines: What is told of it.
+        needs: Steps without which it makes no sense.
+        after: Steps to take before, well or not.
+    """
+
+    subject: str
+    lines: Callable[[], Iterator[str]]
+    needs: tuple["_Step", ...] = ()
+    after: tuple["_Step", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,29 +64,41 @@ class _Findings:
 
     Attributes:
         console: Where each line is told.
-        only: Subjects to look at; none = all.
+        only: Subjects to tell of; what they need is looked at in silence.
         problems: What does not fit.
         warnings: What fits, and will hardly be meant.
+        known: Whether a step was taken, and there is no problem.
     """
 
     console: Console
-    only: tuple[str, ...]
+    only: Collection[str]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    known: dict[_Step, bool] = field(default_factory=dict[_Step, bool])
 
-    def look(self, what: str, inspect: Callable[[], Iterator[str]]) -> bool:
-        """Whether it was looked at, and there is no problem."""
-        if self.only and what not in self.only:
-            return False
+    def look(self, step: _Step) -> bool:
+        """Whether all is well with it, and with what it needs."""
+        if step not in self.known:
+            needs = [self.look(one) for one in step.needs]
+            for one in step.after:
+                self.look(one)
+            self.known[step] = all(needs) and self._taken(step)
+        return self.known[step]
+
+    def _taken(self, step: _Step) -> bool:
         try:
-            for line in inspect():
-                self.console.print(f"{what}: {line}", highlight=False, soft_wrap=True)
-                if line.startswith(WARNING):
-                    self.warnings.append(line.removeprefix(WARNING))
+            for line in step.lines():
+                if step.subject in self.only:
+                    self._tell(step.subject, line)
         except UserError as error:
-            self.problems.append(f"{what}: {error}")
+            self.problems.append(f"{step.subject}: {error}")
             return False
         return True
+
+    def _tell(self, subject: str, line: str) -> None:
+        self.console.print(f"{subject}: {line}", highlight=False, soft_wrap=True)
+        if line.startswith(WARNING):
+            self.warnings.append(line.removeprefix(WARNING))
 
     def verdict(self) -> str:
         """How many warnings, or that there are none.
@@ -93,39 +121,67 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         UserError: Something is not; every problem is in the message.
     """
     console = Console()
-    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
-    outputs = Outputs(Path(cfg.output_dir))
-    found, shapes = _Findings(console, _only(cfg.only)), list[MediumShape]()
-    look = found.look
     with display(console) as shown:
-        pair, engine = cache(built["pair"].build), cache(built["engine"].build)
-        look("output_dir", lambda: _output_lines(outputs))
-        look("device", lambda: iter([resolve_device(cfg.device)]))
-        if is_pair := look("pair", lambda: pair_lines(pair())):
-            look("pair", lambda: distance_lines(pair(), shown))
-            look("pair", lambda: finite_lines(pair(), shown))
-            look("recipe", lambda: _recipe_lines(cfg.recipe, pair(), built["storage"]))
-        suite = cache(lambda: built_suite(built["suite"], outputs, shown.stage))
-        is_suite = look("suite", lambda: suite_lines(suite()))
-        if is_suite and cfg.recipe is None:
-            look("suite", lambda: _role_lines(suite()))
-        look("storage", lambda: _storage_lines(built["storage"].build()))
-        is_engine = look("engine", lambda: iter([repr(engine())]))
-        if is_engine and is_suite:
-            quarantine = Quarantine(outputs.quarantine)
-            look("suite", lambda: media_lines(suite(), engine().media, quarantine, shapes, shown))
-        if is_engine and is_pair:
-            look("engine", lambda: _room_lines(engine(), pair(), shapes, outputs))
+        steps = _steps(cfg, shown)
+        only = _only(cfg.only, tuple(dict.fromkeys(step.subject for step in steps)))
+        found = _Findings(console, only)
+        for step in steps:
+            if step.subject in only:
+                found.look(step)
     verb = "search" if cfg.recipe is None else "evaluate"
-    following = "" if found.only else f"; next: merit-opt {verb}{given()}"
+    following = "" if cfg.only else f"; next: merit-opt {verb}{given()}"
     line = without_credentials(found.verdict() + following)
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def _only(subjects: Sequence[str]) -> tuple[str, ...]:
-    if unknown := [one for one in subjects if one not in SUBJECTS]:
-        raise UserError(f"only takes some of {', '.join(SUBJECTS)}; got {', '.join(unknown)}")
-    return tuple(subjects)
+def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
+    """All there is to look at, in the order in which it is told."""
+    built = factories(cfg, {"suite": SPLIT_KEYS}, suite=SUITE_INJECTED)
+    outputs, shapes = Outputs(Path(cfg.output_dir)), list[MediumShape]()
+    pair, engine = cache(built["pair"].build), cache(built["engine"].build)
+    suite = cache(lambda: built_suite(built["suite"], outputs, shown.stage))
+    of_pair = _Step("pair", lambda: pair_lines(pair()))
+    of_suite = _Step("suite", lambda: suite_lines(suite()))
+    of_engine = _Step("engine", lambda: iter([repr(engine())]))
+    quarantine = Quarantine(outputs.quarantine)
+    of_media = _Step(
+        "suite",
+        lambda: media_lines(suite(), engine().media, quarantine, shapes, shown),
+        needs=(of_suite, of_engine),
+    )
+    of_room = _Step(
+        "engine",
+        lambda: _room_lines(engine(), pair(), shapes, outputs),
+        needs=(of_pair, of_suite, of_engine),
+        after=(of_media,),
+    )
+    of_recipe = _Step("recipe", lambda: _recipe_lines(cfg, pair(), built["storage"]), (of_pair,))
+    of_roles = _Step("suite", lambda: _role_lines(suite(), cfg.recipe), (of_suite,))
+    return (
+        _Step("output_dir", lambda: _output_lines(outputs)),
+        _Step("device", lambda: iter([resolve_device(cfg.device)])),
+        of_pair,
+        _Step("pair", lambda: distance_lines(pair(), shown), (of_pair,)),
+        _Step("pair", lambda: finite_lines(pair(), shown), (of_pair,)),
+        of_recipe,
+        of_suite,
+        of_roles,
+        _Step("storage", lambda: _storage_lines(built["storage"].build())),
+        of_engine,
+        of_media,
+        of_room,
+    )
+
+
+def _only(given: Any, subjects: Collection[str]) -> Collection[str]:
+    """Those to tell of; all where none is named."""
+    if not isinstance(given, ListConfig):
+        such = next((one for one in subjects if one == given), next(iter(subjects)))
+        raise UserError(f"only is a list, such as only=[{such}]")
+    chosen = [str(one) for one in given]
+    if unknown := [one for one in chosen if one not in subjects]:
+        raise UserError(f"only takes some of {', '.join(subjects)}; got {', '.join(unknown)}")
+    return chosen or subjects
 
 
 def _output_lines(outputs: Outputs) -> Iterator[str]:
@@ -136,17 +192,21 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
     yield f"{outputs.root}, {free:.0f} GiB free"
 
 
-def _role_lines(suite: Suite) -> Iterator[str]:
-    """Nothing, where both roles are there.
+def _role_lines(suite: Suite, recipe: str | None) -> Iterator[str]:
+    """Nothing, where both roles are there, or a recipe shall be measured.
 
     Raises:
         UserError: A search compares both.
     """
-    require_roles(suite, f"suite {suite.name}")
+    if recipe is None:
+        require_roles(suite, f"suite {suite.name}")
     yield from ()
 
 
-def _recipe_lines(name: str | None, source: PairSource, storage: Factory) -> Iterator[str]:
+def _recipe_lines(cfg: DictConfig, source: PairSource, storage: Factory) -> Iterator[str]:
+    name: str | None = cfg.recipe
+    if name is None and "recipe" in cfg.only:
+        raise UserError("recipe= names none to look at; give it, or take recipe out of only=")
     if name is None:
         return
     if name.startswith((PREFIX, MERGEKIT)) and not all(c.has_weights for c in source.checkpoints):

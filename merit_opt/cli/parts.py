@@ -18,7 +18,7 @@ from merit_opt.models.pair import ModelPair
 from merit_opt.models.source import PairSource
 from merit_opt.models.waiting import Place
 from merit_opt.recipe.recipe import Recipe
-from merit_opt.recipe.store import RECIPE_FILE, named_recipe, read_origin, recipe_file
+from merit_opt.recipe.store import RECIPE_FILE, form_or_file, named_recipe, read_origin
 from merit_opt.search.references import PREFIX, SEARCHED, study_recipe
 
 SPLIT_KEYS = {"search_share": float, "split_seed": int}
@@ -150,7 +150,7 @@ def find_recipe(name: str, source: PairSource, storage: Factory) -> Recipe:
         source.require(recipe)
     except UserError as error:
         raise UserError(f"recipe={name}: {error}") from None
-    if (path := recipe_file(name)) is not None:
+    if (path := _path(name)) is not None:
         _require_found_here(path, source, recipe)
     return recipe
 
@@ -173,7 +173,8 @@ def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
     """
     if name.startswith(PREFIX):
         return study_recipe(storage.build(), name).searched
-    beside = Path(name).with_name(SEARCHED) if Path(name).is_file() else None
+    path = _path(name)
+    beside = path.with_name(SEARCHED) if path is not None and path.is_file() else None
     if beside is None or not beside.is_file():
         return ()
     try:
@@ -182,6 +183,12 @@ def searched_media(name: str, storage: Factory) -> tuple[ShownMedium, ...]:
         raise UserError(
             f"{beside} is damaged ({error}); give the study itself, study:NAME"
         ) from None
+
+
+def _path(name: str) -> Path | None:
+    """The file or folder that a recipe's name is; None of all other names."""
+    found = None if name.startswith((PREFIX, MERGEKIT)) else form_or_file(name)
+    return found if isinstance(found, Path) else None
 
 
 def _require_found_here(path: Path, source: PairSource, recipe: Recipe) -> None:

@@ -71,6 +71,9 @@ class Display:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(text, total=total)
             self._begun[name] = done
+        elif done < self._progress.tasks[self._tasks[name]].completed:  # it began once more
+            self._progress.reset(self._tasks[name])
+            self._begun[name] = done
         for other, task in self._tasks.items():
             self._progress.update(task, visible=other == name)
         self._progress.update(self._tasks[name], description=text, completed=done, total=total)

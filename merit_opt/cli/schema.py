@@ -98,7 +98,7 @@ class CheckSchema:
     storage: Any = MISSING
     engine: Any = MISSING
     recipe: str | None = MISSING
-    only: list[str] = MISSING
+    only: Any = MISSING  # a list, of which the verb itself says what it may name
     device: str = MISSING
     output_dir: str = MISSING
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from merit_opt.recipe.rules import RULES, field_names, lerp, number, rule_from
 T = TypeVar("T")
 
 RECIPE_FILE = "recipe.json"
+WHOLE = ("base", "backbone")
 FORMS = {
     "uniform": "uniform:C[:RULE]",
     "full": "full:C[:RULE]",
@@ -24,7 +26,7 @@ _RULE_FORMS = ", ".join(
     ":".join((name, *map(str.upper, field_names(kind)[1:]))) for name, kind in RULES.items()
 )
 NAMES = (
-    f"base, backbone, {', '.join(FORMS.values())} (C in [0, 1], FIRST a layer, RULE one of "
+    f"{', '.join((*WHOLE, *FORMS.values()))} (C in [0, 1], FIRST a layer, RULE one of "
     f"{_RULE_FORMS}) or a path to a {RECIPE_FILE} or to a folder that holds one"
 )
 
@@ -95,28 +97,45 @@ def named_recipe(name: str, n_layers: int, *, parts: Sequence[Part]) -> Recipe:
     Raises:
         UserError: The name is neither one of the known forms nor a file.
     """
-    form, *words = name.split(":")
-    match form, words:
-        case "base", []:
+    match form_or_file(name):
+        case Path() as path:
+            return read_recipe(path)
+        case Form("base"):
             return constructors.base(n_layers)
-        case "backbone", []:
+        case Form("backbone"):
             return constructors.backbone(n_layers, parts=parts)
-        case _ if form in FORMS and words:
+        case Form(form, words):
             try:
-                return _formed(form, words, n_layers, parts)
+                return _formed(form, list(words), n_layers, parts)
             except UserError as error:
                 raise UserError(f"recipe={name}: {error}; expected {FORMS[form]}") from None
-        case _ if (path := recipe_file(name)) is not None:
-            return read_recipe(path)
-        case _:
-            raise UserError(f"recipe={name} is no file and no known name; expected {NAMES}")
 
 
-def recipe_file(name: str) -> Path | None:
-    """The file or folder that a name stands for; None of the known forms, and of what is not there."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A name that is one of the known forms.
+
+    Attributes:
+        name: One of `WHOLE` or of `FORMS`.
+        words: What stands after it, between colons, not looked at yet.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+
+
+def form_or_file(name: str) -> Form | Path:
+    """What a name is: a known form, or else a file or folder that is there.
+
+    Raises:
+        UserError: It is neither.
+    """
     form, *words = name.split(":")
-    is_form = name in ("base", "backbone") or (form in FORMS and words)
-    return None if is_form or not Path(name).exists() else Path(name)
+    if name in WHOLE or (form in FORMS and words):
+        return Form(form, tuple(words))
+    if (path := Path(name)).exists():
+        return path
+    raise UserError(f"recipe={name} is no file and no known name; expected {NAMES}")
 
 
 def _formed(form: str, words: list[str], n_layers: int, parts: Sequence[Part]) -> Recipe:

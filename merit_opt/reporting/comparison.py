@@ -39,7 +39,11 @@ RECIPES = (
     Column("objective", "objective", "signed"),
     Column("below_winner", "winner is above by", "share"),
 )
-NOTE = "Intervals are 95 %, over whole videos. Differences are paired by question."
+NOTE = (
+    "Intervals are 95 %, over whole videos. Differences are paired by question: where some could not be "
+    "scored, TR and TP are over a recipe's own, and differences over those scored on both sides, so "
+    "that a row may not add up."
+)
 
 
 def comparison(facts: StudyFacts) -> Section:
@@ -72,7 +76,7 @@ def _confirm(facts: StudyFacts) -> Iterator[Block]:
 
 def _missing(facts: StudyFacts, found: Row) -> Iterator[Text]:
     for name, why in found.get("failed", {}).items():
-        yield Text(f"{name} could not be measured: {why}.", "notice")
+        yield Text(f"{name} could not be measured: {why.rstrip('.')}.", "notice")
     if facts.answers is None:
         yield Text("The samples files are missing, so there is nothing by category.", "notice")
     elif lost := not_kept(found, facts.answers):

@@ -48,7 +48,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A recipe of the study on another suite.
+    """A recipe of the study as it was evaluated, on whatever suite.
 
     Attributes:
         result: result.json of the evaluation.
@@ -142,7 +142,7 @@ class StudyFacts:
         study: What its storage has.
         result: Its result.json; None where it has not ended.
         answers: Its samples files; None where they are missing.
-        evaluations: Of its winner and controls on its pair, on other suites.
+        evaluations: Of its winner and controls on its pair, on whatever suite.
         attribution: Of its winner.
         importances: Of every coefficient, by evaluator.
         distances: Of the backbone from the VLM.

@@ -38,15 +38,14 @@ def frame_evidence(run: Mapping[str, Any]) -> Iterator[Block]:
     shape = _of_chosen(summary.get("shape", ()))
     if evidence:
         yield from _sentences(evidence)
-        yield _evidence(evidence)
+        yield from _evidence(evidence)
     elif shape:
         yield Text(
             "Which frames the questions need is not known here, so this says only where attribution "
             "lies.",
             "notice",
         )
-    if shape and (shifts := _shifts(shape)) is not None:
-        yield shifts
+    yield from _shifts(shape)
     yield from _curves(summary)
     yield from (TableBlock(table, is_long=True) for table in tables(summary))
     yield from _completeness(summary.get("completeness", ()))
@@ -91,7 +90,7 @@ def _verdict(found: Row) -> str:
     return verdict(found["low"], found["high"], found["p"])
 
 
-def _evidence(rows: Sequence[Row]) -> Picture[Panels]:
+def _evidence(rows: Sequence[Row]) -> Iterator[Picture[Panels]]:
     panels: list[tuple[str, Differences]] = []
     for name, title in MASS.items():
         above = [
@@ -101,9 +100,9 @@ def _evidence(rows: Sequence[Row]) -> Picture[Panels]:
             if (stat := row[name].get(model, {}).get("above_chance"))
         ]
         panels.append((title, _as_differences(above, "above chance")))
-        if shift := _of_shift(rows, name):
-            panels.append((f"{title}, shift", _as_differences(shift, SHIFT)))
-    return Picture(
+        panels.append((f"{title}, shift", _as_differences(_of_shift(rows, name), SHIFT)))
+    yield from _pictured(
+        panels,
         name="frames-evidence",
         title="How much of an answer rests on the frames that its question needs",
         caption=(
@@ -113,8 +112,6 @@ def _evidence(rows: Sequence[Row]) -> Picture[Panels]:
             "whole videos." + EMPTY
         ),
         alt="Attribution on evidence frames and pointing game above chance, by method and model.",
-        data=_panels(panels),
-        draw=draw_panels,
     )
 
 
@@ -122,15 +119,9 @@ def _of_shift(rows: Sequence[Row], name: str) -> list[tuple[str, str, Row]]:
     return [(row["method"], SHIFT, s) for row in rows if (s := row[name].get("shift"))]
 
 
-def _shifts(rows: Sequence[Row]) -> Picture[Panels] | None:
-    found = [
-        (title, _as_differences(shift, SHIFT))
-        for name, title in SHAPE.items()
-        if (shift := _of_shift(rows, name))
-    ]
-    if not found:
-        return None
-    return Picture(
+def _shifts(rows: Sequence[Row]) -> Iterator[Picture[Panels]]:
+    yield from _pictured(
+        [(title, _as_differences(_of_shift(rows, n), SHIFT)) for n, title in SHAPE.items()],
         name="frames-shape",
         title="How attribution moves over the video by merging",
         caption=(
@@ -139,14 +130,17 @@ def _shifts(rows: Sequence[Row]) -> Picture[Panels] | None:
             + EMPTY
         ),
         alt="Shift of entropy and centre of mass from base to merged, by method.",
-        data=_panels(found),
-        draw=draw_panels,
     )
 
 
-def _panels(found: Sequence[tuple[str, Differences]]) -> Panels:
-    shown = [(title, own) for title, own in found if own.names]
-    return Panels(tuple(title for title, _ in shown), tuple(own for _, own in shown))
+def _pictured(
+    found: Sequence[tuple[str, Differences]], *, name: str, title: str, caption: str, alt: str
+) -> Iterator[Picture[Panels]]:
+    """Panels of what was measured; no picture of nothing."""
+    shown = [(head, own) for head, own in found if own.names]
+    if shown:
+        panels = Panels(tuple(head for head, _ in shown), tuple(own for _, own in shown))
+        yield Picture(name, title, caption, alt, panels, draw_panels)
 
 
 def _as_differences(rows: Sequence[tuple[str, str, Row]], unit: str) -> Differences:
@@ -175,8 +169,8 @@ def _curves(summary: Row) -> Iterator[Block]:
             "notice",
         )
     if areas:
-        yield _areas(areas)
-        yield Text(_areas_sentence(areas))
+        yield from _areas(areas)
+        yield from _areas_sentence(areas)
 
 
 def _drawn_curves(points: Sequence[Row]) -> Picture[FrameCurves]:
@@ -216,7 +210,7 @@ def _line(one: Row, way: str) -> Line:
     )
 
 
-def _areas(areas: Sequence[Row]) -> Picture[Panels]:
+def _areas(areas: Sequence[Row]) -> Iterator[Picture[Panels]]:
     found = [
         (
             f"{way}: {better} is better",
@@ -227,29 +221,29 @@ def _areas(areas: Sequence[Row]) -> Picture[Panels]:
         )
         for way, better in (("deletion", "below 0"), ("insertion", "above 0"))
     ]
-    return Picture(
+    yield from _pictured(
+        found,
         name="frames-areas",
         title="Areas under these curves against a random order",
         caption="Paired by sample, with 95 % intervals over whole videos." + EMPTY,
         alt="Area under deletion and insertion curves minus a random order's, by method and model.",
-        data=_panels(found),
-        draw=draw_panels,
     )
 
 
-def _areas_sentence(areas: Sequence[Row]) -> str:
-    """How often the check holds, of all that were made."""
+def _areas_sentence(areas: Sequence[Row]) -> Iterator[Text]:
+    """How often the check holds, of all that were made; nothing where none was."""
     checks = [
         _verdict(d) == SIGNIFICANT and sign * d["estimate"] > 0.0
         for one in areas
         for way, sign in (("deletion", -1.0), ("insertion", 1.0))
         if (d := one[way].get("difference"))
     ]
-    return (
-        f"By {sum(checks)} of these {len(checks)} checks the order by attribution is significantly better "
-        "than a random one (not corrected). Where it is not, nothing here shows that the attribution "
-        "says which frames matter."
-    )
+    if checks:
+        yield Text(
+            f"By {sum(checks)} of these {len(checks)} checks the order by attribution is significantly "
+            "better than a random one (not corrected). Where it is not, nothing here shows that the "
+            "attribution says which frames matter."
+        )
 
 
 def _completeness(rows: Sequence[Row]) -> Iterator[Text]:

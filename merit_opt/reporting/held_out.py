@@ -1,4 +1,4 @@
-"""Recipes of a study on suites that it was not searched on."""
+"""Recipes of a study as they were evaluated: on other suites, or on its own once more."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -39,7 +39,7 @@ def held_out(facts: StudyFacts) -> Iterator[Block]:
     yield TableBlock(
         Table(
             "held-out",
-            "Recipes against the base on other suites",
+            "Recipes against the base, suite by suite",
             (RECIPE, SUITE, QUESTIONS, *GROUPS),
             rows,
             HOW,
@@ -48,9 +48,9 @@ def held_out(facts: StudyFacts) -> Iterator[Block]:
     of_kinds = tuple((*head, *row) for head, one in every for row in _by_category(one, seed))
     if of_kinds:
         columns = (RECIPE, SUITE, Column("field", "by"), QUESTIONS, *GROUPS)
-        title = "Recipes against the base on other suites, by category"
+        title = "Recipes against the base, suite by suite, by category"
         yield TableBlock(Table("held-out-categories", title, columns, of_kinds, HOW), is_long=True)
-    yield from _seen(facts.evaluations)
+    yield from _seen(facts.evaluations, suites)
     if hint and WINNER not in dict(heads):
         yield Text(f"The winner was not evaluated on another suite. To add one: {hint}", "notice")
 
@@ -102,11 +102,11 @@ def _by_category(one: Evaluated, seed: int) -> Iterator[tuple[Cell, ...]]:
             yield (field, *cells(group))
 
 
-def _seen(evaluations: Sequence[Evaluated]) -> Iterator[Text]:
+def _seen(evaluations: Sequence[Evaluated], suites: Mapping[str, str]) -> Iterator[Text]:
     counts = {
-        one.result["suite"]["name"]: len(shared)
+        one.result["suite"]["digest"]: len(shared)
         for one in evaluations
         if (shared := one.result.get("searched_media", ()))
     }
-    for name, count in counts.items():
-        yield Text(f"Of suite {name} the search saw {count} media.", "notice")
+    for digest, count in counts.items():
+        yield Text(f"Of suite {suites[digest]} the search saw {count} media.", "notice")

@@ -22,27 +22,25 @@ from merit_opt.reporting.tables import Cell, Column, Estimate, Table
 RANDOM = "random-layers"
 WINNER = "winner"
 RECIPE, QUESTIONS = Column("recipe", "recipe"), Column("questions", "questions")
-GROUPS = (
-    Column("n", "n", "count"),
-    Column("base", "base", "share"),
-    Column("merged", "recipe", "share"),
-    Column("difference", "recipe - base", "signed"),
-    Column("p", "p", "p"),
-    Column("gained", "right with recipe alone", "count"),
-    Column("lost", "right with base alone", "count"),
-    Column("mcnemar_p", "McNemar's p", "p"),
-    Column("verdict", "verdict"),
-)
-AGAINST_WINNER = (
-    Column("n", "n", "count"),
-    Column("other", "recipe", "share"),
-    Column("winner", "winner", "share"),
-    Column("difference", "winner - recipe", "signed"),
-    Column("p", "p", "p"),
-    Column("gained", "right with winner alone", "count"),
-    Column("lost", "right with recipe alone", "count"),
-    *GROUPS[-2:],
-)
+
+
+def _sides(reference: Column, one: Column) -> tuple[Column, ...]:
+    """Columns of one side against its reference; see `cells`."""
+    return (
+        Column("n", "n", "count"),
+        reference,
+        one,
+        Column("difference", f"{one.title} - {reference.title}", "signed"),
+        Column("p", "p", "p"),
+        Column("gained", f"right with {one.title} alone", "count"),
+        Column("lost", f"right with {reference.title} alone", "count"),
+        Column("mcnemar_p", "McNemar's p", "p"),
+        Column("verdict", "verdict"),
+    )
+
+
+GROUPS = _sides(Column("base", "base", "share"), Column("merged", "recipe", "share"))
+AGAINST_WINNER = _sides(Column("other", "recipe", "share"), Column("winner", "winner", "share"))
 HOW = (
     "Differences are paired by question; intervals and p are over whole videos, not corrected for "
     "their number. McNemar's exact test takes questions for independent."

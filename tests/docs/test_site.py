@@ -45,7 +45,7 @@ def test_where_a_file_or_folder_stands_in_the_site(site, path, address):
     assert site.shown(REPO / path).address == address
 
 
-@pytest.mark.parametrize("path", ["docs/nothing.md", "../elsewhere.md"])
+@pytest.mark.parametrize("path", ["docs/nothing.md", "../elsewhere.md", "tests/golden"])
 def test_what_is_not_there_is_not_shown(site, path):
     assert site.shown((REPO / path).resolve()) is None
 
@@ -81,6 +81,24 @@ def test_a_file_is_shown_line_by_line_with_the_anchors_of_a_forge(site):
     shown = re.findall(r'<a class="line" id="L(\d+)" href="#L\1">\1</a>(.*)', text)
     assert [(int(i), unescape(re.sub(r"<[^>]+>", "", line))) for i, line in shown] == list(
         enumerate(lines, 1)
+    )
+
+
+def test_a_folder_lists_its_pages_and_nothing_else_that_lies_there(site, tmp_path):
+    for name in ("b.md", "a.md"):
+        (tmp_path / name).write_text(f"# About {name}\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "core").write_bytes(b"\xff\x00")
+    head, *lines = site.contents(tmp_path).split("\n")
+    assert head == f"# {tmp_path.name.capitalize()}"
+    assert [line for line in lines if line] == ["* [About a.md](a.md)", "* [About b.md](b.md)"]
+
+
+def test_a_file_that_is_no_text_is_shown_by_its_size(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "REPO", tmp_path)
+    (tmp_path / "some.bin").write_bytes(b"\xff\x00" * 700)
+    assert site.listing(tmp_path / "some.bin").endswith(
+        "# `some.bin`\n\n1,400 bytes that are no text.\n"
     )
 
 

@@ -25,9 +25,9 @@ class Curves:
     insertion: tuple[float, ...]
 
 
-def area(curve: Sequence[float]) -> float:
-    """Under a curve over the share of the frames, in [0, 1]: its mean, ends counted half."""
-    return float(np.trapezoid(curve, dx=1.0 / (len(curve) - 1)))
+def area(shares: Sequence[float], curve: Sequence[float]) -> float:
+    """Under a curve over the share of the frames, in [0, 1]; `shares` are those of its points."""
+    return float(np.trapezoid(curve, shares))
 
 
 def orders(
@@ -76,3 +76,8 @@ def cuts(frames: int, groups: int) -> Iterator[int]:
     """After how many frames a curve has a point: 0, ..., all, evenly."""
     steps = min(frames, groups)
     return (round(i * frames / steps) for i in range(steps + 1))
+
+
+def shares(frames: int, points: int) -> tuple[float, ...]:
+    """At which shares of the frames a curve of so many points has them."""
+    return tuple(cut / frames for cut in cuts(frames, points - 1))

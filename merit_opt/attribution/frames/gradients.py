@@ -30,12 +30,22 @@ class Line:
     """How many gradients are taken along it, for one place.
 
     Attributes:
-        steps: At first, in whole pieces of `POINTS`.
+        steps: At first, rounded up to whole pieces of `POINTS`.
         most: In all, where those do not add up.
     """
 
     steps: int
     most: int
+
+    @property
+    def pieces(self) -> int:
+        """So many at first."""
+        return -(-self.steps // POINTS)
+
+    @property
+    def least(self) -> int:
+        """So many gradients are taken in any case."""
+        return self.pieces * POINTS
 
 
 def at_the_video(asked: Asked, places: Sequence[Place]) -> Tensor:
@@ -50,8 +60,8 @@ def along(asked: Asked, places: Sequence[Place], line: Line) -> Tensor:
     explained, or 0.025, or until there is no room for more.
     """
     walk = _Walk(asked, line.most)
-    pieces = -(-line.steps // POINTS)
-    todo = {(i / pieces, (i + 1) / pieces): list(places) for i in range(pieces)}
+    n = line.pieces
+    todo = {(i / n, (i + 1) / n): list(places) for i in range(n)}
     while todo:
         for piece, own in todo.items():
             walk.measure(piece, own)

@@ -36,7 +36,7 @@ class Frames:
         methods: Ways to attribute; see `effects.attributed`.
         models: In which models.
         samples: At most so many samples, spread over roles, categories and media.
-        steps: Points at which `integrated` takes gradients at first, at least 1.
+        steps: Points at which `integrated` takes gradients at first, rounded up to whole fours.
         most_steps: At how many it may, where those do not add up to what is explained.
         curves: At most so many steps of deletion and insertion curves; 0 draws none.
         redrawn: Of how many samples attribution is compared with that in a model whose weights
@@ -58,9 +58,10 @@ class Frames:
         for name, least in (("samples", 1), ("steps", 1), ("curves", 0), ("redrawn", 0)):
             if (given := getattr(self, name)) < least:
                 raise UserError(f"method.{name} is {least} or more, got {given}")
-        if self.most_steps < self.steps:
+        if self.most_steps < (least := Line(self.steps, self.most_steps).least):
             raise UserError(
-                f"method.most_steps is method.steps={self.steps} or more, got {self.most_steps}"
+                f"method.most_steps is {least} or more, method.steps={self.steps} in whole fours, got "
+                f"{self.most_steps}"
             )
 
     def require(self, recipe: Recipe, anatomy: Anatomy, suite: Suite) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from merit_opt.attribution.frames import measures
-from merit_opt.attribution.frames.curves import RANDOM, Curves, area
+from merit_opt.attribution.frames.curves import RANDOM, area, shares
 from merit_opt.attribution.frames.effects import How
 from merit_opt.attribution.frames.record import TARGETS, Record
 from merit_opt.attribution.method import Model
@@ -155,34 +155,33 @@ def curve_points(over: Over, models: Models) -> list[dict[str, Any]]:
     """By model and order, the random one among them: deletion and insertion curves, mean over samples.
 
     Each is a list of points by the `share` of the frames that are gone, or back, with `mean`, `low`
-    and `high`; a sample of fewer steps is read off its curve in between.
+    and `high`: those of the sample with the most, where the others are read off their curves.
     """
     return [
         {"model": model, "method": order}
-        | {way: list(_points(over, own, way)) for way in ("deletion", "insertion")}
+        | {way: list(_points(over, own, order, way)) for way in ("deletion", "insertion")}
         for model, records in models.items()
         for order in (*over.methods, RANDOM)
-        if (own := {i: r.curves[order] for i, r in records.items() if order in r.curves})
+        if (own := _with_curve(records, order))
     ]
 
 
-def _points(over: Over, curves: Mapping[str, Curves], way: str) -> Iterator[Stat]:
-    ways = {i: _curve(own, way) for i, own in curves.items()}
-    for share in np.linspace(0.0, 1.0, max(map(len, ways.values()))).tolist():
-        at = {i: _at(curve, share) for i, curve in ways.items()}
-        if (found := over.mean(at)) is not None:
+def _with_curve(records: Records, order: str) -> Records:
+    return {i: r for i, r in records.items() if order in r.curves}
+
+
+def _points(over: Over, records: Records, order: str, way: str) -> Iterator[Stat]:
+    curves = [_curve(record, order, way) for record in records.values()]
+    for share in max((at for at, _ in curves), key=len):
+        known = (float(np.interp(share, *curve)) for curve in curves)
+        if (found := over.mean(dict(zip(records, known, strict=True)))) is not None:
             ends = {key: found[key] for key in ("low", "high", "n")}
             yield {"share": share, "mean": found["estimate"], **ends}
 
 
-def _at(curve: Sequence[float], share: float) -> float:
-    return float(np.interp(share, np.linspace(0.0, 1.0, len(curve)), curve))
-
-
 def _areas(over: Over, records: Records, how: str, way: str) -> Stat:
     def areas(order: str) -> Numbers:
-        drawn = {i: r for i, r in records.items() if order in r.curves}
-        return numbers(drawn, lambda r: area(_curve(r.curves[order], way)))
+        return numbers(_with_curve(records, order), lambda r: area(*_curve(r, order, way)))
 
     own, random = areas(how), areas(RANDOM)
     return {
@@ -192,8 +191,11 @@ def _areas(over: Over, records: Records, how: str, way: str) -> Stat:
     }
 
 
-def _curve(curves: Curves, way: str) -> Sequence[float]:
-    return curves.deletion if way == "deletion" else curves.insertion
+def _curve(record: Record, order: str, way: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Of its points the shares of the frames, and the probabilities."""
+    own = record.curves[order]
+    found = own.deletion if way == "deletion" else own.insertion
+    return shares(len(record.spans), len(found)), found
 
 
 def completeness(models: Models) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from merit_opt.attribution.frames import explain, measures
-from merit_opt.attribution.frames.curves import RANDOM, area, cuts, orders
+from merit_opt.attribution.frames.curves import RANDOM, area, cuts, orders, shares
 from merit_opt.attribution.frames.method import Frames
 from merit_opt.attribution.tables import FRAME_SAMPLES, FRAMES, SCHEMAS, write_table
 from merit_opt.data.suite import Decoding
@@ -22,8 +22,8 @@ def frames(**given):
         "methods": ("occlusion_mean", "gradient"),
         "models": ("base", "merged"),
         "samples": 6,
-        "steps": 2,
-        "most_steps": 2,
+        "steps": 4,
+        "most_steps": 4,
         "curves": 0,
         "redrawn": 0,
     }
@@ -204,11 +204,15 @@ def test_measures_of_one_sample():
 def test_curves_go_from_everything_to_nothing_in_order_of_attribution():
     assert list(cuts(8, 4)) == [0, 2, 4, 6, 8]
     assert list(cuts(3, 8)) == [0, 1, 2, 3]
+    assert shares(10, 9) == (0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
     found = orders({"gradient": (0.1, 0.9, -0.2)}, 3, "0/x")
     assert found["gradient"] == [1, 0, 2]
     assert sorted(found[RANDOM]) == [0, 1, 2]
-    assert area((1.0, 0.0)) == 0.5
-    assert area((1.0, 1.0, 1.0)) == 1.0
+    assert area((0.0, 1.0), (1.0, 0.0)) == 0.5
+    assert area((0.0, 0.2, 1.0), (1.0, 1.0, 1.0)) == pytest.approx(1.0)
+    for steps in (2, 3, 8):  # a straight line has one area, wherever its points lie
+        at = shares(10, steps + 1)
+        assert area(at, [1.0 - share for share in at]) == pytest.approx(0.5)
 
 
 def test_removing_what_supports_first_costs_most(bench):
@@ -219,15 +223,20 @@ def test_removing_what_supports_first_costs_most(bench):
     )
 
 
-def test_the_area_under_the_mean_curve_is_the_mean_area(bench):
-    found = frames(samples=6, methods=("occlusion_mean",), models=("base",), curves=4).run(bench)
+@pytest.mark.parametrize(
+    ("curves", "shares"), [(4, [0.0, 0.25, 0.5, 0.75, 1.0]), (3, [0.0, 0.375, 0.625, 1.0])]
+)
+def test_the_area_under_the_mean_curve_is_the_mean_area(bench, curves, shares):
+    found = frames(samples=6, methods=("occlusion_mean",), models=("base",), curves=curves).run(
+        bench
+    )
     (areas,), (own, drawn) = found.summary["curves"], found.summary["points"]
     assert (own["method"], drawn["method"]) == ("occlusion_mean", RANDOM)
     for way in ("deletion", "insertion"):
-        assert [point["share"] for point in own[way]] == [0.0, 0.25, 0.5, 0.75, 1.0]
+        assert [point["share"] for point in own[way]] == shares
         assert all(point["low"] <= point["mean"] <= point["high"] for point in own[way])
         for points, key in ((own, "area"), (drawn, "random")):
-            assert area([p["mean"] for p in points[way]]) == pytest.approx(areas[way][key])
+            assert area(shares, [p["mean"] for p in points[way]]) == pytest.approx(areas[way][key])
     assert own["deletion"][0]["mean"] == pytest.approx(own["insertion"][-1]["mean"])
 
 
@@ -269,7 +278,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(tiny_anatomy, sm
         ({"models": ()}, r"method\.models names at least one"),
         ({"samples": 0}, r"method\.samples is 1 or more, got 0"),
         ({"steps": 0}, r"method\.steps is 1 or more, got 0"),
-        ({"most_steps": 1}, r"method\.most_steps is method\.steps=2 or more, got 1"),
+        (
+            {"steps": 5, "most_steps": 7},
+            r"most_steps is 8 or more, method\.steps=5 in whole fours, got 7",
+        ),
+        (
+            {"steps": 1, "most_steps": 1},
+            r"most_steps is 4 or more, method\.steps=1 in whole fours, g",
+        ),
         ({"curves": -1}, r"method\.curves is 0 or more, got -1"),
         ({"redrawn": -1}, r"method\.redrawn is 0 or more, got -1"),
     ],

@@ -21,7 +21,7 @@ METHODS = {
     "mask": "method.layers=[3,4] method.parts=[attention] method.variants=[zero,revert]",
     "gradient": "method.parts=[attention,mlp]",
     "leave_out": "method.add_at=null",
-    "frames": "method.samples=4 method.steps=2 method.most_steps=2 method.curves=2 method.redrawn=2",
+    "frames": "method.samples=4 method.steps=4 method.most_steps=4 method.curves=2 method.redrawn=2",
 }
 
 
@@ -148,7 +148,7 @@ def test_a_study_s_recipe_is_explained_in_its_folder_and_in_its_run(merit_opt, e
 
 def test_frames_of_few_samples_are_told_and_kept_beside_the_study(merit_opt):
     small = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2"
-    few = "method=frames method.samples=4 method.steps=1 method.most_steps=1 method.curves=0 method.redrawn=0"
+    few = "method=frames method.samples=4 method.steps=4 method.most_steps=4 method.curves=0 method.redrawn=0"
     assert merit_opt(f"search {small} study.trials=9").code == 0
     done = merit_opt(f"attribute recipe=study:{STUDY} {small} {few}")
     assert (done.code, done.err) == (0, "")
@@ -165,7 +165,7 @@ def test_frames_of_few_samples_are_told_and_kept_beside_the_study(merit_opt):
 
 
 def test_a_ctrl_c_in_frames_keeps_what_was_explained(merit_opt, recipe, monkeypatch):
-    few = "method.samples=4 method.steps=1 method.most_steps=1 method.redrawn=0"
+    few = "method.samples=4 method.steps=4 method.most_steps=4 method.redrawn=0"
     line = f"attribute {SOME} method=frames {few} suite.seed=6"
     records, seen = explain._records, []
 

@@ -273,3 +273,52 @@ def test_a_part_that_is_not_well_is_a_problem(merit_opt, tmp_path):
     done = merit_opt("check only=[output_dir] output_dir=a_file device=gpu")
     assert done.code == 2
     assert done.err.startswith("merit-opt: 1 problem(s):\n  output_dir: ")
+
+
+def test_a_part_alone_is_told_as_among_all(merit_opt):
+    def told(done, subject):
+        return [line for line in done.out.splitlines() if line.startswith(f"{subject}: ")]
+
+    whole = merit_opt("check suite.clips=10 recipe=uniform:0.5")
+    for subject in ("recipe", "suite", "engine"):
+        alone = merit_opt(f"check suite.clips=10 recipe=uniform:0.5 only=[{subject}]")
+        assert (alone.code, alone.err) == (0, "")
+        assert alone.out.splitlines() == [*told(whole, subject), "all is well"]
+        assert told(whole, subject)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("only=[recipe] recipe=/nope/none.json", "recipe: recipe=/nope/none.json is no file"),
+        ("only=[recipe]", "recipe: recipe= names none to look at; give it, or take recipe out of"),
+        ("only=[recipe] recipe=base pair.vlm=/nope", "pair: "),
+        ("only=[engine] engine.features_gib=0.0001", "engine: the visual features of the suite"),
+        ("only=[suite] engine.threads=0", "engine: "),
+    ],
+)
+def test_a_part_alone_fails_as_among_all(merit_opt, given, told):
+    done = merit_opt(f"check suite.clips=10 {given}")
+    assert (done.code, "all is well" in done.out) == (2, False)
+    assert done.err.startswith(f"merit-opt: 1 problem(s):\n  {told}")
+
+
+def test_a_part_alone_looks_into_media(merit_opt, monkeypatch):
+    from merit_opt.data.media.decode_pool import DecodePool
+    from merit_opt.data.media.status import MediaError
+
+    def broken(_, media):
+        raise MediaError(media[0].path, "moov atom not found")
+
+    monkeypatch.setattr(DecodePool, "take", broken)
+    done = merit_opt("check suite.clips=10 only=[suite]")
+    assert (done.code, "suite: 10 of 10 media" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "form"), [("suite", "suite"), ("null", "output_dir"), ("3", "output_dir")]
+)
+def test_what_is_no_list_is_told_the_form(merit_opt, given, form):
+    done = merit_opt(f"check only={given}")
+    assert done.code == 2
+    assert done.err == f"merit-opt: only is a list, such as only=[{form}]\n"

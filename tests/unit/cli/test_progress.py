@@ -68,6 +68,23 @@ def test_a_stage_says_about_how_long_it_still_takes_from_what_was_done_here():
     ]
 
 
+def test_a_stage_that_begins_once_more_is_timed_from_there():
+    seconds = [0.0]
+    console = Console(file=io.StringIO(), force_terminal=False, width=60)
+    with display(console, every=0.0) as shown:
+        shown._progress.get_time = lambda: seconds[0]
+        for done, pause in ((0, 10.0), (4, 10.0), (2, 1.0), (3, 1.0), (4, 0.0)):
+            shown.stage("differentiating", done, 4)
+            seconds[0] += pause
+    assert console.file.getvalue().splitlines() == [
+        "differentiating (0 of 4)",
+        "differentiating (4 of 4; about 0 s left)",
+        "differentiating (2 of 4)",
+        "differentiating (3 of 4; about 1 s left)",
+        "differentiating (4 of 4; about 0 s left)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (5400, "1.5 h")],

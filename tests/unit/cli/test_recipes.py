@@ -246,6 +246,11 @@ def test_a_recipe_that_is_no_file_takes_nothing_from_the_folder_it_is_named_in(
     )
 
 
+def test_a_file_of_a_study_s_name_is_not_taken_for_the_study(merit_opt, study):
+    Path(f"study:{NAME}").write_text("not a recipe")
+    evaluated(merit_opt(f"evaluate recipe=study:{NAME} suite.clips=4"))
+
+
 def test_damaged_searched_media_are_a_sentence(merit_opt, study):
     folder = Path(f"outputs/studies/{NAME}/recipes")
     (folder / "searched_media.json").write_text("[{")

@@ -14,10 +14,11 @@ from merit_opt.recipe.recipe import PARTS, to_json
 from merit_opt.recipe.rules import DareLinear, Slerp, Ties, TiesByCount
 from merit_opt.recipe.store import (
     NAMES,
+    Form,
+    form_or_file,
     named_recipe,
     read_origin,
     read_recipe,
-    recipe_file,
     recipe_text,
     write_recipe,
 )
@@ -196,13 +197,19 @@ def test_a_pair_that_is_none_is_a_sentence(tmp_path, pair):
         read_origin(path)
 
 
-def test_only_a_file_is_a_file(tmp_path, monkeypatch):
+def test_a_form_is_one_whatever_files_there_are_and_else_a_name_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("base", "uniform:0.5", "base:x", "mine.json"):
-        assert recipe_file(name) is None
+    forms = {"base": Form("base"), "uniform:0.5": Form("uniform", ("0.5",))}
+    files = ("base:x", "uniform", "mine.json")
+    for name in files:
+        with pytest.raises(UserError, match=f"recipe={name} is no file and no known name"):
+            form_or_file(name)
+    for name in (*forms, *files):
         write_recipe(tmp_path / name, RECIPE)
-    found = [recipe_file(name) for name in ("base", "uniform:0.5", "base:x", "mine.json")]
-    assert found == [None, None, Path("base:x"), Path("mine.json")]
+    assert {name: form_or_file(name) for name in forms} == forms
+    assert [form_or_file(name) for name in files] == [Path(name) for name in files]
+    assert named_recipe("base", 9, parts=PARTS) == base(9)
+    assert named_recipe("base:x", 9, parts=PARTS) == RECIPE
 
 
 def test_a_missing_file_is_named(tmp_path):

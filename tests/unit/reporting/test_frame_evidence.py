@@ -90,6 +90,23 @@ def test_one_model_alone_has_no_shift():
     assert "frames-shape" not in pictures(one)
 
 
+def test_of_nothing_measured_there_is_no_picture_and_no_sentence():
+    found = run()["summary"]
+    none = {model: {"mean": None, "n": 0, "above_chance": None} for model in ("base", "merged")}
+    unknown = {**none, "shift": None}
+    (areas,) = found["curves"]
+    bare = {"area": None, "random": None, "difference": None}
+    one = run(
+        evidence=[{**found["evidence"][0], "share": unknown, "pointing": unknown}],
+        shape=[{**found["shape"][0], "entropy": unknown, "centre": unknown}],
+        curves=[{**areas, "deletion": bare, "insertion": bare}],
+        points=[],
+    )
+    assert pictures(one) == {}
+    assert "checks" not in words(one)
+    assert "from base to merged" not in words(one)
+
+
 @pytest.mark.parametrize(
     "name", ["frames-evidence", "frames-shape", "frames-curves", "frames-areas"]
 )

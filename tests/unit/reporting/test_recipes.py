@@ -130,6 +130,27 @@ def test_a_control_on_another_suite_is_not_taken_for_the_winner():
     assert any("The winner was not evaluated on another suite" in s for s in notices(control))
 
 
+@pytest.mark.parametrize("why", ["out of memory", "out of memory."])
+def test_a_recipe_that_failed_is_told_with_one_full_stop(why):
+    found = result(study())
+    found = {**found, "confirm": {**found["confirm"], "failed": {"full:0.5": why}}}
+    said = notices(replace(facts(), result=found))
+    assert "full:0.5 could not be measured: out of memory." in said
+
+
+def test_two_suites_of_one_name_are_told_apart():
+    first, second = facts().evaluations
+    suite = {"name": "other", "digest": "defdefdefdef"}
+    again = replace(second, result={**second.result, "suite": suite})
+    seen = [
+        said for said in notices(replace(facts(), evaluations=(first, again))) if "saw" in said
+    ]
+    assert seen == [
+        "Of suite other (abcabcabcabc) the search saw 1 media.",
+        "Of suite other (defdefdefdef) the search saw 1 media.",
+    ]
+
+
 def test_marks_of_one_name_lie_on_one_line_beside_each_other():
     ends = {"estimates": (0.1, 0.2, 0.3, 0.4), "lows": (0.0,) * 4, "highs": (0.5,) * 4}
     names = {"names": ("a", "a", "b", "b"), "groups": ("TR", "TP") * 2, "unit": "x"}

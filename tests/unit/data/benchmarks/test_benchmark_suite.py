@@ -10,28 +10,16 @@ from merit_opt.data.benchmarks.suite import benchmark_suite
 from merit_opt.data.prompts import LETTER
 from merit_opt.data.sample import Media, Number, Sample
 from merit_opt.errors import UserError
+from tests.suites import USUAL
 from tests.unit.data.benchmarks.test_benchmark import made_up
 
 SETTINGS = {
+    **USUAL,
     "benchmark": "toy",
     "variant": "plain",
     "download": False,
     "revision": None,
-    "prompt": "letter",
-    "scorer": "letter_logprob",
-    "permutations": 1,
-    "decoding": "greedy",
-    "max_new_tokens": 8,
-    "sampling": "uniform",
-    "frames": 8,
-    "fps": 1.0,
     "roles": {"TR": ("order",), "TP": ("colour", "shape")},
-    "max_unusable": 0.0,
-    "select": "all",
-    "n": 1,
-    "select_seed": 0,
-    "margins": None,
-    "progress": None,
 }
 
 
