@@ -29,8 +29,9 @@ def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
         return _no_option(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot make the folder {error.filename}: {error.strerror}; choose output_dir="
-    reason = str(error).strip() or type(error).__name__
+    reason = str(error).strip()
     told = [line.strip() for line in reason.splitlines() if "To append to your" not in line][:2]
+    told = told or [type(error).__name__]
     if reason.startswith("Error merging override") and error.__cause__ is not None:
         told += str(error.__cause__).splitlines()[:1]
     words = list(arguments)
