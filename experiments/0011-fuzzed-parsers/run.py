@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 HERE = Path(__file__).parent
+RESULT = HERE / "result.json"
 sys.path.insert(0, str(HERE.parents[1]))
 
 from tests.fuzzed import PARSERS, prepared  # noqa: E402
@@ -29,18 +30,15 @@ VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+|\[.*\]|\{.*\}"
 
 
 def main(names: list[str], inputs: int, first: int) -> None:
-    """One process a parser."""
-    found: dict[str, Any] = {
-        "inputs": inputs,
-        "first_seed": first,
-        "python": sys.version.split()[0],
-    }
+    """One process a parser; result.json keeps what it has of parsers that were not asked for."""
+    kept: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    found = kept | {"inputs": inputs, "first_seed": first, "python": sys.version.split()[0]}
     with multiprocessing.get_context("spawn").Pool(len(names), maxtasksperchild=1) as pool:
         told = pool.starmap(fuzz, [(name, inputs, first) for name in names], chunksize=1)
     for name, one in zip(names, told, strict=True):
         found[name] = one
         print(name, json.dumps(one))
-    (HERE / "result.json").write_text(json.dumps(found, indent=1) + "\n")
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def fuzz(name: str, inputs: int, first: int) -> dict[str, Any]:

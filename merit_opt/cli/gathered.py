@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from merit_opt.cli.build import factories
 from merit_opt.cli.given import given
+from merit_opt.cli.guard import NO_RESOLVER, leaves, unfollowed
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, Stage, built_suite
 from merit_opt.cli.retyped import command
 from merit_opt.cli.strips import flips
@@ -260,6 +261,12 @@ def _part(ask: Gathering, facts: StudyFacts, group: str, **checks: Any) -> Any:
     """
     kept = {key: facts.settings[key] for key in ("seed", "study") if key in facts.settings}
     node = {group: facts.settings.get(group), "output_dir": str(ask.outputs.root)}
+    for place, value in leaves({**kept, **node}):
+        if found := unfollowed(str(value), NO_RESOLVER):
+            raise UserError(
+                f"the study's {CONFIG} has {found} in {place}, which could put any variable of "
+                "this machine into the report; write its value there"
+            )
     try:
         built = factories(OmegaConf.create({**kept, **node}), **checks)
     except OmegaConfBaseException as error:

@@ -31,8 +31,9 @@ def sentence(verb: str, arguments: Iterable[str], error: Exception) -> str:
         return f"cannot make the folder {error.filename}: {error.strerror}; choose output_dir="
     reason = str(error).strip()
     told = [line.strip() for line in reason.splitlines() if "To append to your" not in line][:2]
+    told = told or [type(error).__name__]
     if reason.startswith("Error merging override") and error.__cause__ is not None:
-        told.append(str(error.__cause__).splitlines()[0])
+        told += str(error.__cause__).splitlines()[:1]
     words = list(arguments)
     hints = (hint for word in words if (hint := _hint(verb, word, reason, _chosen(verb, words))))
     return " ".join([told[0].rstrip(".") + (":" if told[1:] else "."), *told[1:], *hints])

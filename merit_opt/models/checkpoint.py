@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
@@ -248,7 +248,7 @@ def _conversion(key: str, folder: str) -> str:
 
 
 def _read_config(folder: Path) -> Any:
-    _require_no_kernel(folder / "config.json")
+    _require_no_kernel(folder)
     try:
         return AutoConfig.from_pretrained(  # nosec B615  # local files alone
             folder, local_files_only=True, trust_remote_code=False
@@ -263,21 +263,35 @@ def _read_config(folder: Path) -> Any:
         raise UserError(f"{folder / 'config.json'} cannot be read: {reason}") from None
 
 
-def _require_no_kernel(path: Path) -> None:
-    """Such code would be fetched from the hub by transformers, and run."""
-    try:
-        held = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return  # transformers says it better
-    for key, value in _leaves(held):
-        if ("_implementation" in key and "/" in str(value)) or (key == "use_kernels" and value):
-            raise UserError(
-                f"{path} names code of its own, {key}={str(value)[:80]}, which is not run; remove "
-                "the line"
-            )
+def _require_no_kernel(folder: Path) -> None:
+    """Such code would be fetched from the hub by transformers, and run.
+
+    Every configuration is looked through: transformers may read another one than config.json.
+    """
+    for path in sorted(folder.glob("*config*.json")):
+        try:
+            held = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue  # transformers says it better
+        for key, value in _keyed(held):
+            if _names_code(key, value):
+                raise UserError(
+                    f"{path} names code of its own, {key}={str(value)[:80]}, which is not run; "
+                    "remove the line"
+                )
 
 
-def _leaves(value: object) -> Iterator[tuple[str, object]]:
-    for key, own in value.items() if isinstance(value, dict) else ():
+def _names_code(key: str, value: object) -> bool:
+    if key == "use_kernels" or key == "configuration_files":
+        return bool(value)
+    return "_implementation" in key and "/" in str(value)
+
+
+def _keyed(value: object) -> Iterator[tuple[str, object]]:
+    """Every key at any depth, with what it holds."""
+    if isinstance(value, list):
+        for own in cast("list[object]", value):
+            yield from _keyed(own)
+    for key, own in cast("dict[object, object]", value).items() if isinstance(value, dict) else ():
         yield str(key), own
-        yield from _leaves(own)
+        yield from _keyed(own)

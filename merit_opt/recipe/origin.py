@@ -1,5 +1,6 @@
 """Which models a recipe was found on, as its file says it."""
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -73,7 +74,8 @@ def origin_from(value: object) -> Origin | None:
         models = {name: _named(one) for name, one in _mapping(value).items()}
         return Origin(**models)
     except TypeError:
-        raise UserError(f'a recipe\'s "pair" is {FORM}, or is left out; got {value!r}') from None
+        got = reprlib.repr(value)
+        raise UserError(f'a recipe\'s "pair" is {FORM}, or is left out; got {got}') from None
 
 
 def _named(value: object) -> Named:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Literal
 
+from merit_opt.tracking.markdown import plain
+
 NONE = "-"
 FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
@@ -163,21 +165,9 @@ def to_markdown(table: Table) -> str:
     """A table as GitHub reads it, under its title."""
     ruler = ["---" if column.is_text else "---:" for column in table.columns]
     lines = [[column.title for column in table.columns], ruler, *table.shown]
-    body = "\n".join(f"| {' | '.join(_cell(c) for c in line)} |" for line in lines)
-    note = f"\n{_cell(table.note)}\n" if table.note else ""
-    return f"**{_cell(table.title)}**\n\n{body}\n{note}"
-
-
-def _cell(words: str) -> str:
-    """Words that neither end a cell nor become HTML, a link or a picture."""
-    for letters, kept in _MARKDOWN:
-        words = words.replace(letters, kept)
-    return " ".join(words.split())
-
-
-_MARKDOWN = (
-    ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("](", "]\\("), ("`", "\\`"),
-)  # fmt: skip
+    body = "\n".join(f"| {' | '.join(plain(c) for c in line)} |" for line in lines)
+    note = f"\n{plain(table.note)}\n" if table.note else ""
+    return f"**{plain(table.title)}**\n\n{body}\n{note}"
 
 
 _LATEX = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from merit_opt.recipe.recipe import PARTS, Recipe
+from merit_opt.tracking.markdown import plain
 from merit_opt.tracking.record import Standing, StudyRecord, TrialRecord
 
 LONGEST_REASON = 1000
@@ -108,15 +109,8 @@ def note(trial: TrialRecord) -> str:
     recipe = trial.recipe
     size = f"{len(recipe.merged_layers)} of {len(recipe.layers)} layers merged"
     first = {"COMPLETE": _scores(trial), "PRUNED": f"pruned · {_scores(trial)}"}
-    first["FAIL"] = f"**failed**: {_plain(trial.why[:LONGEST_REASON])}"
+    first["FAIL"] = f"**failed**: {plain(trial.why[:LONGEST_REASON])}"
     return f"{first[trial.state]}\n\n{size}, recipe `{recipe.digest}`"
-
-
-def _plain(words: str) -> str:
-    """Words in a line, of which Markdown makes no HTML, link or picture."""
-    for letter in "\\`*[]<":
-        words = words.replace(letter, f"\\{letter}")
-    return " ".join(words.split())
 
 
 def _scores(trial: TrialRecord) -> str:

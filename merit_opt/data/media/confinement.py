@@ -12,6 +12,8 @@ import struct
 import sys
 from collections.abc import Mapping
 
+from merit_opt.errors import without_credentials
+
 SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|_URI$|_URL$", re.IGNORECASE)
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -25,8 +27,16 @@ MACHINES = {"x86_64": (0xC000003E, 41, 317), "aarch64": (0xC00000B7, 198, 277)}
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables whose names do not say that they hold a password, a key or an address."""
-    return {name: value for name, value in environment.items() if not SECRET.search(name)}
+    """The variables that hold no password.
+
+    Neither their names say that they hold one, a key or an address, nor is one in an address that
+    they hold.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not SECRET.search(name) and without_credentials(value) == value
+    }
 
 
 def refuse_network() -> bool:

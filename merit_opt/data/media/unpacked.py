@@ -4,7 +4,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -36,27 +36,30 @@ def unpacked(media: Media) -> Generator[Path]:
         return
     with _temporary() as (file, path):
         try:
+            whole = media.path.stat().st_size
             with zipfile.ZipFile(media.path) as archive, archive.open(media.member) as member:
-                _require_medium(shown_path(media), archive.getinfo(media.member))
-                _copy(member, file)
+                info, shown = archive.getinfo(media.member), shown_path(media)
+                packed = min(info.compress_size, whole)  # which is declared, and may be a lie
+                _require_medium(shown, info.file_size, packed)
+                _copy(member, file, lambda size: _require_medium(shown, size, packed))
         except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
+            why = str(error) or type(error).__name__
             raise MediaError(
-                shown_path(media), f"cannot be unpacked ({error}); download the zip again"
+                shown_path(media), f"cannot be unpacked ({why}); download the zip again"
             ) from error
         yield path
 
 
-def _require_medium(path: Path, info: zipfile.ZipInfo) -> None:
-    """Before a byte of it is written.
+def _require_medium(path: Path, size: int, packed: int) -> None:
+    """Of so many bytes, out of so many.
 
     Raises:
-        MediaError: It would take more room than any medium, or is packed as none is.
+        MediaError: It takes more room than any medium, or is packed as none is.
     """
-    size, packed = info.file_size, info.compress_size
     if size > MEMBER_BYTES:
         raise MediaError(
             path,
-            f"unpacked it takes {size / 1024**3:.0f} GiB, more than {MEMBER_BYTES // 1024**3}",
+            f"unpacked it takes {size / 1024**3:.1f} GiB, more than {MEMBER_BYTES // 1024**3} GiB",
         )
     if size > max(DENSE_BYTES, DENSEST * packed):
         raise MediaError(
@@ -66,8 +69,12 @@ def _require_medium(path: Path, info: zipfile.ZipInfo) -> None:
         )
 
 
-def _copy(member: IO[bytes], file: IO[bytes]) -> None:
+def _copy(member: IO[bytes], file: IO[bytes], require: Callable[[int], None]) -> None:
+    """All of it; `require` is given how many bytes there are, before they are written."""
+    size = 0
     while piece := memoryview(member.read(PIECE_BYTES)):
+        size += len(piece)
+        require(size)
         while piece:
             try:
                 piece = piece[file.write(piece) :]

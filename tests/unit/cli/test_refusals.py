@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from merit_opt.cli.refusal import sentence
+
 TYPOS = {
     "search @small study.trails=3": r"'study\.trails'\. Did you mean study\.trials=\?",
     "search @small pair.vml=x": r"'pair\.vml'\. Did you mean pair\.vlm=\?",
@@ -151,3 +153,8 @@ def test_what_options_share_is_no_option(merit_opt):
         True,
     )
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("words", ["", "\n", "To append to your config use +x"])
+def test_a_reason_without_words_is_named_by_its_kind(words):
+    assert sentence("search", ["seed=0"], ValueError(words)) == "ValueError."

@@ -285,6 +285,13 @@ def test_a_real_study_shows_the_frames_of_samples_that_changed(merit_opt, monkey
     assert frames_of(report) == {}
     assert "the suite has changed since it was measured" in (report / "report.html").read_text()
 
+    monkeypatch.setenv("CANARY", "kanarie")
+    config.write_text(text.replace("clips: 10", "clips: ${oc.env:CANARY}"))
+    assert merit_opt("report study=a tracking=none").code == 0
+    page = (report / "report.html").read_text()
+    assert "has ${oc.env:CANARY} in suite.clips, which could put any variable" in page
+    assert "kanarie" not in page
+
     config.write_text(text.replace("clips: 10", "clips: 0"))
     assert merit_opt("report study=a tracking=none").code == 0
     assert "the suite cannot be opened any more" in (report / "report.html").read_text()

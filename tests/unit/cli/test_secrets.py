@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from merit_opt.cli.main import show_trace
@@ -87,14 +87,31 @@ def test_the_program_shows_its_bugs_so(monkeypatch):
 
 
 LETTERS = "".join(set(string.printable) - set("@\n\r\x0b\x0c/"))
+AROUND = st.sampled_from(["'{}'", "{}", '"{}", x'])
 
 
-@given(
-    st.text(LETTERS, min_size=1).map("me:p{}w".format), st.sampled_from(["'{}'", "{}", '"{}", x'])
-)
+@given(st.text(LETTERS, min_size=1).map("me:{}w".format), AROUND)
+@example("u:12'34", "{}")
+@example("u:1 2", "{}")
+@example("me:5000; a", "{}")
 def test_no_password_survives_whatever_letters_it_has(userinfo, around):
     text = around.format(f"postgresql://{userinfo}@host:5432/db")
     assert without_credentials(text) == around.format("postgresql://…@host:5432/db")
+
+
+@given(st.text(sorted(set(LETTERS) - set("&# \t")), min_size=1).map("{}w".format), AROUND)
+@example("it's", "{}")
+def test_none_survives_at_the_end_of_an_address(password, around):
+    told = without_credentials(around.format(f"postgresql://host/db?password={password}"))
+    assert told == around.format("postgresql://host/db?password=…")
+
+
+@pytest.mark.parametrize("text", ["/", "//a:", "//a:1/", "http://a:1/", "?a"])
+@pytest.mark.parametrize("end", ["", " @"])
+def test_a_text_of_a_million_letters_is_read_in_time(text, end):
+    long = text * (10**6 // len(text))
+    assert without_credentials(long).startswith(long)
+    assert len(without_credentials(long + end)) <= len(long + end)
 
 
 @pytest.mark.parametrize(

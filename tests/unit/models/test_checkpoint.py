@@ -1,6 +1,7 @@
 """What a pair's checkpoints may be, told before weights are opened."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -264,6 +265,24 @@ def test_a_configuration_that_names_code_of_the_hub_is_refused(tmp_path, role, k
         UserError, match=rf"config\.json names code of its own, {key}=.* remove the li"
     ):
         _ = folder_pair(*{"vlm": VLM, "backbone": TEXT, role: folder}.values(), None).alignment
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "key"),
+    [
+        ("config.4.0.0.json", {"attn_implementation": "acme/kernel"}, "attn_implementation"),
+        ("config.json", {"parts": [[{"attn_implementation": "acme/k"}]]}, "attn_implementation"),
+        ("config.json", {"configuration_files": ["config.4.0.0.json"]}, "configuration_files"),
+        ("generation_config.json", {"use_kernels": True}, "use_kernels"),
+    ],
+)
+def test_and_so_is_one_that_another_file_or_a_list_hides(tmp_path, file, content, key):
+    folder = shutil.copytree(TEXT, tmp_path / "model")
+    path = folder / file
+    held = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(held | content))
+    with pytest.raises(UserError, match=rf"{re.escape(file)} names code of its own, {key}="):
+        _ = Checkpoint("pair.vlm", str(folder), None).config
 
 
 def test_a_model_that_brings_its_own_code_is_refused(tmp_path):

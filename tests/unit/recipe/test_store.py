@@ -197,6 +197,14 @@ def test_a_pair_that_is_none_is_a_sentence(tmp_path, pair):
         read_origin(path)
 
 
+def test_a_pair_of_any_length_is_a_short_sentence(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe_text(RECIPE).strip()[:-1] + f',"pair":"{"x" * 10**6}"}}')
+    with pytest.raises(UserError) as told:
+        read_origin(path)
+    assert len(str(told.value)) < len(str(path)) + 300
+
+
 def test_a_form_is_one_whatever_files_there_are_and_else_a_name_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     forms = {"base": Form("base"), "uniform:0.5": Form("uniform", ("0.5",))}

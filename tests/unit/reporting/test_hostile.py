@@ -15,7 +15,7 @@ from merit_opt.reporting.page import page, table_tex
 from merit_opt.reporting.report import compose
 from merit_opt.reporting.style import Drawn, styled
 from merit_opt.reporting.tables import Column, Table, latex, to_csv, to_markdown
-from merit_opt.tracking import rows
+from merit_opt.tracking import markdown, rows
 from tests.reports import evaluation, facts, flip, result, study, trial, trials
 
 HOSTILE = [
@@ -32,6 +32,7 @@ HOSTILE = [
     "$x_{$ \\input{/etc/passwd}",
     "=HYPERLINK(1)",
 ]
+ADDRESSES = "https://x.example WWW.x.example (ftp://x) http://"
 
 
 def said(words: str):
@@ -138,7 +139,10 @@ def test_a_number_of_csv_keeps_its_minus():
 
 
 @given(
-    st.text() | st.sampled_from([*HOSTILE, "\\|", "a\\", "![x](//y)", "[x](javascript:1)", "``"])
+    st.text()
+    | st.sampled_from(
+        [*HOSTILE, "\\|", "a\\", "![x](//y)", "[x](javascript:1)", "``", ADDRESSES, "[a]: //x"]
+    )
 )
 def test_a_table_of_markdown_keeps_its_cells_and_makes_nothing_of_them(words):
     told = to_markdown(table(words))
@@ -147,8 +151,14 @@ def test_a_table_of_markdown_keeps_its_cells_and_makes_nothing_of_them(words):
     assert [line.count("|") for line in (head, ruler, row)] == [3, 3, 3]
     assert title.startswith("**")
     assert "<" not in cells
-    assert "](" not in cells
-    assert "`" not in cells
+    assert not set("[]`*") & set(cells.replace(f"**{title.strip('*')}**", title.strip("*")))
+    assert "://" not in cells
+    assert "www." not in cells.lower()
+
+
+def test_an_interval_of_markdown_is_as_it_is():
+    assert markdown.plain("0.5 [0.4, 0.6]") == "0.5 [0.4, 0.6]"
+    assert markdown.plain("[0.4, 0.6](//x)") == r"\[0.4, 0.6\](//x)"
 
 
 COMMANDS = re.compile(r"\\(?:textbackslash|textasciicircum|textasciitilde|ldots)\{\}|\\[{}$&#%_]")
@@ -162,9 +172,11 @@ def test_nothing_in_latex_is_a_command_that_was_not_written_here(words):
     assert table_tex(table(words)).count("\\input") == 0
 
 
-@given(st.text() | st.sampled_from([*HOSTILE, "![x](//y)", "# a\n# b"]))
+@given(st.text() | st.sampled_from([*HOSTILE, "![x](//y)", "# a\n# b", ADDRESSES]))
 def test_the_note_of_a_failed_trial_is_one_line_of_words(words):
     failed = replace(trials()[4], state="FAIL", why=words)
     [first, *_] = rows.note(failed).split("\n")
     bare = re.sub(r"\\.", "", first.removeprefix("**failed**:"))
     assert not set(bare) & set("<[]`*\\")
+    assert "://" not in bare
+    assert "www." not in bare.lower()

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import struct
 import sys
 import zipfile
 
@@ -46,6 +47,20 @@ def test_variables_that_decoding_needs_are_kept():
     assert without_secrets(needed | {"api_key": "x", "Credentials": "y"}) == needed
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MERIT_STORAGE", "postgresql://me:pw@host/db"),
+        ("OPTUNA_STORAGE", "postgresql://host/db?password=pw"),
+        ("HTTPS_PROXY", "http://me:pw@proxy:3128"),
+    ],
+)
+def test_a_variable_with_a_password_in_it_is_not_whatever_its_name(name, value):
+    assert without_secrets({name: value, "http_proxy": "http://proxy:3128"}) == {
+        "http_proxy": "http://proxy:3128"
+    }
+
+
 def test_a_zip_bomb_is_refused_before_anything_is_unpacked(tmp_path, monkeypatch):
     room = tmp_path / "temporary"
     room.mkdir()
@@ -58,3 +73,44 @@ def test_a_zip_bomb_is_refused_before_anything_is_unpacked(tmp_path, monkeypatch
     ):
         read_medium((Media(tmp_path / "bomb.zip", "0", "a.mp4"),), FOUR)
     assert list(room.iterdir()) == []
+
+
+def lying(path, mib: int, **declared: int):
+    """A zip of zeros whose directory may lie about them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.mp4", bytes(mib * 1024**2))
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    for name, value in declared.items():
+        at = directory + {"compress_size": 20, "file_size": 24}[name]
+        content[at : at + 4] = struct.pack("<I", value)
+    path.write_bytes(content)
+    return (Media(path, "0", "a.mp4"),)
+
+
+def test_a_zip_bomb_that_lies_about_what_it_takes_is_refused_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("merit_opt.data.media.unpacked._copy", pytest.fail)
+    media = lying(tmp_path / "bomb.zip", 65, compress_size=2**31)
+    with pytest.raises(MediaError, match=r"its 65 MiB are packed into \d\d KiB"):
+        read_medium(media, FOUR)
+
+
+def test_no_more_is_unpacked_than_may_be_whatever_was_declared(tmp_path, monkeypatch):
+    """As if the declared size were not kept to."""
+    written: list[int] = []
+    media = lying(tmp_path / "bomb.zip", 80)
+    monkeypatch.setattr(zipfile.ZipInfo, "file_size", property(lambda _: 10, lambda *_: None))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: written.append(1) or bytes(1024**2))
+    with pytest.raises(MediaError, match=r"its 65 MiB are packed into \d\d KiB"):
+        read_medium(media, FOUR)
+    assert len(written) == 65
+
+
+def test_a_reason_without_words_is_named_by_its_kind(tmp_path, monkeypatch):
+    def ended(*_: object) -> bytes:
+        raise EOFError
+
+    media = lying(tmp_path / "short.zip", 1)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", ended)
+    with pytest.raises(MediaError, match=r"cannot be unpacked \(EOFError\); download"):
+        read_medium(media, FOUR)
