@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text, slug
+from merit_opt.reporting.claims import masking
 from merit_opt.reporting.facts import LayerValue, StudyFacts
 from merit_opt.reporting.figures.layers import Panel, Profiles, Series, Strip, draw_profiles
 from merit_opt.reporting.interventions import (
@@ -39,6 +40,8 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     if methods := {row["method"] for row in rows}:
         told = [words for method, words in READ.items() if method in methods]
         yield Text(f"{' '.join(told)} Bars are 95 % intervals, not corrected for their number.")
+    if words := masking(facts.attribution):
+        yield Text(words)
     yield from (TableBlock(table) for table in summary_tables(facts.attribution))
     if rows:
         yield TableBlock(effects_table(rows), is_long=True)

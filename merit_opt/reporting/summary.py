@@ -1,6 +1,5 @@
 """What was asked and what came out, in three sentences."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,13 +27,22 @@ def confirmed(facts: StudyFacts) -> Mapping[str, Any] | None:
 def _asked(facts: StudyFacts) -> str:
     count = len(facts.study.trials)
     layers = f"{facts.n_layers} decoder layers" if facts.n_layers else "decoder layers"
-    kinds = Counter(r.role for r in facts.study.trials)
-    controls = f", {kinds['control']} of them controls" if kinds["control"] else ""
     return (
         f"Asked: which of the {layers} should take back how much of the text backbone's weights, so "
         f"that temporal reasoning (TR) rises and temporal perception (TP) does not fall; "
-        f"{count} {'trial was' if count == 1 else 'trials were'} run{controls}."
+        f"{count} {'trial was' if count == 1 else 'trials were'} run{_controls(facts)}."
     )
+
+
+def _controls(facts: StudyFacts) -> str:
+    """How many of the trials are controls, in words that follow their number."""
+    count = len(facts.study.trials)
+    controls = sum(r.role == "control" for r in facts.study.trials)
+    if not controls:
+        return ""
+    if controls == count:
+        return ", which is a control" if count == 1 else ", all of them controls"
+    return f", {controls} of them {'a control' if controls == 1 else 'controls'}"
 
 
 def _found(facts: StudyFacts) -> Iterator[str]:
@@ -80,18 +88,21 @@ def _controls_sentence(found: Row) -> str:
     if (drawn := found.get("random_layers")) is not None:
         pieces.append(f"on average {_gap('random layers of its size', drawn)}")
     if not pieces:
-        return "No control was measured, so nothing says what choosing layers was worth."
+        return (
+            "Beside the winner no control was measured on these questions, so nothing says what "
+            "choosing layers was worth."
+        )
     return f"Its objective lies {' and '.join(pieces)}."
 
 
 def _gap(of: str, gap: Row) -> str:
-    """Above or below what, how far, and what to think of it."""
-    told = verdict(gap["low"], gap["high"])
+    """Above or below what, and how far; no p is known of an objective, so no verdict."""
+    holds = "leaves out" if gap["low"] > 0.0 or gap["high"] < 0.0 else "includes"
     side = "below" if gap["estimate"] < 0.0 else "above"
     ends = f"{gap['low']:+.3f} to {gap['high']:+.3f}"
     return (
         f"{side} {of} by {abs(gap['estimate']):.3f} "
-        f"(95 % interval of the difference {ends}, {told})"
+        f"(95 % interval of the difference {ends}, which {holds} 0)"
     )
 
 

@@ -117,7 +117,7 @@ def test_not_significant_is_said_in_these_words():
 def test_a_control_that_may_be_as_good_is_said_to_be():
     found = result(study())
     found["confirm"]["controls"][0]["gap"] = {"estimate": 0.01, "low": -0.02, "high": 0.04}
-    assert "(95 % interval of the difference -0.020 to +0.040, not significant)" in words(
+    assert "(95 % interval of the difference -0.020 to +0.040, which includes 0)" in words(
         compose(replace(facts(), result=found))
     )
 
@@ -165,6 +165,7 @@ def test_a_study_without_a_complete_trial_has_a_page_that_says_why(kept, said):
 def test_a_study_of_one_trial_has_a_page():
     report = compose(bare(study(trials()[:1])))
     assert {p.name for p in report.pictures} == {"layers", "trials", "gains", "cost"}
+    assert "1 trial was run, which is a control." in words(report)
     assert page_of(report)
 
 

@@ -85,3 +85,17 @@ def test_what_is_unknown_is_never_a_number(cell):
 
 def test_a_p_value_is_not_smaller_than_the_resamples_can_tell():
     assert (p_text(0.0), p_text(0.0004), p_text(1.0)) == ("< 0.0001", "0.0004", "1")
+
+
+@pytest.mark.parametrize(
+    ("p", "told"),
+    [
+        (0.0496, "0.0496"),
+        (0.0502, "0.0502"),
+        (0.04999, "0.04999"),
+        (0.05, "0.05"),
+        (0.054, "0.054"),
+    ],
+)
+def test_a_p_value_near_the_level_says_on_which_side_of_it_it_lies(p, told):
+    assert p_text(p) == told
