@@ -18,7 +18,7 @@ from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
 from merit_opt.reporting.figures.studies import Curves, draw_curves
 from merit_opt.reporting.progress import best_so_far
 from merit_opt.reporting.summary import confirmed
-from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+from merit_opt.reporting.tables import EMPTY, Cell, Column, Estimate, Table
 
 COLUMNS = (
     Column("study", "study"),
@@ -78,8 +78,8 @@ def _differences(found: Sequence[StudyFacts]) -> Iterator[Picture[Differences]]:
             name="studies-differences",
             title="Winner against base, study by study",
             caption=(
-                "Paired differences of accuracy on confirm, with 95 % intervals over whole videos; an "
-                "empty mark is not significant."
+                "Paired differences of accuracy on confirm, with 95 % intervals over whole videos. "
+                f"{EMPTY} The p of TR is Holm's."
             ),
             alt="TR and TP difference of each study's winner from the base, with intervals.",
             data=Differences(

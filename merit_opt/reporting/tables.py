@@ -11,6 +11,10 @@ from merit_opt.evaluation.stats import ALPHA
 
 NONE = "-"
 LEVEL = f"{ALPHA:g}"
+RULE = f"Significant means that the 95 % interval leaves out 0 and that p is below {LEVEL}."
+EMPTY = (
+    f"An empty mark is not significant: its interval includes 0, or its p is not below {LEVEL}."
+)
 FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 

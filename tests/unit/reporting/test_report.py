@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from merit_opt.reporting.blocks import data
+from merit_opt.reporting.blocks import Report, data
 from merit_opt.reporting.facts import Flips
+from merit_opt.reporting.frames import frames
 from merit_opt.reporting.page import page
 from merit_opt.reporting.report import DATA, PAGE, compose, write_report
 from merit_opt.reporting.style import Drawn, drawn, styled
@@ -134,6 +135,15 @@ def test_methods_that_were_not_run_are_named():
     hint = {"attribute": "merit-opt attribute recipe=study:s method=scan"}
     found = words(compose(replace(facts(), commands=hint)))
     assert "method=gradient, leave_out. To add one: merit-opt attribute recipe=study:s " in found
+
+
+def test_strips_without_heat_among_others_say_why_and_what_adds_it():
+    bare_one = replace(flip(5), method="")
+    hint = {"attribute_frames": "merit-opt attribute recipe=study:s method=frames"}
+    shown = replace(facts(), flips=Flips((flip(1), bare_one)), commands=hint)
+    found = words(Report("", "", (frames(shown),), ""))
+    assert "1 of 2 shown were not among the samples that attribution looked at" in found
+    assert "merit-opt attribute recipe=study:s method=frames method.samples=N" in found
 
 
 def test_a_study_that_has_not_ended_says_so_and_how_to_end_it():
