@@ -168,8 +168,8 @@ def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
 def _top(top: Sequence[Row]) -> Table:
     columns = (
         Column("trial", "trial", "count"),
-        Column("search_objective", "objective in search", "signed"),
-        Column("objective", "objective on confirm", "signed"),
+        Column("search_objective", "objective in search, accuracy", "signed"),
+        Column("objective", "objective on confirm, accuracy", "signed"),
         Column("TR_difference", "TR - base", "signed"),
         Column("p_holm", "p after Holm", "p"),
         Column("verdict", "verdict"),
@@ -187,7 +187,8 @@ def _top(top: Sequence[Row]) -> Table:
     )
     note = (
         "Recipes were chosen by the objective in the search, so luck is in it; confirm's is free of that "
-        "luck. p is corrected over these recipes, intervals are not."
+        "luck. Both are in accuracy, whatever score the search maximised. p is corrected over these "
+        "recipes, intervals are not."
     )
     title = "The search's best recipes, measured again on confirm"
     return Table("top", title, columns, rows, note)

@@ -109,18 +109,22 @@ def _gap(of: str, gap: Row) -> str:
 def _layers(best: Row) -> str:
     """Which layers a recipe of result.json merges, in words."""
     keys = {part: "layers" if part == "attention" else f"{part}_layers" for part in PARTS}
-    merged = {part: list(best.get(key, {})) for part, key in keys.items() if best.get(key)}
+    merged = {part: dict(best[key]) for part, key in keys.items() if best.get(key)}
     if not merged:
         return "the VLM as it is, as nothing beat it"
     return "; ".join(f"{part} of {_counted(layers)}" for part, layers in merged.items())
 
 
-def _counted(layers: list[str]) -> str:
+def _counted(layers: Mapping[str, float]) -> str:
+    """Which, and how far: one coefficient for all where they are alike."""
+    least, most = (f"{c:.3g}" for c in (min(layers.values()), max(layers.values())))
     if len(layers) > SHOWN_LAYERS:
-        return f"{len(layers)} layers"
-    if len(layers) == 1:
-        return f"layer {layers[0]}"
-    return f"layers {', '.join(layers[:-1])} and {layers[-1]}"
+        ends = f" {least}" if least == most else f"s {least} to {most}"
+        return f"{len(layers)} layers at coefficient{ends}"
+    told = [name if least == most else f"{name} at {c:.3g}" for name, c in layers.items()]
+    words = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+    shared = f" at coefficient {least}" if least == most else ""
+    return f"layer{'s' if len(told) > 1 else ''} {words}{shared}"
 
 
 def _unfinished(facts: StudyFacts) -> Iterator[str]:
