@@ -198,7 +198,7 @@ def _drawn_curves(points: Sequence[Row]) -> Picture[FrameCurves]:
         title="Deletion and insertion of frames, those that support the answer most first",
         caption=(
             "Probability of the chosen option, mean over samples, with 95 % intervals over whole videos "
-            "as bands. Attribution that means something falls faster than a random order when frames "
+            "as bands; a row a method, each beside the same random order. Attribution that means something falls faster than a random order when frames "
             "are removed, and rises faster when they are put back."
         ),
         alt="Mean probability of the chosen option while frames are removed or put back.",

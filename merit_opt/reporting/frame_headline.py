@@ -31,11 +31,12 @@ def _told(model: str, known: Sequence[tuple[str, Row]]) -> str:
     means, chances, sizes = (
         sorted({side[key] for _, side in known}) for key in ("mean", "chance", "n")
     )
-    share = f"{'between ' if len(means) > 1 else ''}{_range(means, '.3f', ' and ')}"
+    share = _range(means, ".3f", " and ")
+    share = f"between {share}" if " and " in share else f"of {share}"
     each = "; ".join(f"{SHORT.get(method, method)} {_difference(side)}" for method, side in known)
     apart = sum(_is_apart(side) for _, side in known)
     return (
-        f"Of the {model} model's positive attribution a share of {share} lies on frames which the "
+        f"Of the {model} model's positive attribution a share {share} lies on frames which the "
         f"question needs; chance gives {_range(chances, '.3f', ' to ')} "
         f"(n = {_range(sizes, 'd', ' to ')}). Above chance by {each}: significant by {apart} of "
         f"{len(known)} methods (not corrected)."

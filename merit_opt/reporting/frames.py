@@ -55,8 +55,8 @@ def _without_heat(facts: StudyFacts) -> str:
     asked = _asked(facts)
     more = f" To add them, look at more: {hint} method.samples={2 * asked or 'N'}" if hint else ""
     return (
-        f"{bare} of {len(shown)} shown were not among the samples that attribution looked at, or their "
-        f"frames could not be read, so that they have no heat bars.{more}"
+        f"{bare} of {len(shown)} shown {'was' if bare == 1 else 'were'} not among the samples that "
+        f"attribution looked at, or could not be read, and so without heat bars.{more}"
     )
 
 

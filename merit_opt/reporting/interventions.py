@@ -14,7 +14,7 @@ UNITS = {
     "probability": "Δ probability",
 }
 ROLES = ("TR", "TP")
-SCAN, MASK = "scan", "mask"
+SCAN, MASK, LEAVE_OUT = "scan", "mask", "leave_out"
 SETS = ("random", "unselected")
 FEW = "too few sets"
 MASKS = ("inverse_width", "zero", "mean", "revert")
@@ -22,7 +22,7 @@ READ: Mapping[str, str] = {
     SCAN: "Scan: this layer alone is merged.",
     MASK: "Mask: this layer's part is put out of action.",
     "gradient": "Gradient: of the mean margin, in nats for a unit of the layer's coefficient.",
-    "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
+    LEAVE_OUT: "Leave out: the layer is taken from the recipe, or added to it.",
 }
 Key = tuple[str, str, str, str]
 """Method, variant, model and part."""

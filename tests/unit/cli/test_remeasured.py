@@ -13,7 +13,9 @@ def commands(**methods):
     told = study()
     fingerprint = {**told.fingerprint, "search samples": "5ea5c4"}
     held = bare(replace(told, fingerprint=fingerprint), settings={"seed": 0})
-    return list(measured_commands(replace(held, attribution=Attribution(runs={"methods": methods})), ""))
+    return list(
+        measured_commands(replace(held, attribution=Attribution(runs={"methods": methods})), "")
+    )
 
 
 def test_a_method_is_told_with_what_differs_from_its_option():
@@ -34,7 +36,9 @@ def test_evaluations_of_winner_and_of_a_trial_are_told_and_of_strangers_not():
     told = study()
     assert told.best is not None
     digests = (told.best.recipe.digest, told.trials[1].recipe.digest, "ffffffffffff")
-    held = bare(told, settings={"seed": 0}, evaluations=[Evaluated(evaluation(d)) for d in digests])
+    held = bare(
+        told, settings={"seed": 0}, evaluations=[Evaluated(evaluation(d)) for d in digests]
+    )
     winner, control = measured_commands(held, "")
     assert winner.endswith("recipe=study:small suite=other")
     assert control.endswith("recipe=study:small/1 suite=other")

@@ -5,13 +5,16 @@ from matplotlib.colors import to_rgba
 
 from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.layer_sets import contrasts
+from merit_opt.reporting.blocks import Picture
 from merit_opt.reporting.claims import masking
+from merit_opt.reporting.depth import depth
 from merit_opt.reporting.facts import Attribution
 from merit_opt.reporting.figures.differences import Differences, draw_differences
 from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
 from merit_opt.reporting.interventions import panels, scans, summary_tables
 from merit_opt.reporting.style import styled
 from merit_opt.reporting.tables import NONE
+from tests.reports import LAYERS, bare, study
 
 ROLES = ("TR", "TP")
 
@@ -187,3 +190,20 @@ def test_masks_of_both_models_are_drawn_on_one_scale():
     first, second = figure.axes[1:3]
     assert first.get_ylim() == second.get_ylim()
     assert first.get_ylim()[0] < -5.0
+
+
+def measured_on(**samples):
+    places = {m: {"suite": "mini", "split": "all", "samples": s} for m, s in samples.items()}
+    rows = [changed(method, i, 0.5) for method in samples for i in range(LAYERS)]
+    runs = {"methods": {method: {"provenance": own} for method, own in places.items()}}
+    held = bare(study(), attribution=Attribution(layers=rows[:-1], runs=runs))
+    picture = next(b for b in depth(held).blocks if isinstance(b, Picture) and b.name == "layers")
+    return [panel.title.partition("\n")[2] for panel in picture.data.panels]
+
+
+def test_a_panel_says_where_it_shows_fewer_layers_or_other_samples_than_those_beside_it():
+    assert measured_on(scan="abc", gradient="abc") == ["", "5 of 6 layers"]
+    assert measured_on(scan="abc", gradient="def") == [
+        "suite mini, all, samples abc",
+        "5 of 6 layers · suite mini, all, samples def",
+    ]

@@ -142,7 +142,7 @@ def test_strips_without_heat_among_others_say_why_and_what_adds_it():
     hint = {"attribute_frames": "merit-opt attribute recipe=study:s method=frames"}
     shown = replace(facts(), flips=Flips((flip(1), bare_one)), commands=hint)
     found = words(Report("", "", (frames(shown),), ""))
-    assert "1 of 2 shown were not among the samples that attribution looked at" in found
+    assert "1 of 2 shown was not among the samples that attribution looked at" in found
     assert "merit-opt attribute recipe=study:s method=frames method.samples=N" in found
 
 
