@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from merit_opt.reporting.page import table_tex
+from merit_opt.reporting.page import pieces, table_tex
 from merit_opt.reporting.tables import (
     NONE,
     Column,
@@ -81,6 +81,11 @@ def test_latex_escapes_a_backslash_once():
 @pytest.mark.parametrize("cell", [None, math.nan, math.inf])
 def test_what_is_unknown_is_never_a_number(cell):
     assert text(cell, "share") == NONE
+
+
+def test_a_name_breaks_after_what_joins_its_words():
+    assert pieces("TR: nth_from_end") == ["TR: nth_", "from_", "end"]
+    assert pieces("occlusion, mean") == ["occlusion, mean"]
 
 
 def test_a_p_value_is_not_smaller_than_the_resamples_can_tell():
