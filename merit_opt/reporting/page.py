@@ -44,7 +44,8 @@ def _html() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"minus": _minus, "pieces": pieces}
+    found.filters["minus"] = _minus
+    found.globals["pieces"] = pieces  # type: ignore[assignment]
     return found
 
 

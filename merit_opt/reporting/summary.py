@@ -58,7 +58,7 @@ def _found(facts: StudyFacts) -> Iterator[str]:
         f"{found['base']['TP']:.3f} to {found['best']['TP']:.3f}: "
         f"{difference_words(differences['TP'])}."
     )
-    yield _controls_sentence(found)
+    yield _controls_sentence(found) or _without_controls(facts)
 
 
 def difference_words(found: Row) -> str:
@@ -79,7 +79,7 @@ def _equals(p: float) -> str:
 
 
 def _controls_sentence(found: Row) -> str:
-    """How far the winner lies above the best control, and above random layers."""
+    """How far the winner lies above the best control, and above random layers; empty without."""
     rivals = [c for c in found["controls"] if not c["name"].startswith("random-layers")]
     pieces: list[str] = []
     if rivals:
@@ -87,12 +87,13 @@ def _controls_sentence(found: Row) -> str:
         pieces.append(_gap(f"the best fixed recipe ({best['name']})", best["gap"]))
     if (drawn := found.get("random_layers")) is not None:
         pieces.append(f"on average {_gap('random layers of its size', drawn)}")
-    if not pieces:
-        return (
-            "Beside the winner no control was measured on these questions, so nothing says what "
-            "choosing layers was worth."
-        )
-    return f"Its objective lies {' and '.join(pieces)}."
+    return f"Its objective lies {' and '.join(pieces)}." if pieces else ""
+
+
+def _without_controls(facts: StudyFacts) -> str:
+    if all(r.role == "control" for r in facts.study.trials):
+        return "It is a control itself, and no other was measured on these questions."
+    return "No control was measured on these questions, so nothing says what choosing layers was worth."
 
 
 def _gap(of: str, gap: Row) -> str:

@@ -14,6 +14,7 @@ from merit_opt.reporting.frames import frames
 from merit_opt.reporting.page import page
 from merit_opt.reporting.report import DATA, PAGE, compose, write_report
 from merit_opt.reporting.style import Drawn, drawn, styled
+from merit_opt.reporting.summary import summary
 from tests.reports import bare, facts, flip, result, study, trial, trials
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report.json"
@@ -177,6 +178,16 @@ def test_a_study_of_one_trial_has_a_page():
     assert {p.name for p in report.pictures} == {"layers", "trials", "gains", "cost"}
     assert "1 trial was run, which is a control." in words(report)
     assert page_of(report)
+
+
+def test_a_result_of_one_control_says_one_thing_of_controls():
+    told = study(trials()[:1])
+    found = result(told)
+    found["confirm"] |= {"controls": [], "random_layers": None}
+    said = words(Report("", "", (summary(bare(told, result=found)),), ""))
+    assert "1 trial was run, which is a control." in said
+    assert "It is a control itself, and no other was measured on these questions." in said
+    assert "No control was" not in said
 
 
 def test_a_study_of_two_gains_draws_the_front_that_optuna_has():
