@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any, cast
 
 import yaml
@@ -15,11 +16,13 @@ from merit_opt.cli.build import factories
 from merit_opt.cli.given import given
 from merit_opt.cli.guard import NO_RESOLVER, leaves, unfollowed
 from merit_opt.cli.parts import SPLIT_KEYS, SUITE_INJECTED, Outputs, Stage, built_suite
+from merit_opt.cli.remeasured import measured_commands
 from merit_opt.cli.retyped import command
 from merit_opt.cli.strips import flips
 from merit_opt.data.media.decode_pool import MediaSettings
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
+from merit_opt.data.versions import library_version
 from merit_opt.errors import UserError
 from merit_opt.evaluation.samples_file import read_samples
 from merit_opt.files import write_text
@@ -43,6 +46,7 @@ from merit_opt.tracking.record import ToldStudy
 
 CONFIG = "config.yaml"
 DECODE_SECONDS = 60.0
+LIBRARIES = ("numpy", "scipy", "optuna", "scikit-learn")
 EVALUATED = ("base_samples.parquet", "samples.parquet")
 DAMAGES = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
 
@@ -89,7 +93,8 @@ def gather(ask: Gathering, name: str) -> StudyFacts:
         evaluations=tuple(_evaluations(ask.outputs, _compared(facts, digest), facts.study)),
         missing=(*facts.missing, *attribution.refused),
     )
-    return _with_media(ask, facts)
+    typed = measured_commands(facts, given("storage", "output_dir"))
+    return _with_media(ask, replace(facts, measured=tuple(typed)))
 
 
 def gather_least(ask: Gathering, name: str) -> StudyFacts:
@@ -113,8 +118,14 @@ def gather_least(ask: Gathering, name: str) -> StudyFacts:
         settings=settings or {},
         commands=_known_commands(name, settings, missing),
         versions={"merit-opt": version("merit-opt")},
+        libraries=_libraries(),
         missing=tuple(missing),
     )
+
+
+def _libraries() -> str:
+    own = " ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
+    return f"Python {python_version()} {own}"
 
 
 def _confirm_answers(folder: Path, missing: list[str]) -> Answers | None:

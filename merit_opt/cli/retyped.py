@@ -45,6 +45,12 @@ def command(config: Values, *groups: str) -> str:
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 
+def changed(group: str, name: str, values: Values) -> tuple[str, ...]:
+    """What differs from an option's own values; nothing of an option that this version lacks."""
+    path = conf_dir() / group / f"{name}.yaml"
+    return tuple(_changes(group, values, _option(path))) if path.is_file() else ()
+
+
 def _words(key: str, value: Any, usual: Any, defaults: Mapping[str, str]) -> Iterator[str]:
     if isinstance(value, dict) and TARGET in value:
         option, known = _nearest(key, value, defaults.get(key, ""))

@@ -28,7 +28,7 @@ from merit_opt.reporting.recipes import (
     role_blocks,
 )
 from merit_opt.reporting.summary import confirmed
-from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+from merit_opt.reporting.tables import RULE, Cell, Column, Estimate, Table
 
 RECIPES = (
     Column("recipe", "recipe"),
@@ -56,6 +56,10 @@ def _confirm(facts: StudyFacts) -> Iterator[Block]:
     if found is None:
         yield Text("There is no final comparison yet.", "notice")
         return
+    yield Text(
+        f"{RULE} TR of the winner and of the search's best recipes is judged by p after Holm's "
+        "correction in the first section and in the table of these recipes; nothing else is corrected."
+    )
     answers, seed = facts.answers, int(facts.result["seed"]) if facts.result else 0
     known = rivals(found, answers) if answers else ()
     every = by_roles(answers.base, known, seed) if answers else ()
@@ -148,8 +152,8 @@ def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
             name="recipes-gaps",
             title="How far the winner's objective lies above each",
             caption=(
-                "Objective in accuracy, on the same questions, with 95 % intervals over whole videos; an "
-                "empty mark is not significant."
+                "Objective in accuracy, on the same questions, with 95 % intervals over whole videos. An "
+                "empty mark: the interval includes 0. No p is known of an objective."
             ),
             alt="Difference of the objective between winner and each recipe, with intervals.",
             data=Differences(
@@ -168,8 +172,8 @@ def _gaps(rows: Sequence[tuple[Any, ...]]) -> Iterator[Picture[Differences]]:
 def _top(top: Sequence[Row]) -> Table:
     columns = (
         Column("trial", "trial", "count"),
-        Column("search_objective", "objective in search", "signed"),
-        Column("objective", "objective on confirm", "signed"),
+        Column("search_objective", "objective in search, accuracy", "signed"),
+        Column("objective", "objective on confirm, accuracy", "signed"),
         Column("TR_difference", "TR - base", "signed"),
         Column("p_holm", "p after Holm", "p"),
         Column("verdict", "verdict"),
@@ -187,7 +191,8 @@ def _top(top: Sequence[Row]) -> Table:
     )
     note = (
         "Recipes were chosen by the objective in the search, so luck is in it; confirm's is free of that "
-        "luck. p is corrected over these recipes, intervals are not."
+        "luck. Both are in accuracy, whatever score the search maximised. p is corrected over these "
+        "recipes, intervals are not."
     )
     title = "The search's best recipes, measured again on confirm"
     return Table("top", title, columns, rows, note)

@@ -1,13 +1,17 @@
 """The recipe as a layer strip, beside every profile over depth that is known."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from merit_opt.recipe.recipe import PARTS, Part, Recipe
 from merit_opt.reporting.blocks import Block, Picture, Section, TableBlock, Text, slug
-from merit_opt.reporting.facts import LayerValue, StudyFacts
+from merit_opt.reporting.claims import masking
+from merit_opt.reporting.facts import LayerValue, Row, StudyFacts
 from merit_opt.reporting.figures.layers import Panel, Profiles, Series, Strip, draw_profiles
 from merit_opt.reporting.interventions import (
+    LEAVE_OUT,
     READ,
+    Key,
     effects_table,
     masked,
     panels,
@@ -29,7 +33,7 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
         yield Text("There is no recipe to show: no trial that could win is complete.", "notice")
         return
     found = list(panels(rows))
-    beside = [*principal(found), *_prior(facts), *_distance(facts.distances)]
+    beside = [*principal(_marked(found, facts)), *_prior(facts), *_distance(facts.distances)]
     yield _picture("layers", f"Trial {best.number}, recipe {best.recipe.digest}", best, beside)
     for part, own in scans(rows).items():
         title = f"Each layer's {part} merged alone, at every coefficient of the scan"
@@ -39,10 +43,33 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     if methods := {row["method"] for row in rows}:
         told = [words for method, words in READ.items() if method in methods]
         yield Text(f"{' '.join(told)} Bars are 95 % intervals, not corrected for their number.")
+    if words := masking(facts.attribution):
+        yield Text(words)
     yield from (TableBlock(table) for table in summary_tables(facts.attribution))
     if rows:
         yield TableBlock(effects_table(rows), is_long=True)
     yield from _to_add(facts)
+
+
+def _marked(found: Sequence[tuple[Key, Panel]], facts: StudyFacts) -> list[tuple[Key, Panel]]:
+    """With what tells a panel from those beside it: fewer layers, or other samples."""
+    runs = facts.attribution.runs.get("methods", {})
+    where = {key[0]: runs.get(key[0], {}).get("provenance", {}) for key, _ in found}
+    told = {method: _place(own) for method, own in where.items() if own.get("samples")}
+    differ = len({own["samples"] for own in where.values() if own.get("samples")}) > 1
+    marked: list[tuple[Key, Panel]] = []
+    for key, panel in found:
+        layers = len({layer for series in panel.series for layer in series.layers})
+        is_part = key[0] != LEAVE_OUT and layers < facts.n_layers
+        marks = [f"{layers} of {facts.n_layers} layers"] if is_part else []
+        marks += [told[key[0]]] if differ and key[0] in told else []
+        title = "\n".join([panel.title, " · ".join(marks)]) if marks else panel.title
+        marked.append((key, replace(panel, title=title)))
+    return marked
+
+
+def _place(where: Row) -> str:
+    return f"suite {where.get('suite')}, {where.get('split')}, samples {where['samples']}"
 
 
 def _to_add(facts: StudyFacts) -> Iterator[Text]:

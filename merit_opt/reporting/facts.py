@@ -1,5 +1,6 @@
 """What a report is made of: plain values, read by whoever asks for one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -150,6 +151,8 @@ class StudyFacts:
         settings: Its config.yaml; empty where it is missing.
         commands: What is typed to make it, and what adds to this page, by what it does.
         versions: Of this program.
+        libraries: Of whoever writes the page: Python and what its numbers are worked out with.
+        measured: Commands of the attribution and the evaluations that are shown.
         missing: What could not be read and why, in sentences.
     """
 
@@ -164,7 +167,16 @@ class StudyFacts:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     commands: Mapping[str, str] = field(default_factory=dict[str, str])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    libraries: str = ""
+    measured: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> str:
+        """What the search maximised gains of, such as `probability`; empty where nobody knows."""
+        told = self.settings.get("objective", {}).get("score")
+        known = re.search(r"score='(\w+)'", self.study.fingerprint.get("objective", ""))
+        return str(told or (known.group(1) if known else "")).replace("_", " ")
 
     @property
     def name(self) -> str:

@@ -8,7 +8,9 @@ from merit_opt.reporting.blocks import Block, Picture, TableBlock, Text
 from merit_opt.reporting.facts import Row
 from merit_opt.reporting.figures.curves import FrameCurves, Line, draw_frame_curves
 from merit_opt.reporting.figures.differences import Differences, Panels, draw_panels
+from merit_opt.reporting.frame_headline import headlines
 from merit_opt.reporting.frame_tables import METHODS, SHORT, tables
+from merit_opt.reporting.tables import EMPTY as EMPTY_MARK
 from merit_opt.reporting.tables import p_text
 
 MODELS = ("base", "merged")
@@ -19,7 +21,7 @@ MASS = {
     "pointing": "pointing game",
 }
 SHAPE = {"entropy": "entropy", "centre": "centre of mass"}
-EMPTY = " An empty mark is not significant; nothing is corrected."
+EMPTY = f" {EMPTY_MARK} Nothing is corrected."
 
 
 def frame_evidence(run: Mapping[str, Any]) -> Iterator[Block]:
@@ -37,6 +39,7 @@ def frame_evidence(run: Mapping[str, Any]) -> Iterator[Block]:
     evidence = _of_chosen(summary.get("evidence", ()))
     shape = _of_chosen(summary.get("shape", ()))
     if evidence:
+        yield from headlines(evidence)
         yield from _sentences(evidence)
         yield from _evidence(evidence)
     elif shape:
@@ -189,7 +192,7 @@ def _drawn_curves(points: Sequence[Row]) -> Picture[FrameCurves]:
         title="Deletion and insertion of frames, those that support the answer most first",
         caption=(
             "Probability of the chosen option, mean over samples, with 95 % intervals over whole videos "
-            "as bands. Attribution that means something falls faster than a random order when frames "
+            "as bands; a row a method, each beside the same random order. Attribution that means something falls faster than a random order when frames "
             "are removed, and rises faster when they are put back."
         ),
         alt="Mean probability of the chosen option while frames are removed or put back.",

@@ -36,12 +36,34 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     )
     if flips.missing:
         yield Text(flips.missing, "notice")
-    if flips.shown and not any(flip.method for flip in flips.shown):
-        hint = facts.commands.get("attribute_frames", "")
-        more = f" To add it: {hint}" if hint else ""
-        yield Text(f"Attribution to frames was not measured for these samples.{more}", "notice")
+    if lacking := _without_heat(facts):
+        yield Text(lacking, "notice")
     for number, flip in enumerate(flips.shown, start=1):
         yield from _flip(number, flip)
+
+
+def _without_heat(facts: StudyFacts) -> str:
+    """Why strips have no heat bars, and what adds them; empty where all have."""
+    shown = facts.flips.shown
+    bare = sum(not flip.method for flip in shown)
+    if not bare:
+        return ""
+    hint = facts.commands.get("attribute_frames", "")
+    if bare == len(shown):
+        more = f" To add it: {hint}" if hint else ""
+        return f"Attribution to frames was not measured for these samples.{more}"
+    asked = _asked(facts)
+    more = f" To add them, look at more: {hint} method.samples={2 * asked or 'N'}" if hint else ""
+    return (
+        f"{bare} of {len(shown)} shown {'was' if bare == 1 else 'were'} not among the samples that "
+        f"attribution looked at, or could not be read, and so without heat bars.{more}"
+    )
+
+
+def _asked(facts: StudyFacts) -> int:
+    """How many samples attribution to frames was asked for; 0 where nobody knows."""
+    run = facts.attribution.runs.get("methods", {}).get("frames", {})
+    return int(run.get("settings", {}).get("samples") or 0)
 
 
 def _flip(number: int, flip: Flip) -> Iterator[Block]:
@@ -86,7 +108,10 @@ def _facts(flip: Flip) -> Iterator[tuple[str, str]]:
             if i < len(own := flip.probabilities.get(model, ()))  # type: ignore[arg-type]
         ]
         told = f" — {', '.join(marks)}" if marks else ""
-        yield label, f"{words}{told}" + (f" (p: {', '.join(chances)})" if chances else "")
+        yield (
+            label,
+            f"{words}{told}" + (f" (probability: {', '.join(chances)})" if chances else ""),
+        )
     if not flip.options:
         yield "right answer", flip.right
         for model, name in MODELS:

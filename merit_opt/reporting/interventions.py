@@ -14,14 +14,15 @@ UNITS = {
     "probability": "Δ probability",
 }
 ROLES = ("TR", "TP")
-SCAN, MASK = "scan", "mask"
+SCAN, MASK, LEAVE_OUT = "scan", "mask", "leave_out"
 SETS = ("random", "unselected")
+FEW = "too few sets"
 MASKS = ("inverse_width", "zero", "mean", "revert")
 READ: Mapping[str, str] = {
     SCAN: "Scan: this layer alone is merged.",
     MASK: "Mask: this layer's part is put out of action.",
     "gradient": "Gradient: of the mean margin, in nats for a unit of the layer's coefficient.",
-    "leave_out": "Leave out: the layer is taken from the recipe, or added to it.",
+    LEAVE_OUT: "Leave out: the layer is taken from the recipe, or added to it.",
 }
 Key = tuple[str, str, str, str]
 """Method, variant, model and part."""
@@ -192,6 +193,7 @@ def _sets(sets: Sequence[Row]) -> Table:
         Column("against", "against"),
         Column("sets", "sets measured", "count"),
         Column("failed", "sets that failed", "count"),
+        Column("least_p", "least possible p", "p"),
         Column("mean_TR", "their mean TR drop", "signed"),
         Column("mean_TP", "their mean TP drop", "signed"),
         Column("p", "p of TR", "p"),
@@ -210,6 +212,7 @@ def _sets(sets: Sequence[Row]) -> Table:
             f"{kind} layers",
             own.get("sets"),
             own.get("failed", 0),
+            least_p(own),
             *((own.get("mean") or {}).get(role) for role in ROLES),
             *_ranked(own, "TR"),
             *_ranked(own, "TR - TP"),
@@ -225,7 +228,6 @@ def _sets(sets: Sequence[Row]) -> Table:
 def _sets_note(sets: Sequence[Row]) -> str:
     kinds = [one.get(kind) or {} for one in sets for kind in SETS]
     lost = sum(own.get("failed", 0) for own in kinds)
-    most = max((own.get("sets", 0) + own.get("failed", 0) for own in kinds), default=0)
     failed = (
         f" {lost} sets could not be measured, most often as the mask destroyed the model: they count "
         "in p as drops at least as great as that of the recipe's layers, and in no mean."
@@ -235,15 +237,28 @@ def _sets_note(sets: Sequence[Row]) -> str:
     return (
         "Accuracy lost when the layers are masked together; random sets are of any layers, unselected "
         "ones of layers that the recipe does not merge, each of as many layers as the recipe has. p is "
-        "the rank of the recipe's layers among the sets, one-sided, not corrected: "
-        f"{most} sets can say {1 / (1 + most):.2g} at the least.{failed}"
+        "the rank of the recipe's layers among the sets, one-sided, not corrected. Significant: p below "
+        f"{ALPHA:g}; where the least p that so many sets can say is not, there are {FEW}.{failed}"
     )
 
 
 def _ranked(own: Row, of: str) -> tuple[Cell, Cell]:
     """The p and its verdict; a rank among sets has no interval."""
     p = (own.get("p") or {}).get(of)
-    return (None, None) if p is None else (p, SIGNIFICANT if p < ALPHA else NOT_SIGNIFICANT)
+    return (None, None) if p is None else (p, ranked_verdict(own, p))
+
+
+def ranked_verdict(own: Row, p: float) -> str:
+    """By p alone; `too few sets` where no rank among so many could be significant."""
+    if (least_p(own) or 0.0) >= ALPHA:
+        return FEW
+    return SIGNIFICANT if p < ALPHA else NOT_SIGNIFICANT
+
+
+def least_p(own: Row) -> float | None:
+    """What p is where the recipe's layers come first of all; None without sets."""
+    count = own.get("sets", 0) + own.get("failed", 0)
+    return 1.0 / (1 + count) if count else None
 
 
 def _contributions(rows: Sequence[Row]) -> Table:

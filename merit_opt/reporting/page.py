@@ -1,5 +1,6 @@
 """A report as one HTML page that needs nothing else."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -12,6 +13,7 @@ from merit_opt.reporting.tables import Table, alignment, latex, latex_number
 
 TEMPLATES = ("merit_opt.reporting", "templates")
 PAGE_OF_ROWS = 40
+JOINTS = re.compile(r"(?<=[_/:.,=])(?=\w)")
 
 
 def page(report: Report, figures: Mapping[str, Drawn]) -> str:
@@ -43,6 +45,7 @@ def _html() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["minus"] = _minus
+    found.globals["pieces"] = pieces  # type: ignore[assignment]
     return found
 
 
@@ -68,6 +71,11 @@ def _tex() -> Environment:
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{b64encode(content).decode()}"
+
+
+def pieces(words: str) -> list[str]:
+    """What a narrow column keeps whole: it breaks after what joins words, not amid letters."""
+    return JOINTS.split(words)
 
 
 def _minus(words: str) -> str:

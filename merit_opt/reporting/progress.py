@@ -24,7 +24,7 @@ from merit_opt.tracking.record import TrialRecord
 
 TOP = 0.1
 FEWEST_TOP = 3
-UNIT = "value that the search maximises"
+UNIT = "value maximised"
 
 
 def progress(facts: StudyFacts) -> Section:
@@ -40,7 +40,7 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     data = trials(facts)
     yield from _drawn(data)
     yield from _layer_blocks(facts, records)
-    yield TableBlock(_table(records), is_long=True)
+    yield TableBlock(_table(records, facts.score), is_long=True)
 
 
 def _drawn(data: Trials) -> Iterator[Block]:
@@ -56,7 +56,9 @@ def _drawn(data: Trials) -> Iterator[Block]:
     yield Picture(
         name="trials",
         title="Value over trials",
-        caption=f"Every trial, controls marked; 0 is the VLM as it is.{less}",
+        caption=(
+            f"What the search maximises, of every trial, controls marked; 0 is the VLM as it is.{less}"
+        ),
         alt="Value of each trial by its number, with the best so far as a line.",
         data=data,
         draw=draw_values,
@@ -89,8 +91,14 @@ def trials(facts: StudyFacts) -> Trials:
         failed=tuple(r.number for r in records if r.state == "FAIL"),
         winner=None if best is None else best.number,
         front=facts.study.front or undominated(points),
-        unit=UNIT if not facts.study.front else "TR gain + TP gain",
+        unit=_unit(facts),
     )
+
+
+def _unit(facts: StudyFacts) -> str:
+    """What the value is, and of which score."""
+    of = f", in {facts.score}" if facts.score else ""
+    return (UNIT if not facts.study.front else "TR gain + TP gain") + of
 
 
 def _is_finite(value: float | None) -> bool:
@@ -248,7 +256,7 @@ def _surrogate(fitted: Surrogate, marked: Sequence[int]) -> Iterator[Picture[Any
     )
 
 
-def _table(records: Sequence[TrialRecord]) -> Table:
+def _table(records: Sequence[TrialRecord], score: str) -> Table:
     columns = (
         Column("trial", "trial", "count"),
         Column("name", "name"),
@@ -266,6 +274,8 @@ def _table(records: Sequence[TrialRecord]) -> Table:
         "The one trial" if len(records) == 1 else f"All {len(records)} trials",
         columns,
         tuple(map(_trial, records)),
+        f"The value is what the search maximises{f', in {score}' if score else ''}. TR and TP are "
+        "accuracies on the samples that the search sees.",
     )
 
 

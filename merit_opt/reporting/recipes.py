@@ -17,7 +17,7 @@ from merit_opt.reporting.blocks import Block, Picture, TableBlock, slug
 from merit_opt.reporting.facts import Answers, Row
 from merit_opt.reporting.figures.differences import Differences, draw_differences
 from merit_opt.reporting.figures.matrix import Matrix, draw_matrix
-from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+from merit_opt.reporting.tables import EMPTY, Cell, Column, Estimate, Table
 
 RANDOM = "random-layers"
 WINNER = "winner"
@@ -197,7 +197,7 @@ def drawn_by_role(every: Sequence[Against]) -> Picture[Differences]:
         title="What each recipe changes against the base",
         caption=(
             "Paired differences of accuracy on the same questions, with 95 % intervals over whole "
-            "videos, not corrected for their number; an empty mark is not significant."
+            f"videos, not corrected for their number. {EMPTY}"
         ),
         alt="TR and TP difference of each recipe from the base, with intervals.",
         data=_as_differences([(name, g.name, g) for name, g in rows], "recipe - base, accuracy"),
@@ -212,7 +212,7 @@ def _differences(name: str, title: str, groups: Sequence[Compared]) -> Picture[D
         title=title,
         caption=(
             "Paired differences of accuracy with 95 % intervals over whole videos, not corrected for "
-            "their number; in brackets how many questions; an empty mark is not significant."
+            f"their number; in brackets how many questions. {EMPTY}"
         ),
         alt="Difference of accuracy between winner and base for each category, with intervals.",
         data=_as_differences(rows, "winner - base, accuracy"),

@@ -8,6 +8,25 @@ from merit_opt.reporting.facts import StudyFacts
 from merit_opt.reporting.summary import confirmed
 from merit_opt.reporting.tables import Column, Table
 
+YEAR = 2026
+PAPERS = """\
+@article{fu2026reasoning,
+  title   = {Reasoning Resides in Layers: Restoring Temporal Reasoning in Video-Language Models with Layer-Selective Merging},
+  author  = {Fu, Zihang and Wang, Haonan and Kang, Jian and Kawaguchi, Kenji and Wu, Jiaying},
+  journal = {arXiv preprint arXiv:2604.11399},
+  year    = {2026},
+}
+
+@inproceedings{chen2025bring,
+  title     = {Bring Reason to Vision: Understanding Perception and Reasoning through Model Merging},
+  author    = {Chen, Shiqi and Zhang, Jinghan and Zhu, Tongyao and Liu, Wei and Gao, Siyang and Xiong, Miao and Li, Manling and He, Junxian},
+  booktitle = {Proceedings of the 42nd International Conference on Machine Learning},
+  volume    = {267},
+  pages     = {9803--9817},
+  year      = {2025},
+  note      = {arXiv:2505.05464},
+}"""
+
 
 def reproduce(facts: StudyFacts) -> Section:
     """The page's last section."""
@@ -20,6 +39,15 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
     else:
         why = "names what this version lacks" if facts.settings else "is missing"
         yield Text(f"The study's config.yaml {why}, so its command is not known.", "notice")
+    if facts.measured:
+        yield Code(
+            "\n".join(facts.measured), "Commands of attribution and of evaluations shown here"
+        )
+    if facts.measured and facts.evaluations:
+        yield Text(
+            "Of an evaluation's suite the name and the digest are kept alone: what else was given, such "
+            "as suite.seed, is to be added."
+        )
     yield Facts(tuple(_identity(facts)))
     yield TableBlock(_counts(facts))
     if facts.study.fingerprint:
@@ -45,6 +73,8 @@ def _identity(facts: StudyFacts) -> Iterator[tuple[str, str]]:
     yield from facts.versions.items()
     if engine := study.fingerprint.get("engine"):
         yield "engine and libraries of the search", engine
+    if facts.libraries:
+        yield "libraries that wrote this page", facts.libraries
 
 
 def _counts(facts: StudyFacts) -> Table:
@@ -60,7 +90,8 @@ def _counts(facts: StudyFacts) -> Table:
         rows += [(f"{role} questions of confirm, compared", n) for role, n in found["n"].items()]
     if facts.answers is not None:
         rows.append(("questions of confirm", len(facts.answers.merged)))
-        rows += [(f"of them {why}", n) for why, n in exclusions(facts.answers).items()]
+        left_out = exclusions(facts.answers) or {"excluded": 0}
+        rows += [(f"of them {why}", n) for why, n in left_out.items()]
     columns = (Column("what", "what"), Column("n", "n", "count"))
     return Table("counts", "Counts and exclusions", columns, tuple(rows))
 
@@ -84,6 +115,7 @@ def _bibtex(facts: StudyFacts) -> str:
         "backbones},\n"
         "  author  = {{The merit\\_opt developers}},\n"
         f"  version = {{{version}}},\n"
+        f"  year    = {{{YEAR}}},\n"
         f"  note    = {{Study {words}, fingerprint {facts.study.record.fingerprint}}},\n"
-        "}"
+        "}\n\n" + PAPERS
     )

@@ -18,7 +18,7 @@ from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
 from merit_opt.reporting.figures.studies import Curves, draw_curves
 from merit_opt.reporting.progress import best_so_far
 from merit_opt.reporting.summary import confirmed
-from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+from merit_opt.reporting.tables import EMPTY, Cell, Column, Estimate, Table
 
 COLUMNS = (
     Column("study", "study"),
@@ -31,6 +31,7 @@ COLUMNS = (
     Column("objective", "objective", "signed"),
     Column("verdict", "verdict of TR"),
 )
+FEWEST = 3  # studies that a mean has an interval of
 
 
 def studies(all_of_them: Sequence[StudyFacts]) -> Section:
@@ -78,8 +79,8 @@ def _differences(found: Sequence[StudyFacts]) -> Iterator[Picture[Differences]]:
             name="studies-differences",
             title="Winner against base, study by study",
             caption=(
-                "Paired differences of accuracy on confirm, with 95 % intervals over whole videos; an "
-                "empty mark is not significant."
+                "Paired differences of accuracy on confirm, with 95 % intervals over whole videos. "
+                f"{EMPTY} The p of TR is Holm's."
             ),
             alt="TR and TP difference of each study's winner from the base, with intervals.",
             data=Differences(
@@ -136,7 +137,8 @@ class Aggregate:
     """A number over several studies.
 
     Attributes:
-        mean: Its mean, with a 95 % interval by Student's t; a single study has no interval.
+        mean: Its mean, with a 95 % interval by Student's t; of fewer than three studies, or of
+            values that are all alike, there is none.
         spread: Standard deviation over the studies; None of one.
     """
 
@@ -150,6 +152,8 @@ def over_studies(values: Sequence[float]) -> Aggregate:
     if len(values) < 2:
         return Aggregate(mean, None)
     spread = stdev(values)
+    if len(values) < FEWEST or min(values) == max(values):
+        return Aggregate(mean, spread)
     half = float(stats.t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
     return Aggregate(Estimate(mean, mean - half, mean + half), spread)
 
@@ -165,12 +169,13 @@ def _aggregate(found: Sequence[StudyFacts]) -> Table | None:
     }
     significant = sum(_rises(c["difference"]["TR"]) for c in ended)
     rows = tuple(
-        (name, own.mean, own.spread, min(values), max(values))
+        (name, len(values), own.mean, own.spread, min(values), max(values))
         for name, values in numbers.items()
         for own in [over_studies(values)]
     )
     columns = (
         Column("number", "number"),
+        Column("n", "studies", "count"),
         Column("mean", "mean", "signed"),
         Column("spread", "standard deviation", "share"),
         Column("least", "least", "signed"),
@@ -178,7 +183,8 @@ def _aggregate(found: Sequence[StudyFacts]) -> Table | None:
     )
     note = (
         f"TR rises significantly in {significant} of {len(ended)} studies that ended. Intervals of "
-        "means are Student's t over studies: they say how searches vary, not how questions do."
+        f"means are Student's t over studies, {FEWEST} or more that differ: they say how searches vary, "
+        "not how questions do."
     )
     return Table("studies-mean", "Over the studies", columns, rows, note)
 

@@ -1,6 +1,5 @@
 """What was asked and what came out, in three sentences."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,13 +27,22 @@ def confirmed(facts: StudyFacts) -> Mapping[str, Any] | None:
 def _asked(facts: StudyFacts) -> str:
     count = len(facts.study.trials)
     layers = f"{facts.n_layers} decoder layers" if facts.n_layers else "decoder layers"
-    kinds = Counter(r.role for r in facts.study.trials)
-    controls = f", {kinds['control']} of them controls" if kinds["control"] else ""
     return (
         f"Asked: which of the {layers} should take back how much of the text backbone's weights, so "
         f"that temporal reasoning (TR) rises and temporal perception (TP) does not fall; "
-        f"{count} {'trial was' if count == 1 else 'trials were'} run{controls}."
+        f"{count} {'trial was' if count == 1 else 'trials were'} run{_controls(facts)}."
     )
+
+
+def _controls(facts: StudyFacts) -> str:
+    """How many of the trials are controls, in words that follow their number."""
+    count = len(facts.study.trials)
+    controls = sum(r.role == "control" for r in facts.study.trials)
+    if not controls:
+        return ""
+    if controls == count:
+        return ", which is a control" if count == 1 else ", all of them controls"
+    return f", {controls} of them {'a control' if controls == 1 else 'controls'}"
 
 
 def _found(facts: StudyFacts) -> Iterator[str]:
@@ -50,7 +58,7 @@ def _found(facts: StudyFacts) -> Iterator[str]:
         f"{found['base']['TP']:.3f} to {found['best']['TP']:.3f}: "
         f"{difference_words(differences['TP'])}."
     )
-    yield _controls_sentence(found)
+    yield _controls_sentence(found) or _without_controls(facts)
 
 
 def difference_words(found: Row) -> str:
@@ -71,7 +79,7 @@ def _equals(p: float) -> str:
 
 
 def _controls_sentence(found: Row) -> str:
-    """How far the winner lies above the best control, and above random layers."""
+    """How far the winner lies above the best control, and above random layers; empty without."""
     rivals = [c for c in found["controls"] if not c["name"].startswith("random-layers")]
     pieces: list[str] = []
     if rivals:
@@ -79,37 +87,45 @@ def _controls_sentence(found: Row) -> str:
         pieces.append(_gap(f"the best fixed recipe ({best['name']})", best["gap"]))
     if (drawn := found.get("random_layers")) is not None:
         pieces.append(f"on average {_gap('random layers of its size', drawn)}")
-    if not pieces:
-        return "No control was measured, so nothing says what choosing layers was worth."
-    return f"Its objective lies {' and '.join(pieces)}."
+    return f"Its objective lies {' and '.join(pieces)}." if pieces else ""
+
+
+def _without_controls(facts: StudyFacts) -> str:
+    if all(r.role == "control" for r in facts.study.trials):
+        return "It is a control itself, and no other was measured on these questions."
+    return "No control was measured on these questions, so nothing says what choosing layers was worth."
 
 
 def _gap(of: str, gap: Row) -> str:
-    """Above or below what, how far, and what to think of it."""
-    told = verdict(gap["low"], gap["high"])
+    """Above or below what, and how far; no p is known of an objective, so no verdict."""
+    holds = "leaves out" if gap["low"] > 0.0 or gap["high"] < 0.0 else "includes"
     side = "below" if gap["estimate"] < 0.0 else "above"
     ends = f"{gap['low']:+.3f} to {gap['high']:+.3f}"
     return (
         f"{side} {of} by {abs(gap['estimate']):.3f} "
-        f"(95 % interval of the difference {ends}, {told})"
+        f"(95 % interval of the difference {ends}, which {holds} 0)"
     )
 
 
 def _layers(best: Row) -> str:
     """Which layers a recipe of result.json merges, in words."""
     keys = {part: "layers" if part == "attention" else f"{part}_layers" for part in PARTS}
-    merged = {part: list(best.get(key, {})) for part, key in keys.items() if best.get(key)}
+    merged = {part: dict(best[key]) for part, key in keys.items() if best.get(key)}
     if not merged:
         return "the VLM as it is, as nothing beat it"
     return "; ".join(f"{part} of {_counted(layers)}" for part, layers in merged.items())
 
 
-def _counted(layers: list[str]) -> str:
+def _counted(layers: Mapping[str, float]) -> str:
+    """Which, and how far: one coefficient for all where they are alike."""
+    least, most = (f"{c:.3g}" for c in (min(layers.values()), max(layers.values())))
     if len(layers) > SHOWN_LAYERS:
-        return f"{len(layers)} layers"
-    if len(layers) == 1:
-        return f"layer {layers[0]}"
-    return f"layers {', '.join(layers[:-1])} and {layers[-1]}"
+        ends = f" {least}" if least == most else f"s {least} to {most}"
+        return f"{len(layers)} layers at coefficient{ends}"
+    told = [name if least == most else f"{name} at {c:.3g}" for name, c in layers.items()]
+    words = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+    shared = f" at coefficient {least}" if least == most else ""
+    return f"layer{'s' if len(told) > 1 else ''} {words}{shared}"
 
 
 def _unfinished(facts: StudyFacts) -> Iterator[str]:

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Literal
 
+from merit_opt.evaluation.stats import ALPHA
 from merit_opt.tracking.markdown import plain
 
 NONE = "-"
+LEVEL = f"{ALPHA:g}"
+RULE = f"Significant means that the 95 % interval leaves out 0 and that p is below {LEVEL}."
+EMPTY = (
+    f"An empty mark is not significant: its interval includes 0, or its p is not below {LEVEL}."
+)
 FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
@@ -90,8 +96,15 @@ def text(cell: Cell, form: Form = "text") -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value; below 0.0001 the bound alone, which is what 9999 resamples can tell."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+    """A p-value; below 0.0001 the bound alone, which is what 9999 resamples can tell.
+
+    What would be rounded to 0.05 has the digits that tell on which side of it it lies.
+    """
+    if p < 0.0001:
+        return "< 0.0001"
+    told = f"{p:.2g}"
+    near = (f"{p:.{digits}g}" for digits in range(3, 16))
+    return told if told != LEVEL else next((one for one in near if float(one) != ALPHA), told)
 
 
 def _plainly(number: float) -> str:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from merit_opt.reporting.style import colour, pale
 
-WIDTH, TALL = 4.8, 1.9
+WIDTH, TALL = 4.8, 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class FrameCurves:
-    """Panels, two a row.
+    """Columns of panels.
 
     Attributes:
         panels: Title, what happens to frames, and its lines.
@@ -43,27 +44,33 @@ class FrameCurves:
 
 
 def draw_frame_curves(data: FrameCurves) -> Figure:
-    """A line an order, with its interval as a band; the reference is dashed."""
-    rows = -(-len(data.panels) // 2)
-    figure = Figure(figsize=(WIDTH, 0.7 + TALL * rows))
-    axes = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
-    labels = list(
-        dict.fromkeys(li.label for *_, lines in data.panels for li in lines if not li.is_reference)
-    )
-    for axis, (title, gone, lines) in zip(axes.ravel(), data.panels, strict=False):
-        for line in lines:
-            _draw(axis, line, pale() if line.is_reference else colour(labels.index(line.label)))
-        axis.set_title(title, fontsize=8)
-        axis.set_xlabel(f"share of frames {gone}", fontsize=8)
-        axis.set_ylim(0.0, 1.02)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("p of chosen option", fontsize=8)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    """A row an order, beside the references, which are dashed; intervals are bands."""
+    every = [line for *_, lines in data.panels for line in lines]
+    labels = list(dict.fromkeys(line.label for line in every if not line.is_reference)) or [""]
+    figure = Figure(figsize=(WIDTH, 0.85 + TALL * len(labels)))
+    axes = figure.subplots(len(labels), len(data.panels), sharex=True, sharey=True, squeeze=False)
+    for row, label in enumerate(labels):
+        for axis, (*_, lines) in zip(axes[row], data.panels, strict=True):
+            for line in lines:
+                if line.is_reference or line.label == label:
+                    _draw(axis, line, pale() if line.is_reference else colour(row))
+        axes[row, 0].set_ylabel(label.replace(", ", ",\n"), fontsize=8)
+    for top, bottom, (title, gone, _) in zip(axes[0], axes[-1], data.panels, strict=True):
+        top.set_title(title.replace(", ", ",\n"), fontsize=8)
+        bottom.set_xlabel(f"share\n{gone}", fontsize=8)
+    axes[0, 0].set_ylim(0.0, 1.02)
+    axes[0, 0].set_xticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
+    figure.supylabel("probability of the chosen option", fontsize=8)
+    handles = {
+        line.label: Line2D([], [], color=pale(), linestyle="--")
+        for line in every
+        if line.is_reference
+    }
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def _draw(axis: Axes, line: Line, own: str) -> None:
     style = "--" if line.is_reference else "-"
-    axis.fill_between(line.shares, line.lows, line.highs, color=own, alpha=0.13, linewidth=0)
-    axis.plot(line.shares, line.means, style, color=own, label=line.label, marker=".")
+    axis.fill_between(line.shares, line.lows, line.highs, color=own, alpha=0.18, linewidth=0)
+    axis.plot(line.shares, line.means, style, color=own, label=line.label, linewidth=1.1)

@@ -36,6 +36,14 @@ def test_everything_that_the_run_says_is_drawn_and_in_a_table():
     ]  # fmt: skip
 
 
+def test_the_share_on_evidence_stands_against_chance_with_interval_p_and_n():
+    said = words(run())
+    for model in ("merged", "base"):
+        assert f"Of the {model} model's positive attribution a share of 0.600 lies on" in said
+    assert "chance gives 0.450 (n = 8). Above chance by occlusion, hidden +0.150 " in said
+    assert "+0.050 to +0.250, p = 0.01): significant by 1 of 1 methods" in said
+
+
 def test_a_shift_that_is_not_significant_is_called_so():
     assert "does not change significantly from base to merged, by any of 1" in words(run())
     assert "does not change significantly" in words(shift(low=0.01, p=0.06))
@@ -116,6 +124,9 @@ def test_a_line_or_a_mark_is_drawn_for_every_number(name):
         figure = picture.drawn()
     shown = sum(len(axis.lines) for axis in figure.axes)
     if name == "frames-curves":
-        assert shown == sum(len(lines) for *_, lines in picture.data.panels)
+        methods = {li.label for *_, lines in picture.data.panels for li in lines} - {
+            "random order"
+        }
+        assert shown == 2 * len(methods) * len(picture.data.panels)
     else:
         assert shown == sum(2 * len(panel.names) + 1 for panel in picture.data.panels)

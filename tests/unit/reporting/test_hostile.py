@@ -81,7 +81,8 @@ class Shape(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         names = tuple(name for name, value in attrs if (name, value) != ("class", "short"))
-        self.tags.append((tag, names))
+        if (tag, names) != ("wbr", ()):  # where names may break
+            self.tags.append((tag, names))
 
     def handle_comment(self, data):
         self.tags.append(("a comment", data))

@@ -5,12 +5,16 @@ from matplotlib.colors import to_rgba
 
 from merit_opt.attribution.contribution import contributions
 from merit_opt.attribution.layer_sets import contrasts
+from merit_opt.reporting.blocks import Picture
+from merit_opt.reporting.claims import masking
+from merit_opt.reporting.depth import depth
 from merit_opt.reporting.facts import Attribution
 from merit_opt.reporting.figures.differences import Differences, draw_differences
 from merit_opt.reporting.figures.layers import Profiles, Strip, draw_profiles
 from merit_opt.reporting.interventions import panels, scans, summary_tables
 from merit_opt.reporting.style import styled
 from merit_opt.reporting.tables import NONE
+from tests.reports import LAYERS, bare, study
 
 ROLES = ("TR", "TP")
 
@@ -87,7 +91,34 @@ def test_sets_that_failed_are_counted_beside_the_p_that_counts_them():
     assert (drawn["sets"], drawn["failed"], drawn["p"]) == ("18", "2", "0.14")
     assert drawn["verdict"] == "not significant"
     assert "2 sets could not be measured" in found.note
-    assert "20 sets can say 0.048 at the least" in found.note
+    assert drawn["least_p"] == "0.048"
+
+
+def test_sets_too_few_for_any_p_to_be_significant_are_called_so():
+    drawn, other = shown(table("sets", sets=contrasts(sets(random=20, unselected=5))))
+    assert (other["p"], other["least_p"], other["verdict"]) == ("0.17", "0.17", "too few sets")
+    assert drawn["verdict"] == "significant"
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "said"),
+    [
+        (20, 0, "(p = 0.048, significant)"),
+        (18, 2, "(p = 0.14, not significant)"),
+        (5, 0, "(p = 0.17, too few sets)"),
+    ],
+)
+def test_the_papers_claim_on_masks_is_judged_by_the_numbers(count, failed, said):
+    lost = {"variant": "zero", "model": "merged", "part": "attention", "set": "random"}
+    summary = {"sets": contrasts(sets(random=count), [lost] * failed)}
+    words = masking(Attribution(runs={"methods": {"mask": {"summary": summary}}}))
+    assert said in words
+    judged = {
+        20: "is supported by this mask.",
+        18: "is not supported.",
+        5: "cannot be tested, as there are too few sets.",
+    }
+    assert words.endswith(judged[count])
 
 
 def changed(method, layer, coefficient):
@@ -137,7 +168,7 @@ def test_a_rank_among_sets_that_is_not_significant_is_called_so():
     found = table("sets", sets=contrasts(even))
     row, _ = shown(found)
     assert (row["p"], row["verdict"]) == ("1", "not significant")
-    assert "20 sets can say 0.048 at the least" in found.note
+    assert row["least_p"] == "0.048"
 
 
 def test_a_mark_is_filled_by_the_verdict_that_the_table_gives():
@@ -159,3 +190,20 @@ def test_masks_of_both_models_are_drawn_on_one_scale():
     first, second = figure.axes[1:3]
     assert first.get_ylim() == second.get_ylim()
     assert first.get_ylim()[0] < -5.0
+
+
+def measured_on(**samples):
+    places = {m: {"suite": "mini", "split": "all", "samples": s} for m, s in samples.items()}
+    rows = [changed(method, i, 0.5) for method in samples for i in range(LAYERS)]
+    runs = {"methods": {method: {"provenance": own} for method, own in places.items()}}
+    held = bare(study(), attribution=Attribution(layers=rows[:-1], runs=runs))
+    picture = next(b for b in depth(held).blocks if isinstance(b, Picture) and b.name == "layers")
+    return [panel.title.partition("\n")[2] for panel in picture.data.panels]
+
+
+def test_a_panel_says_where_it_shows_fewer_layers_or_other_samples_than_those_beside_it():
+    assert measured_on(scan="abc", gradient="abc") == ["", "5 of 6 layers"]
+    assert measured_on(scan="abc", gradient="def") == [
+        "suite mini, all, samples abc",
+        "5 of 6 layers · suite mini, all, samples def",
+    ]

@@ -7,13 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_opt.recipe.constructors import attention
+from merit_opt.reporting.blocks import TableBlock
 from merit_opt.reporting.cost import costs
 from merit_opt.reporting.figures.trials import Point
-from merit_opt.reporting.progress import best_so_far, best_tenth, stability, undominated
+from merit_opt.reporting.progress import (
+    best_so_far,
+    best_tenth,
+    progress,
+    stability,
+    undominated,
+)
+from merit_opt.reporting.progress import trials as trials_of
 from merit_opt.reporting.studies import over_studies
 from merit_opt.reporting.surrogate import surrogate
 from merit_opt.reporting.tables import Estimate
-from tests.reports import ANSWER, LAYERS, trial, trials
+from tests.reports import ANSWER, LAYERS, bare, study, trial, trials
 
 scores = st.floats(0.0, 1.0).map(lambda x: round(x, 1))
 
@@ -89,10 +97,18 @@ def test_what_a_trial_cost_and_was_saved_is_what_a_full_one_costs():
     assert whole[failed] == 0.0
 
 
-def test_one_study_has_no_interval_and_two_have_students():
-    assert over_studies([0.25]).mean == 0.25
-    two = over_studies([0.0, 1.0])
-    assert isinstance(two.mean, Estimate)
-    assert two.mean.high - two.mean.value == pytest.approx(
-        12.706 * math.sqrt(0.5) / math.sqrt(2), 1e-3
-    )
+@pytest.mark.parametrize("values", [[0.25], [0.0, 0.5], [0.25, 0.25, 0.25]])
+def test_fewer_than_three_studies_or_studies_that_are_alike_have_no_interval(values):
+    assert over_studies(values).mean == 0.25
+
+
+def test_three_studies_have_students_interval():
+    three = over_studies([0.0, 1.0, 2.0])
+    assert isinstance(three.mean, Estimate)
+    assert three.mean.high - three.mean.value == pytest.approx(4.3027 / math.sqrt(3), 1e-3)
+
+
+def test_the_value_says_which_score_it_is_of():
+    assert trials_of(bare(study())).unit == "value maximised, in probability"
+    (table,) = (b.table for b in progress(bare(study())).blocks if isinstance(b, TableBlock))
+    assert "what the search maximises, in probability" in table.note

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from merit_opt.reporting.blocks import data
+from merit_opt.reporting.blocks import Report, data
 from merit_opt.reporting.facts import Flips
+from merit_opt.reporting.frames import frames
 from merit_opt.reporting.page import page
 from merit_opt.reporting.report import DATA, PAGE, compose, write_report
 from merit_opt.reporting.style import Drawn, drawn, styled
+from merit_opt.reporting.summary import summary
 from tests.reports import bare, facts, flip, result, study, trial, trials
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report.json"
@@ -117,7 +119,7 @@ def test_not_significant_is_said_in_these_words():
 def test_a_control_that_may_be_as_good_is_said_to_be():
     found = result(study())
     found["confirm"]["controls"][0]["gap"] = {"estimate": 0.01, "low": -0.02, "high": 0.04}
-    assert "(95 % interval of the difference -0.020 to +0.040, not significant)" in words(
+    assert "(95 % interval of the difference -0.020 to +0.040, which includes 0)" in words(
         compose(replace(facts(), result=found))
     )
 
@@ -134,6 +136,15 @@ def test_methods_that_were_not_run_are_named():
     hint = {"attribute": "merit-opt attribute recipe=study:s method=scan"}
     found = words(compose(replace(facts(), commands=hint)))
     assert "method=gradient, leave_out. To add one: merit-opt attribute recipe=study:s " in found
+
+
+def test_strips_without_heat_among_others_say_why_and_what_adds_it():
+    bare_one = replace(flip(5), method="")
+    hint = {"attribute_frames": "merit-opt attribute recipe=study:s method=frames"}
+    shown = replace(facts(), flips=Flips((flip(1), bare_one)), commands=hint)
+    found = words(Report("", "", (frames(shown),), ""))
+    assert "1 of 2 shown was not among the samples that attribution looked at" in found
+    assert "merit-opt attribute recipe=study:s method=frames method.samples=N" in found
 
 
 def test_a_study_that_has_not_ended_says_so_and_how_to_end_it():
@@ -165,7 +176,18 @@ def test_a_study_without_a_complete_trial_has_a_page_that_says_why(kept, said):
 def test_a_study_of_one_trial_has_a_page():
     report = compose(bare(study(trials()[:1])))
     assert {p.name for p in report.pictures} == {"layers", "trials", "gains", "cost"}
+    assert "1 trial was run, which is a control." in words(report)
     assert page_of(report)
+
+
+def test_a_result_of_one_control_says_one_thing_of_controls():
+    told = study(trials()[:1])
+    found = result(told)
+    found["confirm"] |= {"controls": [], "random_layers": None}
+    said = words(Report("", "", (summary(bare(told, result=found)),), ""))
+    assert "1 trial was run, which is a control." in said
+    assert "It is a control itself, and no other was measured on these questions." in said
+    assert "No control was" not in said
 
 
 def test_a_study_of_two_gains_draws_the_front_that_optuna_has():

@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from merit_opt.reporting.page import table_tex
+from merit_opt.reporting.page import pieces, table_tex
 from merit_opt.reporting.tables import (
     NONE,
     Column,
@@ -83,5 +83,24 @@ def test_what_is_unknown_is_never_a_number(cell):
     assert text(cell, "share") == NONE
 
 
+def test_a_name_breaks_after_what_joins_its_words():
+    assert pieces("TR: nth_from_end") == ["TR: nth_", "from_", "end"]
+    assert pieces("occlusion, mean") == ["occlusion, mean"]
+
+
 def test_a_p_value_is_not_smaller_than_the_resamples_can_tell():
     assert (p_text(0.0), p_text(0.0004), p_text(1.0)) == ("< 0.0001", "0.0004", "1")
+
+
+@pytest.mark.parametrize(
+    ("p", "told"),
+    [
+        (0.0496, "0.0496"),
+        (0.0502, "0.0502"),
+        (0.04999, "0.04999"),
+        (0.05, "0.05"),
+        (0.054, "0.054"),
+    ],
+)
+def test_a_p_value_near_the_level_says_on_which_side_of_it_it_lies(p, told):
+    assert p_text(p) == told
