@@ -50,9 +50,9 @@ def test_variables_that_decoding_needs_are_kept():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MERIT_STORAGE", "postgresql://me:pw@host/db"),
-        ("OPTUNA_STORAGE", "postgresql://host/db?password=pw"),
-        ("HTTPS_PROXY", "http://me:pw@proxy:3128"),
+        ("MERIT_STORAGE", "postgresql://me:secret@host/db"),
+        ("OPTUNA_STORAGE", "postgresql://host/db?password=secret"),
+        ("HTTPS_PROXY", "http://me:secret@proxy:3128"),
     ],
 )
 def test_a_variable_with_a_password_in_it_is_not_whatever_its_name(name, value):
