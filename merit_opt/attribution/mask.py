@@ -34,7 +34,7 @@ from merit_opt.recipe.intervention import How, Intervention, MaskedPart
 from merit_opt.recipe.recipe import Recipe
 
 NAME, SETS = "mask", "mask_sets"
-AGAINST = (("random", "random set"), ("unselected", "set of unmerged layer"))
+AGAINST = (("random", "random sets"), ("unselected", "sets of unmerged layers"))
 
 References = Mapping[Model, Evaluation]
 
@@ -228,10 +228,10 @@ def _contrast_line(one: Mapping[str, Any]) -> str:
 
 def _against(drawn: Mapping[str, Any], words: str) -> str:
     if drawn["mean"] is None:
-        return f"no {words} was measured"
+        return f"no {words} were measured"
     failed = f" ({drawn['failed']} more failed: drops as great)" if drawn["failed"] else ""
     return (
-        f"{drawn['sets']} {words}s{failed}: {_changes(drawn['mean'])} on average, p = "
+        f"{drawn['sets']} {words}{failed}: {_changes(drawn['mean'])} on average, p = "
         f"{drawn['p']['TR']:.2g} for TR, {drawn['p']['TR - TP']:.2g} for TR beyond TP"
     )
 
