@@ -23,7 +23,7 @@ def measured_commands(facts: StudyFacts, where: str) -> Iterator[str]:
         pair, suite = command(facts.settings, "pair"), command(facts.settings, "suite")
     except UserError:
         return
-    for name, run in facts.attribution.runs.get("methods", {}).items():
+    for name, run in facts.attribution.methods.items():
         yield (
             f"merit-opt attribute{pair}{_suite(facts, run, suite)}{where} recipe=study:{facts.name} "
             f"method={name}{_settings(name, run)}"

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from merit_opt.evaluation.stats import SIGNIFICANT
 from merit_opt.reporting.facts import Attribution, Row
 from merit_opt.reporting.interventions import FEW, MASK, ranked_verdict
-from merit_opt.reporting.tables import p_text
+from merit_opt.reporting.tables import p_words
 
 CLAIM = "that temporal reasoning rests on the merged layers more than on random ones"
 
 
 def masking(attribution: Attribution) -> str:
     """Whether masking the recipe's layers costs more TR than random sets; empty if not measured."""
-    summary = attribution.runs.get("methods", {}).get(MASK, {}).get("summary", {})
+    summary = attribution.methods.get(MASK, {}).get("summary", {})
     every = [
         one
         for one in summary.get("sets", ())
@@ -35,10 +35,9 @@ def _p(one: Row) -> float | None:
 def _told(one: Row) -> str:
     mean = ((one["random"].get("mean")) or {}).get("TR")
     others = "" if mean is None else f", random sets of as many layers {mean:.3f} on average"
-    p = p_text(_p(one) or 0.0)
     return (
         f"{one['selected']['TR']:.3f} of TR accuracy by {one['variant'].replace('_', ' ')} masks of "
-        f"{one['part']} in the {one['model']} model{others} (p {p if p[0] == '<' else f'= {p}'}, "
+        f"{one['part']} in the {one['model']} model{others} ({p_words(_p(one) or 0.0)}, "
         f"{_verdict(one)})"
     )
 

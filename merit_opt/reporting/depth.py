@@ -53,7 +53,7 @@ def _blocks(facts: StudyFacts) -> Iterator[Block]:
 
 def _marked(found: Sequence[tuple[Key, Panel]], facts: StudyFacts) -> list[tuple[Key, Panel]]:
     """With what tells a panel from those beside it: fewer layers, or other samples."""
-    runs = facts.attribution.runs.get("methods", {})
+    runs = facts.attribution.methods
     where = {key[0]: runs.get(key[0], {}).get("provenance", {}) for key, _ in found}
     told = {method: _place(own) for method, own in where.items() if own.get("samples")}
     differ = len({own["samples"] for own in where.values() if own.get("samples")}) > 1

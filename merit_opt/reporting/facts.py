@@ -134,6 +134,11 @@ class Attribution:
     runs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     refused: tuple[str, ...] = ()
 
+    @property
+    def methods(self) -> Mapping[str, Any]:
+        """Entries of result.json by method."""
+        return self.runs.get("methods", {})
+
 
 @dataclass(frozen=True, slots=True)
 class StudyFacts:

@@ -3,15 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from merit_opt.evaluation.stats import SIGNIFICANT, verdict
+from merit_opt.evaluation.stats import SIGNIFICANT
 from merit_opt.reporting.blocks import Block, Picture, TableBlock, Text
 from merit_opt.reporting.facts import Row
 from merit_opt.reporting.figures.curves import FrameCurves, Line, draw_frame_curves
 from merit_opt.reporting.figures.differences import Differences, Panels, draw_panels
 from merit_opt.reporting.frame_headline import headlines
-from merit_opt.reporting.frame_tables import METHODS, SHORT, tables
+from merit_opt.reporting.frame_tables import (
+    METHODS,
+    SHORT,
+    difference_words,
+    short_name,
+    tables,
+    verdict_of,
+)
 from merit_opt.reporting.tables import EMPTY as EMPTY_MARK
-from merit_opt.reporting.tables import p_text
 
 MODELS = ("base", "merged")
 SHIFT = "merged - base"
@@ -70,27 +76,15 @@ def _sentences(rows: Sequence[Row]) -> Iterator[Text]:
 
 
 def _shifted(known: Sequence[tuple[str, Row]]) -> str:
-    moved = [(m, s) for m, s in known if _verdict(s) == SIGNIFICANT]
+    moved = [(m, s) for m, s in known if verdict_of(s) == SIGNIFICANT]
     if not moved:
         return (
             f"does not change significantly from base to merged, by any of {len(known)} methods "
             "(intervals below)"
         )
-    told = "; ".join(f"{SHORT.get(m, m)} {_difference(s)}" for m, s in moved)
+    told = "; ".join(f"{short_name(m)} {difference_words(s)}" for m, s in moved)
     left = f"; by the other {n} not significantly" if (n := len(known) - len(moved)) else ""
     return f"changes significantly from base to merged by {told}{left} (not corrected)"
-
-
-def _difference(found: Row) -> str:
-    p = p_text(found["p"])
-    return (
-        f"{found['estimate']:+.3f} (95 % interval {found['low']:+.3f} to {found['high']:+.3f}, "
-        f"p {p if p.startswith('<') else f'= {p}'})"
-    )
-
-
-def _verdict(found: Row) -> str:
-    return verdict(found["low"], found["high"], found["p"])
 
 
 def _evidence(rows: Sequence[Row]) -> Iterator[Picture[Panels]]:
@@ -150,11 +144,11 @@ def _as_differences(rows: Sequence[tuple[str, str, Row]], unit: str) -> Differen
     """Of method, group and a statistic with its interval and p."""
     stats = [stat for _, _, stat in rows]
     return Differences(
-        names=tuple(SHORT.get(method, method) for method, _, _ in rows),
+        names=tuple(short_name(method) for method, _, _ in rows),
         estimates=tuple(stat["estimate"] for stat in stats),
         lows=tuple(stat["low"] for stat in stats),
         highs=tuple(stat["high"] for stat in stats),
-        verdicts=tuple(_verdict(stat) for stat in stats),
+        verdicts=tuple(verdict_of(stat) for stat in stats),
         unit=unit,
         groups=tuple(group for _, group, _ in rows),
     )
@@ -236,7 +230,7 @@ def _areas(areas: Sequence[Row]) -> Iterator[Picture[Panels]]:
 def _areas_sentence(areas: Sequence[Row]) -> Iterator[Text]:
     """How often the check holds, of all that were made; nothing where none was."""
     checks = [
-        _verdict(d) == SIGNIFICANT and sign * d["estimate"] > 0.0
+        verdict_of(d) == SIGNIFICANT and sign * d["estimate"] > 0.0
         for one in areas
         for way, sign in (("deletion", -1.0), ("insertion", 1.0))
         if (d := one[way].get("difference"))

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from merit_opt.evaluation.stats import SIGNIFICANT, verdict
+from merit_opt.evaluation.stats import SIGNIFICANT
 from merit_opt.reporting.blocks import Text
 from merit_opt.reporting.facts import Row
-from merit_opt.reporting.frame_tables import SHORT
-from merit_opt.reporting.tables import p_text
+from merit_opt.reporting.frame_tables import difference_words, short_name, verdict_of
 
 MODELS = ("merged", "base")
 
@@ -33,8 +32,9 @@ def _told(model: str, known: Sequence[tuple[str, Row]]) -> str:
     )
     share = _range(means, ".3f", " and ")
     share = f"between {share}" if " and " in share else f"of {share}"
-    each = "; ".join(f"{SHORT.get(method, method)} {_difference(side)}" for method, side in known)
-    apart = sum(_is_apart(side) for _, side in known)
+    above = [(short_name(method), side["above_chance"]) for method, side in known]
+    each = "; ".join(f"{method} {difference_words(one)}" for method, one in above)
+    apart = sum(verdict_of(one) == SIGNIFICANT for _, one in above)
     return (
         f"Of the {model} model's positive attribution a share {share} lies on frames which the "
         f"question needs; chance gives {_range(chances, '.3f', ' to ')} "
@@ -45,17 +45,3 @@ def _told(model: str, known: Sequence[tuple[str, Row]]) -> str:
 
 def _range(values: Sequence[float], form: str, between: str) -> str:
     return between.join(dict.fromkeys(format(value, form) for value in (values[0], values[-1])))
-
-
-def _difference(side: Row) -> str:
-    found = side["above_chance"]
-    p = p_text(found["p"])
-    return (
-        f"{found['estimate']:+.3f} (95 % interval {found['low']:+.3f} to {found['high']:+.3f}, "
-        f"p {p if p.startswith('<') else f'= {p}'})"
-    )
-
-
-def _is_apart(side: Row) -> bool:
-    found = side["above_chance"]
-    return verdict(found["low"], found["high"], found["p"]) == SIGNIFICANT

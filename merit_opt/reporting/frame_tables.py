@@ -5,7 +5,7 @@ from typing import Any
 
 from merit_opt.evaluation.stats import verdict
 from merit_opt.reporting.facts import Row
-from merit_opt.reporting.tables import Cell, Column, Estimate, Table
+from merit_opt.reporting.tables import Cell, Column, Estimate, Table, p_words
 
 METHODS = {
     "occlusion_hidden": "occlusion (tokens hidden)",
@@ -36,8 +36,22 @@ def tables(summary: Row) -> Iterator[Table]:
         yield _correlations(summary.get("agreement", ()), summary.get("redrawn", ()))
 
 
-def _short(method: str) -> str:
+def short_name(method: str) -> str:
+    """A method as figures and sentences call it."""
     return SHORT.get(method, method)
+
+
+def difference_words(found: Row) -> str:
+    """A difference in a sentence, with its interval and p."""
+    return (
+        f"{found['estimate']:+.3f} (95 % interval {found['low']:+.3f} to {found['high']:+.3f}, "
+        f"{p_words(found['p'])})"
+    )
+
+
+def verdict_of(found: Row) -> str:
+    """Whether a difference is significant."""
+    return verdict(found["low"], found["high"], found["p"])
 
 
 def _stat(found: Any) -> tuple[Cell, Cell, Cell]:
@@ -45,7 +59,7 @@ def _stat(found: Any) -> tuple[Cell, Cell, Cell]:
     if not found:
         return None, None, None
     ends = Estimate(found["estimate"], found["low"], found["high"])
-    return ends, found["p"], verdict(found["low"], found["high"], found["p"])
+    return ends, found["p"], verdict_of(found)
 
 
 def _compared(key: str, title: str) -> tuple[Column, Column, Column]:
@@ -74,7 +88,7 @@ def _told(row: Row, own: Row) -> tuple[Cell, ...]:
     base, merged = own.get("base", {}), own.get("merged", {})
     one = base or merged
     return (
-        _short(row["method"]),
+        short_name(row["method"]),
         row["target"],
         row["role"],
         one.get("n"),
@@ -95,7 +109,7 @@ def _shape(rows: Sequence[Row]) -> Table:
         columns += _compared(f"{name}_shift", "merged - base")
     cells = tuple(
         (
-            _short(row["method"]),
+            short_name(row["method"]),
             row["target"],
             row["role"],
             _count(row["entropy"]),
@@ -128,7 +142,11 @@ def _areas(rows: Sequence[Row]) -> Table:
         columns += [Column(f"{way}_random", "random order's", "share")]
         columns += _compared(f"{way}_difference", "area - random's")
     cells = tuple(
-        (_short(one["method"]), one["model"], *(cell for way in ways for cell in _area(one[way])))
+        (
+            short_name(one["method"]),
+            one["model"],
+            *(cell for way in ways for cell in _area(one[way])),
+        )
         for one in rows
     )
     note = (
@@ -157,7 +175,7 @@ def _correlations(agreement: Sequence[Row], redrawn: Sequence[Row]) -> Table:
         (one["method"], "itself, weights drawn anew", None, one["correlation"]) for one in redrawn
     ]
     cells = tuple(
-        (_short(method), _short(other), model, found["n"], *_stat(found))
+        (short_name(method), short_name(other), model, found["n"], *_stat(found))
         for method, other, model, found in pairs
         if found
     )

@@ -20,7 +20,7 @@ def frames(facts: StudyFacts) -> Section:
 
 
 def _attributed(facts: StudyFacts) -> Iterator[Block]:
-    if run := facts.attribution.runs.get("methods", {}).get("frames"):
+    if run := facts.attribution.methods.get("frames"):
         yield from frame_evidence(run)
 
 
@@ -62,7 +62,7 @@ def _without_heat(facts: StudyFacts) -> str:
 
 def _asked(facts: StudyFacts) -> int:
     """How many samples attribution to frames was asked for; 0 where nobody knows."""
-    run = facts.attribution.runs.get("methods", {}).get("frames", {})
+    run = facts.attribution.methods.get("frames", {})
     return int(run.get("settings", {}).get("samples") or 0)
 
 

@@ -172,13 +172,13 @@ def _verdict(row: Row | None) -> str | None:
 
 def summary_tables(attribution: Attribution) -> Iterator[Table]:
     """Sets of layers, and whether masks cost more once merged, where they were measured."""
-    summary = attribution.runs.get("methods", {}).get(MASK, {}).get("summary", {})
+    summary = attribution.methods.get(MASK, {}).get("summary", {})
     if sets := [one for one in summary.get("sets", ()) if one.get("unit") == "accuracy"]:
         yield _sets(sets)
     if contributions := summary.get("contributions"):
         yield _contributions(contributions)
-    if methods := attribution.runs.get("methods"):
-        yield _runs(methods)
+    if attribution.methods:
+        yield _runs(attribution.methods)
 
 
 def _sets(sets: Sequence[Row]) -> Table:

@@ -7,7 +7,7 @@ from merit_opt.evaluation.stats import verdict
 from merit_opt.recipe.recipe import PARTS
 from merit_opt.reporting.blocks import Section, Text
 from merit_opt.reporting.facts import Row, StudyFacts
-from merit_opt.reporting.tables import p_text
+from merit_opt.reporting.tables import p_words
 
 SHOWN_LAYERS = 12
 
@@ -69,13 +69,8 @@ def difference_words(found: Row) -> str:
     told = found.get("verdict") or verdict(low, high, p)
     return (
         f"{found['estimate']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
-        f"p {_equals(p)}{corrected}, {told}"
+        f"{p_words(p)}{corrected}, {told}"
     )
-
-
-def _equals(p: float) -> str:
-    told = p_text(p)
-    return told if told.startswith("<") else f"= {told}"
 
 
 def _controls_sentence(found: Row) -> str:

@@ -107,6 +107,12 @@ def p_text(p: float) -> str:
     return told if told != LEVEL else next((one for one in near if float(one) != ALPHA), told)
 
 
+def p_words(p: float) -> str:
+    """A p-value in a sentence: `p = 0.02`, or `p < 0.0001`."""
+    told = p_text(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
+
+
 def _plainly(number: float) -> str:
     if not isinstance(number, float):
         return str(number)
