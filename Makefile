@@ -7,7 +7,7 @@ DB := outputs/mlflow.db
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint docs wheel ui help
+.PHONY: demo test soak lint docs wheel ui help
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(VENV)/.run ## search the tiny pair and export its best recipe to outputs
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/pytest
+
+soak: $(VENV)/.dev ## workers and servers killed for five minutes: nothing may be lost, doubled or left
+	$(BIN)/python experiments/0012-soak/run.py --minutes 5
 
 lint: $(VENV)/.dev ## ruff, import-linter, bandit, a search for secrets, pyright
 	$(BIN)/ruff check

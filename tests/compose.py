@@ -77,6 +77,11 @@ class Host:
         command = ["sh", "-c", *test] if kind == "CMD-SHELL" else test
         return self._started(name, [self._here(word) for word in command]).wait(timeout=PATIENCE)
 
+    def run(self, name: str, arguments: list[str]) -> int:
+        """The exit code of a service's program with other arguments."""
+        program = self.services[name]["entrypoint"]
+        return self._started(name, [*program, *map(self._here, arguments)]).wait(timeout=PATIENCE)
+
     def end(self) -> None:
         """End what still runs, with all that it started."""
         for process in self.running:

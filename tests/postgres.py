@@ -61,6 +61,18 @@ class Postgres:
         """Everything in all databases."""
         return self._executed("pg_dumpall", "-U", "postgres", "-h", self._host, "-p", str(port))
 
+    def answer(self, words: list[str], port: int, given: bytes = b"") -> bytes:
+        """What one of PostgreSQL's own programs makes of what it is given."""
+        program, *arguments = words
+        return subprocess.run(
+            [self.server.bin_path / program, *arguments],
+            input=given,
+            env={"PGHOST": self._host, "PGPORT": str(port)},
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        ).stdout
+
     def stop(self) -> None:
         """Shut it down at once, as a power cut would."""
         self._control("stop", "-m", "immediate")

@@ -1,6 +1,7 @@
 """What docker/compose.yaml starts, started here: its commands, its environment, its health checks."""
 
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 
 from merit_opt.search.samplers import proposal_index
 from merit_opt.search.storage.postgres import open_postgres
-from tests.compose import PATIENCE, REPO, Host, services
+from tests.compose import PATIENCE, REPO, Host, services, words
 from tests.faults.nursery import Nursery
 from tests.postgres import Postgres, free_port, running
 
@@ -113,6 +114,33 @@ def test_the_study_has_its_trials_each_once(ended, monkeypatch):
     assert max(proposals.values()) == 1
     leases = {trial.user_attrs["lease"]["id"] for trial in found}
     assert len(leases) > 1, "one worker did everything"
+
+
+def test_a_dump_brings_a_study_back(ended, server, monkeypatch):
+    """As docker/README.md says it."""
+    monkeypatch.setenv("PGPASSFILE", ended.places["/run/secrets/pgpass"])
+    url = f"postgresql://merit@{ended.places['postgres:5432']}/studies"
+    port = int(ended.places["postgres:5432"].rpartition(":")[2])
+    dump, restore = (written(rf"exec -T postgres (.*) [<>] \S+{end}") for end in ("; done", "$"))
+    kept = server.answer([word.replace("$db", "studies") for word in dump], port)
+    storage = open_postgres(url=url, patience=0.0, grace=60.0)
+    before = optuna.load_study(study_name=STUDY, storage=storage).get_trials()
+    optuna.delete_study(study_name=STUDY, storage=storage)
+    storage.close()
+    server.answer(restore, port, kept)
+    storage = open_postgres(url=url, patience=0.0, grace=60.0)
+    assert optuna.load_study(study_name=STUDY, storage=storage).get_trials() == before
+    storage.close()
+
+
+def test_mlflow_brings_its_database_to_its_version(ended):
+    assert ended.run("mlflow", written(r"run --rm mlflow (db upgrade [^`]*)`")) == 0, said(ended)
+
+
+def written(pattern: str) -> list[str]:
+    """Words of a command in docker/README.md."""
+    [found] = re.findall(pattern, (REPO / "docker" / "README.md").read_text(), re.MULTILINE)
+    return words(found)
 
 
 def test_mlflow_has_a_run_for_each_trial_and_its_files(ended, monkeypatch):
