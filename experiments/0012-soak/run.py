@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from crew import STUDY, Crew
@@ -54,7 +55,8 @@ class Soak:
     """What runs, and what was seen of it.
 
     Attributes:
-        seen: One row a look: seconds, memory and open files of the survivor, trials told.
+        seen: One row a look: seconds, memory and open files of the survivor.
+        moment: When it began.
         done: Kind of fault -> seconds at which it was done.
     """
 
@@ -63,6 +65,7 @@ class Soak:
     crew: Crew
     draws: random.Random
     begun: float = field(default_factory=time.monotonic)
+    moment: datetime = field(default_factory=datetime.now)
     seen: list[dict[str, float]] = field(default_factory=list)
     done: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EVERY})
 
@@ -160,7 +163,15 @@ def main() -> int:
         soak.run(given.minutes * 60)
         codes = soak.crew.stop()
         orphans = soak.crew.orphans()
-        facts = Facts(folder, soak.seen, soak.done, codes, tuple(soak.crew.ended), len(orphans))
+        facts = Facts(
+            folder=folder,
+            begun=soak.moment,
+            seen=soak.seen,
+            done=soak.done,
+            codes=codes,
+            ended=tuple(soak.crew.ended),
+            orphans=len(orphans),
+        )
         found = verdict(facts, soak.postgres, soak.mlflow, soak.crew)
     print(json.dumps(found, indent=1))
     if given.keep:

@@ -1,11 +1,14 @@
 """What a soak left behind, counted."""
 
+import gc
 import json
 import os
 import statistics
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ from merit_opt.search.samplers import RETRY_OF, STOPPED
 from merit_opt.search.storage.postgres import open_postgres
 
 WARM, GROWTH, FILES = 0.2, 0.05, 3
-"""Share of the time that is warm-up; growth of memory, and of open files, that is allowed."""
+"""Share of the time that is warm-up; growth of memory beside the study's own history, and of open
+files, that is allowed."""
 AFTER = 4
 """Trials of one last worker, which ends the study."""
 SHORT = 1200.0
@@ -32,6 +36,7 @@ class Facts:
 
     Attributes:
         folder: Where the workers ran.
+        begun: When.
         seen: Rows of the survivor.
         done: Kind of fault -> when.
         codes: Number of a worker -> its exit code after Ctrl-C.
@@ -40,6 +45,7 @@ class Facts:
     """
 
     folder: Path
+    begun: datetime
     seen: Sequence[Mapping[str, float]]
     done: Mapping[str, Sequence[float]]
     codes: Mapping[int, int]
@@ -76,7 +82,7 @@ def verdict(facts: Facts, postgres: Postgres, mlflow: Mlflow, crew: Crew) -> dic
     }
     amiss = [*_numbers(trials), *_proposals(trials, found)]
     amiss += _runs(trials, mlflow, found)
-    amiss += _processes(facts, found)
+    amiss += _processes(facts, found, _History.of(postgres))
     amiss += _cache(facts.folder, words, found)
     for what, code in (("last search", last), ("report", page)):
         if code:
@@ -150,7 +156,36 @@ def _runs(
         yield f"still running in MLflow: {going[:10]} ({len(going)})"
 
 
-def _processes(facts: Facts, found: dict[str, Any]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _History:
+    """What a worker has to know of the trials so far, all of which Optuna keeps in memory.
+
+    Attributes:
+        begun: When each trial began.
+        bytes: Of one, in memory.
+    """
+
+    begun: Sequence[datetime]
+    bytes: float
+
+    @classmethod
+    def of(cls, postgres: Postgres) -> "_History":
+        gc.collect()
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        trials = _study(postgres).get_trials(deepcopy=False)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        begun = [trial.datetime_start for trial in trials if trial.datetime_start]
+        return cls(begun, (after - before) / len(trials))
+
+    def grown(self, start: datetime, stop: datetime) -> float:
+        """Bytes from one moment to another."""
+        return self.bytes * sum(start < moment <= stop for moment in self.begun)
+
+
+def _processes(facts: Facts, found: dict[str, Any], history: _History) -> Iterator[str]:
     """The survivor neither grows nor gathers open files, and nothing stays behind."""
     if facts.orphans:
         yield f"{facts.orphans} processes outlived the workers"
@@ -165,19 +200,24 @@ def _processes(facts: Facts, found: dict[str, Any]) -> Iterator[str]:
     warm = [row for row in facts.seen if row["seconds"] > WARM * end]
     tenth = max(1, len(warm) // 10)
     first, last = (
-        {k: statistics.median(row[k] for row in rows) for k in ("bytes", "files")}
+        {k: statistics.median(row[k] for row in rows) for k in ("seconds", "bytes", "files")}
         for rows in (warm[:tenth], warm[-tenth:])
     )
-    growth = last["bytes"] / first["bytes"] - 1
+    kept = history.grown(
+        *(facts.begun + timedelta(seconds=row["seconds"]) for row in (first, last))
+    )
+    growth, beside = (last["bytes"] - first["bytes"], last["bytes"] - first["bytes"] - kept)
     found["survivor"] = {
         "MiB after warm-up": round(first["bytes"] / 2**20, 1),
         "MiB at the end": round(last["bytes"] / 2**20, 1),
-        "growth": round(growth, 4),
+        "growth": round(growth / first["bytes"], 4),
+        "growth beside the study's history": round(beside / first["bytes"], 4),
+        "KiB of history a trial": round(history.bytes / 2**10, 1),
         "open files after warm-up": first["files"],
         "open files at the end": last["files"],
     }
-    if end >= SHORT and growth > GROWTH:
-        yield f"the survivor grew by {growth:.1%}"
+    if end >= SHORT and beside > GROWTH * first["bytes"]:
+        yield f"the survivor grew by {beside / first['bytes']:.1%} beside the study's history"
     if last["files"] - first["files"] > FILES:
         yield f"the survivor gathered {last['files'] - first['files']:.0f} open files"
 
