@@ -11,7 +11,13 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
-from merit_opt.cli.check_pair import WARNING, distance_lines, finite_lines, pair_lines
+from merit_opt.cli.check_pair import (
+    WARNING,
+    distance_lines,
+    finite_lines,
+    pair_lines,
+    spread_lines,
+)
 from merit_opt.cli.check_suite import media_lines, suite_lines
 from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
@@ -29,13 +35,14 @@ from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.settings import GIB, EngineSettings
-from merit_opt.models.device import resolve_device
+from merit_opt.models.device import BALANCED, resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (
     MediumShape,
     footprint,
 )
 from merit_opt.models.source import PairSource
+from merit_opt.models.spread import free_memory
 from merit_opt.search.references import PREFIX
 
 SPACE_WANTED_GIB = 1.0
@@ -142,6 +149,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
     suite = cache(lambda: built_suite(built["suite"], outputs, shown.stage))
     of_pair = _Step("pair", lambda: pair_lines(pair()))
     of_suite = _Step("suite", lambda: suite_lines(suite()))
+    of_device = _Step("device", lambda: iter([resolve_device(cfg.device)]))
     of_engine = _Step("engine", lambda: iter([repr(engine())]))
     quarantine = Quarantine(outputs.quarantine)
     of_media = _Step(
@@ -159,7 +167,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
     of_roles = _Step("suite", lambda: _role_lines(suite(), cfg.recipe), (of_suite,))
     return (
         _Step("output_dir", lambda: _output_lines(outputs)),
-        _Step("device", lambda: iter([resolve_device(cfg.device)])),
+        of_device,
         of_pair,
         _Step("pair", lambda: distance_lines(pair(), shown), (of_pair,)),
         _Step("pair", lambda: finite_lines(pair(), shown), (of_pair,)),
@@ -170,6 +178,11 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         of_engine,
         of_media,
         of_room,
+        _Step(
+            "device",
+            lambda: _spread_lines(cfg.device, pair(), engine()),
+            needs=(of_device, of_pair, of_engine),
+        ),
     )
 
 
@@ -249,6 +262,12 @@ def _room_lines(
             f"the visual features of the suite take {size_text(found.features)}, and {outputs.root} "
             f"has {size_text(free)} free; choose another output_dir="
         )
+
+
+def _spread_lines(device: str, source: PairSource, settings: EngineSettings) -> Iterator[str]:
+    """Nothing, where the model goes to one device."""
+    if device == BALANCED:
+        yield from spread_lines(source, settings.backbone, free_memory())
 
 
 def _storage_lines(storage: Any) -> Iterator[str]:
