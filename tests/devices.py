@@ -3,10 +3,13 @@
 As on GPUs, what meets in an operation must lie on one device; only copies lead from one to another.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -46,20 +49,32 @@ class Claiming(Tensor):
         return computed(func, args, kwargs or {})
 
 
-class Pretended(TorchDispatchMode):
-    """Inside, tensors can be made on such devices, and brought there."""
-
-    def __enter__(self):
-        self._before = torch._C._only_lift_cpu_tensors()
-        torch._C._set_only_lift_cpu_tensors(True)  # what `torch.tensor` makes is brought there too
-        return super().__enter__()
-
-    def __exit__(self, *error):
-        torch._C._set_only_lift_cpu_tensors(self._before)
-        return super().__exit__(*error)
+class Dispatched(TorchDispatchMode):
+    """What is made on such a device, or brought to one, claims it."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return computed(func, args, kwargs or {})
+
+
+class Read(TorchFunctionMode):
+    """`torch.tensor` reads numbers out of tensors below dispatch: so they are read before."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is not torch.tensor:
+            return func(*args, **(kwargs or {}))
+        return func(*tree_map_only(Claiming, Claiming.tolist, args), **(kwargs or {}))
+
+
+@contextmanager
+def pretending() -> Generator[None]:
+    """Inside, there are such devices."""
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)  # lists of numbers become tensors of the CPU first
+    try:
+        with Dispatched(), Read():
+            yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
 
 
 def computed(func, args, kwargs):

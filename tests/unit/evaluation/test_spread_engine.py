@@ -20,7 +20,7 @@ from merit_opt.models.waiting import waiting_weights
 from merit_opt.recipe.constructors import attention, base, full
 from merit_opt.recipe.intervention import Intervention
 from merit_opt.recipe.recipe import PARTS
-from tests.devices import KIND, Claiming, Pretended, scatter
+from tests.devices import KIND, Claiming, pretending, scatter
 
 RECIPE = attention(9, {1: 0.3, 8: 0.9})
 EVERY_LAYER = dict.fromkeys(range(9), 1 / 9)
@@ -73,7 +73,7 @@ def clip(small_suite):
 @pytest.fixture
 def pretended(monkeypatch):
     monkeypatch.setitem(SIDE, KIND, 8)
-    with Pretended():
+    with pretending():
         yield
 
 
