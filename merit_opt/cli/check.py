@@ -163,6 +163,11 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         needs=(of_pair, of_suite, of_engine),
         after=(of_media,),
     )
+    of_spread = _Step(
+        "engine",
+        lambda: spread_lines(pair(), engine().backbone, free_memory()),
+        needs=(of_device, of_pair, of_engine),
+    )
     of_recipe = _Step("recipe", lambda: _recipe_lines(cfg, pair(), built["storage"]), (of_pair,))
     of_roles = _Step("suite", lambda: _role_lines(suite(), cfg.recipe), (of_suite,))
     return (
@@ -178,11 +183,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         of_engine,
         of_media,
         of_room,
-        _Step(
-            "device",
-            lambda: _spread_lines(cfg.device, pair(), engine()),
-            needs=(of_device, of_pair, of_engine),
-        ),
+        *((of_spread,) if cfg.device == BALANCED else ()),
     )
 
 
@@ -262,12 +263,6 @@ def _room_lines(
             f"the visual features of the suite take {size_text(found.features)}, and {outputs.root} "
             f"has {size_text(free)} free; choose another output_dir="
         )
-
-
-def _spread_lines(device: str, source: PairSource, settings: EngineSettings) -> Iterator[str]:
-    """Nothing, where the model goes to one device."""
-    if device == BALANCED:
-        yield from spread_lines(source, settings.backbone, free_memory())
 
 
 def _storage_lines(storage: Any) -> Iterator[str]:
