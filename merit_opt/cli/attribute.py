@@ -35,7 +35,7 @@ from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.settings import EngineSettings
-from merit_opt.models.device import resolve_device
+from merit_opt.models.device import device_type, resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Recipe
 from merit_opt.search.references import PREFIX, study_name, tracked_study
@@ -214,7 +214,7 @@ def _provenance(
         samples=samples.measured.digest,
         search_samples=samples.search.digest,
         merit_opt=version("merit-opt"),
-        engine=settings.identity(resolve_device(request.cfg.device).partition(":")[0]),
+        engine=settings.identity(device_type(resolve_device(request.cfg.device))),
     )
 
 

@@ -11,7 +11,13 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from merit_opt.cli.build import Factory, factories
-from merit_opt.cli.check_pair import WARNING, distance_lines, finite_lines, pair_lines
+from merit_opt.cli.check_pair import (
+    WARNING,
+    distance_lines,
+    finite_lines,
+    pair_lines,
+    spread_lines,
+)
 from merit_opt.cli.check_suite import media_lines, suite_lines
 from merit_opt.cli.given import given
 from merit_opt.cli.parts import (
@@ -29,13 +35,14 @@ from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.settings import GIB, EngineSettings
-from merit_opt.models.device import resolve_device
+from merit_opt.models.device import BALANCED, resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (
     MediumShape,
     footprint,
 )
 from merit_opt.models.source import PairSource
+from merit_opt.models.spread import free_memory
 from merit_opt.search.references import PREFIX
 
 SPACE_WANTED_GIB = 1.0
@@ -142,6 +149,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
     suite = cache(lambda: built_suite(built["suite"], outputs, shown.stage))
     of_pair = _Step("pair", lambda: pair_lines(pair()))
     of_suite = _Step("suite", lambda: suite_lines(suite()))
+    of_device = _Step("device", lambda: iter([resolve_device(cfg.device)]))
     of_engine = _Step("engine", lambda: iter([repr(engine())]))
     quarantine = Quarantine(outputs.quarantine)
     of_media = _Step(
@@ -155,11 +163,16 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         needs=(of_pair, of_suite, of_engine),
         after=(of_media,),
     )
+    of_spread = _Step(
+        "engine",
+        lambda: spread_lines(pair(), engine().backbone, free_memory()),
+        needs=(of_device, of_pair, of_engine),
+    )
     of_recipe = _Step("recipe", lambda: _recipe_lines(cfg, pair(), built["storage"]), (of_pair,))
     of_roles = _Step("suite", lambda: _role_lines(suite(), cfg.recipe), (of_suite,))
     return (
         _Step("output_dir", lambda: _output_lines(outputs)),
-        _Step("device", lambda: iter([resolve_device(cfg.device)])),
+        of_device,
         of_pair,
         _Step("pair", lambda: distance_lines(pair(), shown), (of_pair,)),
         _Step("pair", lambda: finite_lines(pair(), shown), (of_pair,)),
@@ -170,6 +183,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         of_engine,
         of_media,
         of_room,
+        *((of_spread,) if cfg.device == BALANCED else ()),
     )
 
 

@@ -5,11 +5,14 @@ from math import prod
 
 from merit_opt.cli.progress import Display
 from merit_opt.cli.tables import size_text
+from merit_opt.errors import UserError
 from merit_opt.models.alignment import AlignedTensor, layer_tensor
 from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.finite import require_finite
 from merit_opt.models.footprint import announced_dtype, likely_dtype, sizes
 from merit_opt.models.source import PairSource
+from merit_opt.models.spread import Free, balanced
+from merit_opt.models.waiting import Place
 
 WARNING = "warning: "
 
@@ -59,6 +62,36 @@ def finite_lines(source: PairSource, shown: Display) -> Iterator[str]:
         rest = [t for shard in source.shards for t in shard.tensors if t.name not in compared]
         require_finite(rest, lambda *steps: shown.stage("looking for NaN (tensors)", *steps))
     yield from ()
+
+
+def spread_lines(source: PairSource, backbone: Place, free: Free) -> Iterator[str]:
+    """What a VLM over several GPUs takes of each, a line a GPU.
+
+    Args:
+        source: The pair.
+        backbone: Where the backbone's attention waits.
+        free: Of the GPUs.
+
+    Raises:
+        UserError: They do not hold it.
+    """
+    spread = balanced(source.vlm_config, likely_dtype(source), free)
+    attention = spread.attention(source.alignment)
+    copies = 2 if backbone == "device" else 1
+    full = list[str]()
+    for gpu, weights in spread.weights().items():
+        yield (
+            f"cuda:{gpu} takes {size_text(weights)} of the VLM and {copies} x "
+            f"{size_text(attention[gpu])} of self-attention kept beside it; "
+            f"{size_text(free[gpu])} are free"
+        )
+        if weights + copies * attention[gpu] > free[gpu]:
+            full.append(f"cuda:{gpu}")
+    if full:
+        raise UserError(
+            f"{', '.join(full)} cannot hold that; use more GPUs, or larger ones, or "
+            "engine.backbone=host, which keeps one set of self-attention in main memory"
+        )
 
 
 def _part_lines(source: PairSource) -> Iterator[str]:

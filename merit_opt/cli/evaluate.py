@@ -33,7 +33,7 @@ from merit_opt.evaluation.outcome import ALL, Outcome, most_biased, outcome, row
 from merit_opt.evaluation.samples_file import sample_rows, write_samples
 from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.files import write_text
-from merit_opt.models.device import resolve_device
+from merit_opt.models.device import device_type, resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.constructors import base as base_recipe
 
@@ -77,7 +77,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
         **to_dict(found, base, merged, suite),
         "searched_media": [asdict(medium) for medium in known],
         "media": Counter(status.kind for status in statuses.values()),
-        "engine": settings.identity(resolve_device(cfg.device).partition(":")[0]),
+        "engine": settings.identity(device_type(resolve_device(cfg.device))),
     }
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     console.print(_table(cfg.recipe, suite, found))

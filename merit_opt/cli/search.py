@@ -29,7 +29,7 @@ from merit_opt.errors import UserError, without_credentials
 from merit_opt.evaluation.engine import Engine
 from merit_opt.evaluation.margins import require_margins
 from merit_opt.evaluation.objective import Objective, require_measurable
-from merit_opt.models.device import resolve_device
+from merit_opt.models.device import device_type, resolve_device
 from merit_opt.models.source import PairSource
 from merit_opt.recipe.recipe import Part
 from merit_opt.search import dashboard
@@ -120,7 +120,7 @@ def _run(request: _Request, shown: Display) -> Mapping[str, Any]:
     shown.stage("comparing the pair's architectures", 0, 1)
     source: PairSource = built["pair"].build()
     space = _space(request, source)  # before the digest, which may have to download weights
-    identity = {"pair": source.digest, "engine": settings.identity(device.partition(":")[0])}
+    identity = {"pair": source.digest, "engine": settings.identity(device_type(device))}
     plan = _plan(request, space, _budget(request, source.alignment.parts), identity, shown)
     plan = replace(plan, record=replace(plan.record, origin=source.origin(all_on(space))))
 

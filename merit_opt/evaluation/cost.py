@@ -18,8 +18,8 @@ class Cost:
         layers_skipped: Share, in [0, 1), of row-layers whose result was known.
         flops: Floating-point operations of the matrix products done.
         matrix_rate: FLOP/s of a large matrix product on the same device.
-        peak_bytes: Most memory in use: the device's, or on a CPU the process's so far; None where
-            the system does not say.
+        peak_bytes: Most memory in use: the device's, of several the one's that used most, or on a
+            CPU the process's so far; None where the system does not say.
         halved: Packs that had to be halved for want of memory.
     """
 

@@ -273,14 +273,14 @@ class Engine:
     def _scores(
         self, asked: _Asked, prepared: Prepared, stop: Stop | None
     ) -> tuple[dict[str, Score], Cost]:
-        meter = Meter(self._pair.device)
+        meter = Meter(self._pair.devices)
         scores: dict[str, Score] = {}
         rate = matrix_rate(self._pair.device, self._pair.model.dtype)  # before levels fill memory
         packs = _ordered(prepared.packs, stop)
         try:
             with meter.stage("switch"):
                 self._opened(asked.recipe, asked.masking)
-                _wait(self._pair.device)
+                _wait(self._pair.devices)
             with self._asking(asked, packs, meter) as ask:
                 for pack in packs:
                     scores |= ask(pack)
@@ -379,7 +379,8 @@ def _ordered(packs: Sequence[Pack], stop: Stop | None) -> Sequence[Pack]:
     return [packs[i] for i in stop.order(sizes)]
 
 
-def _wait(device: torch.device) -> None:
-    """Until the device has done what it was told, so that the next stage's time is its own."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _wait(devices: Sequence[torch.device]) -> None:
+    """Until they have done what they were told, so that the next stage's time is its own."""
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,7 +18,7 @@ Stage = Literal["switch", "load", "forward", "score"]
 class Meter:
     """The cost so far; `total` says it."""
 
-    device: torch.device
+    devices: Sequence[torch.device]
     seconds: dict[Stage, float] = field(default_factory=dict)
     questions: int = 0
     tokens: int = 0
@@ -28,8 +28,9 @@ class Meter:
     halved: int = 0
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        for device in self.devices:
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
 
     @contextmanager
     def stage(self, name: Stage) -> Generator[None]:
@@ -54,14 +55,14 @@ class Meter:
             layers_skipped=self.row_layers_skipped / max(1, self.row_layers),
             flops=self.flops,
             matrix_rate=matrix_rate,
-            peak_bytes=_peak_bytes(self.device),
+            peak_bytes=_peak_bytes(self.devices),
             halved=self.halved,
         )
 
 
-def _peak_bytes(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+def _peak_bytes(devices: Sequence[torch.device]) -> int | None:
+    if cuda := [device for device in devices if device.type == "cuda"]:
+        return max(torch.cuda.max_memory_allocated(device) for device in cuda)
     if sys.platform == "win32":
         return None
     import resource  # not on Windows

@@ -41,7 +41,7 @@ def run_layers(pair: ModelPair, pack: Pack, hidden: Tensor, start: int, stop: in
     """
     decoder = pair.model.get_decoder()
     with packed(decoder):
-        return _through(decoder, pack, _state(decoder, pack, hidden), start, stop).hidden
+        return _through(pair, pack, _state(decoder, pack, hidden), start, stop).hidden
 
 
 def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
@@ -56,8 +56,8 @@ def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
     last = decoder.layers[-1]
     with packed(decoder):
         state = _state(decoder, pack, hidden)
-        state = _through(decoder, pack, state, start, pair.n_layers - 1)
-        state = state.on(last.input_layernorm.weight.device)
+        state = _through(pair, pack, state, start, pair.n_layers - 1)
+        state = state.on(pair.layer_device(pair.n_layers - 1))
         attended, _ = last.self_attn(last.input_layernorm(state.hidden), **state.options)
     rows = pack.read_rows.to(attended.device)
     read = state.hidden[:, rows] + attended[:, rows]
@@ -66,7 +66,7 @@ def finish(pair: ModelPair, pack: Pack, hidden: Tensor, start: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _State:
-    """What goes from layer to layer, all of it on one device."""
+    """What goes from layer to layer."""
 
     hidden: Tensor
     positions: tuple[Tensor, Tensor]
@@ -85,9 +85,7 @@ class _State:
         }
 
     def on(self, device: torch.device) -> Self:
-        """The same on `device`, where the next layer lies."""
-        if self.hidden.device == device:
-            return self
+        """The same, all of it on `device`, where the next layer lies."""
         cos, sin = self.positions
         layout = replace(self.layout, mask=self.layout.mask.to(device))
         return replace(
@@ -107,11 +105,10 @@ def _state(decoder: Any, pack: Pack, hidden: Tensor) -> _State:
     )
 
 
-def _through(decoder: Any, pack: Pack, state: _State, start: int, stop: int) -> _State:
+def _through(pair: ModelPair, pack: Pack, state: _State, start: int, stop: int) -> _State:
     for index in range(start, stop):
-        layer = decoder.layers[index]
-        state = state.on(layer.input_layernorm.weight.device)
-        hidden = layer(state.hidden, **state.options)
+        state = state.on(pair.layer_device(index))
+        hidden = pair.model.get_decoder().layers[index](state.hidden, **state.options)
         state = replace(state, hidden=_deepstack(pack, hidden, index))
     return state
 

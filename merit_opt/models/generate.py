@@ -46,7 +46,7 @@ def spoken(
     """
     model = pair.model
     values = {name: _on(model, value) for name, value in stock_inputs(prompt, medium).items()}
-    cuda = [model.device] if model.device.type == "cuda" else []
+    cuda = [device for device in pair.devices if device.type == "cuda"]
     with torch.random.fork_rng(devices=cuda), _finite(model):
         torch.manual_seed(seed)
         tokens = model.generate(**values, generation_config=_settings(model, decoding))

@@ -34,7 +34,7 @@ class LevelBudget:
     """How much may be kept.
 
     Attributes:
-        device: Bytes on the model's device; at least 0.
+        device: Bytes on the model's device, or on all of them together; at least 0.
         host: Bytes in host memory once the device's are spent; at least 0.
         prefixes: Merged recipes whose states are kept beside the unmerged model's, within the same
             bytes; at least 0. They pay where a sampler changes few layers of a recipe it knows,
@@ -103,7 +103,7 @@ class HiddenLevels:
         """The last layer, at most `until`, whose input is known under `recipe`, and that input."""
         for level in reversed(self._up_to(until)):
             if (kept := self._find(pack, recipe.layers[:level])) is not None:
-                return level, kept.to(pair.device, non_blocking=True)
+                return level, kept.to(pair.layer_device(level), non_blocking=True)
         return 0, embed(pair, pack)
 
     def finish(

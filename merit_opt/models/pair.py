@@ -56,6 +56,16 @@ class ModelPair:
         """Where the model's inputs go."""
         return self.model.get_input_embeddings().weight.device
 
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All that hold some of the model."""
+        return tuple(dict.fromkeys(p.device for p in self.model.parameters()))
+
+    def layer_device(self, layer: int) -> torch.device:
+        """Where a decoder layer's inputs go."""
+        norm: Any = decoder_layers(self.model)[layer].input_layernorm
+        return norm.weight.device
+
     def merged(self, recipe: Recipe) -> AbstractContextManager[Any]:
         """The VLM under `recipe` inside the block, its own weights bit for bit after it."""
         return self.live.merged(recipe)

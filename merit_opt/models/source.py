@@ -24,6 +24,7 @@ from merit_opt.models.architecture import (
     require_same_architecture,
 )
 from merit_opt.models.checkpoint import VLM_KEY, Checkpoint, first_lines
+from merit_opt.models.device import BALANCED
 from merit_opt.models.disk_names import (
     locate,
     memory_tensors,
@@ -35,6 +36,7 @@ from merit_opt.models.families.family import Family
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.rope import require_float32_rope
+from merit_opt.models.spread import balanced, free_memory
 from merit_opt.models.stored import FLOATS, Shard, StoredTensor, read_shards
 from merit_opt.models.waiting import Place, WaitingWeights, waiting_weights
 from merit_opt.recipe.origin import Named, Origin
@@ -249,17 +251,18 @@ class PairSource:
         """The VLM on `device`, ready to be merged in place.
 
         Args:
-            device: As torch names it.
+            device: As `resolve_device` returns it.
             backbone: Where the backbone's attention waits: `device` puts each layer's beside
                 the VLM's, `host` into pinned memory. Its other parts, four fifths of a layer
                 and needed by no proposal, always wait on disk, and so does all of the base.
 
         Raises:
-            UserError: Weights or processor are damaged, or not those that the config describes.
+            UserError: Weights or processor are damaged, or not those that the config describes;
+                or the GPUs do not hold them.
         """
         stored = self.stored
         disable_progress_bar()
-        model = _load_vlm(self.vlm_checkpoint.folder, self.compute_dtype).to(device)
+        model = self._live_vlm(device)
         _own_memory(model)
         live = LiveMerge(
             model,
@@ -303,6 +306,12 @@ class PairSource:
             raise UserError("the pair has no base: give it, pair.base=FOLDER_OR_ID")
         return self.base_checkpoint
 
+    def _live_vlm(self, device: str) -> Any:
+        folder, dtype = self.vlm_checkpoint.folder, self.compute_dtype
+        if device != BALANCED:
+            return _load_vlm(folder, dtype, None).to(device)
+        return _load_vlm(folder, dtype, balanced(self.vlm_config, dtype, free_memory()).gpus)
+
     def _waiting_base(self, dtype: torch.dtype) -> WaitingWeights:
         return WaitingWeights(dtype, {}, self.stored_base)
 
@@ -336,7 +345,8 @@ def _named(checkpoint: Checkpoint) -> Named:
     return Named(checkpoint.title, checkpoint.digest)
 
 
-def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
+def _load_vlm(folder: Path, dtype: torch.dtype, gpus: Mapping[str, int] | None) -> Any:
+    """On the CPU, or each module on its GPU."""
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(  # nosec B615  # local files alone
             folder,
@@ -345,6 +355,7 @@ def _load_vlm(folder: Path, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            device_map=gpus,
         )
     except (OSError, SafetensorError) as error:
         raise UserError(

@@ -40,7 +40,7 @@ OUT_OF_RANGE = {
     "evaluate recipe=base seed=-1": r"seed must lie in 0 to 4294967295, got -1",
     "search @small suite.clips=1": r"a split needs at least two",
     "search @small suite.tp_per_clip=0": r"suite clips has no TP questions",
-    "search @small device=gpu": r"device is auto, cpu or cuda:N; got 'gpu'",
+    "search @small device=gpu": r"device is auto, cpu, cuda:N or balanced; got 'gpu'",
     "search @small pair.vlm=vlm_planted_35": r"did you mean 'vlm_planted_3_5'\?",
     "search @small study.name=../x": r"study\.name is the name of a folder, so without /",
 }
