@@ -72,8 +72,8 @@ def balanced(config: Any, dtype: torch.dtype, free: Free) -> Spread:
     with torch.device("meta"):
         skeleton: Any = AutoModelForImageTextToText.from_config(deepcopy(config), dtype=dtype)
     whole = set(skeleton._no_split_modules)
-    most = get_balanced_memory(skeleton, dict(free), whole)
-    gpus = infer_auto_device_map(skeleton, most, whole)
+    most = get_balanced_memory(skeleton, {**free}, whole)
+    gpus: Any = infer_auto_device_map(skeleton, most, whole)
     if not set(gpus.values()) <= free.keys():  # transformers would leave the rest on a disk
         size = sum(p.nbytes for p in skeleton.parameters())
         raise UserError(
