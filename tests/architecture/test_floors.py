@@ -33,7 +33,9 @@ def test_the_lowest_versions_that_are_claimed_are_tested(
     repo: Path, used: list[Requirement]
 ) -> None:
     lines = (repo / "requirements.lowest.lock").read_text().splitlines()
-    pins = {name: Version(version) for name, _, version in (line.partition("==") for line in lines)}
+    pins = {
+        name: Version(version) for name, _, version in (line.partition("==") for line in lines)
+    }
     assert {r.name: pins.get(r.name) for r in used} == {r.name: floor(r) for r in used}
 
 
