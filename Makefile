@@ -7,7 +7,7 @@ DB := outputs/mlflow.db
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test soak lint docs wheel ui help
+.PHONY: demo test soak lint docs wheel lowest ui help
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ docs: $(VENV)/.docs ## the documentation as a site, in build/site; a broken link
 
 wheel: $(VENV)/.release ## build, check, and try the wheel in an environment of its own: some minutes, about 5 GB
 	PATH="$(abspath $(BIN)):$$PATH" .ci/wheel
+
+lowest: ## the tests with the lowest versions that pyproject claims, in an environment of its own: an hour, about 7 GB
+	PYTHON="$(PYTHON)" .ci/lowest
 
 ui: $(VENV)/.run ## browse the studies in MLflow
 	@test -f $(DB) || { echo "$(DB) is not there yet: make demo writes it"; exit 1; }

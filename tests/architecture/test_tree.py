@@ -61,6 +61,7 @@ def test_the_patterns_find_what_they_forbid(pattern: re.Pattern[str], text: str)
     assert pattern.search(text.replace("index{}", "index-").replace("{}", "/"))
 
 
-def test_the_lock_is_a_plain_constraints_file(repo: Path) -> None:
-    lines = (repo / "requirements.lock").read_text().splitlines()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements.lowest.lock"])
+def test_a_lock_is_a_plain_constraints_file(repo: Path, name: str) -> None:
+    lines = (repo / name).read_text().splitlines()
     assert [line for line in lines if not PIN.fullmatch(line)] == []
