@@ -174,6 +174,24 @@ def test_masks_are_these_for_ever():
     assert digest == "d4908279761e"
 
 
+def test_masks_do_not_depend_on_what_torch_makes_by_default():
+    plain = random_mask(torch.Size((64, 64)), 0.5, "0/vlm/x")
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            found = random_mask(torch.Size((64, 64)), 0.5, "0/vlm/x")
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, plain)
+
+
+def test_an_entry_is_kept_above_its_draw_and_not_at_it():
+    draw = 2_522_050 / 2**24
+    masks = [random_mask(torch.Size((1,)), d, "0/vlm/x") for d in (draw, draw + 2.0**-24)]
+    assert masks == [False, True]
+
+
 def test_masks_do_not_depend_on_values_dtype_or_earlier_merges():
     rule = DareLinear(1.0, 1.0, 0.3, 5)
     ones, base = torch.ones(30, 30), torch.zeros(30, 30)
