@@ -123,6 +123,14 @@ def test_an_interval_is_of_so_many_resamples(monkeypatch):
     assert found.high - found.low <= 0.95 * 0.5
 
 
+def test_many_groups_have_the_p_of_a_normal_test():
+    scores = simulated(np.random.default_rng(3), groups=200, size=2, effect=0.045)
+    sums = np.array([sum(group) for group in by_group(*scores)])
+    z = sums.sum() / np.sqrt((sums**2).sum())
+    found = paired_difference(*scores, seed=0)
+    assert found.p == pytest.approx(2 * norm.sf(abs(z)), abs=0.01)
+
+
 @given(samples())
 @settings(max_examples=10)
 def test_no_difference_is_a_point_at_zero(scores):

@@ -136,6 +136,11 @@ def test_of_equal_entries_trimming_keeps_the_first(density):
     assert kept == [True] * count + [False] * (40 - count)
 
 
+def test_of_equal_entries_trimming_keeps_as_many_as_larger_ones_leave_room_for():
+    kept = largest(torch.tensor([1.0, -3.0, -1.0, 1.0, 2.0, 1.0]), 0.7)
+    assert kept.tolist() == [True, True, True, False, True, False]
+
+
 def test_trimming_is_by_tensor_and_not_by_row():
     vector = torch.tensor([[1.0, 2.0], [30.0, -40.0]])
     assert largest(vector, 0.5).tolist() == [[False, False], [True, True]]
