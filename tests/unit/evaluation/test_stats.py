@@ -96,6 +96,33 @@ def test_the_interval_is_the_brute_force_one_with_groups_of_any_size(seed):
     assert found.high == pytest.approx(high, abs=0.06 * (high - low))
 
 
+@pytest.mark.parametrize("resamples", [None, 99])
+def test_a_p_is_never_below_what_so_many_resamples_can_show(monkeypatch, resamples):
+    if resamples:
+        monkeypatch.setattr(stats, "RESAMPLES", resamples)
+    ids = [f"s{i}" for i in range(40)]
+    found = paired_difference(
+        dict.fromkeys(ids, 0.0), dict.fromkeys(ids, 1.0), {i: i for i in ids}, seed=0
+    )
+    # No flip drawn is as far as all 40 of one sign, and each side of none counts as one.
+    assert found.p == pytest.approx(2 / ((resamples or 9999) + 1))
+
+
+TWO_GROUPS = {"a": 0.0, "b": 0.0}, {"a": 0.5, "b": 1.0}, {"a": "g", "b": "h"}
+
+
+def test_two_groups_are_enough_for_an_interval_and_a_p():
+    found = paired_difference(*TWO_GROUPS, seed=0)
+    assert (found.low, found.high, found.p) == (0.5, 1.0, 0.5)
+
+
+def test_an_interval_is_of_so_many_resamples(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 2)
+    found = paired_difference(*TWO_GROUPS, seed=0)
+    # Two means are at most a half apart, and a twentieth of the way between them is outside.
+    assert found.high - found.low <= 0.95 * 0.5
+
+
 def test_many_groups_have_the_p_of_a_normal_test():
     scores = simulated(np.random.default_rng(3), groups=200, size=2, effect=0.045)
     sums = np.array([sum(group) for group in by_group(*scores)])
@@ -160,7 +187,7 @@ def test_only_samples_scored_on_both_sides_count(scores):
 
 
 def test_nothing_in_common_is_an_error():
-    with pytest.raises(ValueError, match="no sample was scored on both sides"):
+    with pytest.raises(ValueError, match=r"^no sample was scored on both sides$"):
         paired_difference({"a": 1.0}, {"b": 1.0}, {"a": "g", "b": "g"}, seed=0)
 
 

@@ -136,6 +136,11 @@ def test_of_equal_entries_trimming_keeps_the_first(density):
     assert kept == [True] * count + [False] * (40 - count)
 
 
+def test_of_equal_entries_trimming_keeps_as_many_as_larger_ones_leave_room_for():
+    kept = largest(torch.tensor([1.0, -3.0, -1.0, 1.0, 2.0, 1.0]), 0.7)
+    assert kept.tolist() == [True, True, True, False, True, False]
+
+
 def test_trimming_is_by_tensor_and_not_by_row():
     vector = torch.tensor([[1.0, 2.0], [30.0, -40.0]])
     assert largest(vector, 0.5).tolist() == [[False, False], [True, True]]
@@ -172,6 +177,24 @@ def test_masks_are_these_for_ever():
     mask = random_mask(torch.Size((64, 64)), 0.5, f"0/vlm/{NAME}")
     digest = hashlib.sha256(bytes(mask.flatten().tolist())).hexdigest()[:12]
     assert digest == "d4908279761e"
+
+
+def test_masks_do_not_depend_on_what_torch_makes_by_default():
+    plain = random_mask(torch.Size((64, 64)), 0.5, "0/vlm/x")
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            found = random_mask(torch.Size((64, 64)), 0.5, "0/vlm/x")
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, plain)
+
+
+def test_an_entry_is_kept_above_its_draw_and_not_at_it():
+    draw = 2_522_050 / 2**24
+    masks = [random_mask(torch.Size((1,)), d, "0/vlm/x") for d in (draw, draw + 2.0**-24)]
+    assert masks == [False, True]
 
 
 def test_masks_do_not_depend_on_values_dtype_or_earlier_merges():

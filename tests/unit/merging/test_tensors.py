@@ -113,6 +113,16 @@ def test_slerp_with_a_tensor_of_zeros_is_lerp(dtype):
     assert merge(Slerp(0.25), others, zeros).tolist() == [3.0, -6.0, 0.0]
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(("length", "rule"), [(0.9e-8, Lerp), (1.1e-8, Slerp)])
+def test_slerp_takes_a_length_up_to_a_hundred_millionth_for_none(which, length, rule):
+    lengths = [1.0, 1.0]
+    lengths[which] = length
+    vlm, backbone = turned(0.0, lengths[0]), turned(90.0, lengths[1])
+    half = math.sqrt(0.5) if rule is Slerp else 0.5
+    assert torch.allclose(merge(Slerp(0.5), vlm, backbone), half * (vlm + backbone), atol=0.0)
+
+
 def test_slerp_takes_a_tensor_as_one_vector():
     generator = torch.Generator().manual_seed(0)
     vlm, backbone = torch.randn(2, 6, 4, generator=generator)
@@ -156,3 +166,13 @@ def test_task_vectors_never_hide_what_is_not_finite(which, value, rule):
         UserError, match=rf"q of the {which if which != 'vlm' else 'VLM'} holds NaN"
     ):
         merge_tensor(rule, Operands("q", **tensors))
+
+
+def test_damaged_tensors_are_all_named_and_the_remedy_with_them():
+    sound, damaged = torch.ones(2), torch.tensor([1.0, float("nan")])
+    with pytest.raises(UserError) as caught:
+        merge_tensor(Ties(0.5, 1.0, 0.5), Operands("q", damaged, sound, damaged))
+    assert str(caught.value) == (
+        "q of the VLM and the base holds NaN or infinities, of which no task vector can be made; "
+        "give a sound checkpoint"
+    )
