@@ -29,14 +29,20 @@ WARM = (
     "mlflow",
     "mlflow.tracking",
     "mlflow.store.tracking.sqlalchemy_store",
+    "merit_opt.tracking.mlflow",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.faults.cheap_study",
 )
 
 SCRIPT = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
 import torch
 torch.set_num_threads(1)
 for module in json.loads(sys.argv[1]):
     importlib.import_module(module)
+gc.collect()
+gc.freeze()  # what all have is neither looked through nor copied by each
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)

@@ -251,7 +251,6 @@ def frames_of(report: Path) -> dict[str, list]:
 
 
 def test_a_real_study_shows_the_frames_of_samples_that_changed(merit_opt, monkeypatch, tmp_path):
-    monkeypatch.setattr("merit_opt.reporting.style.FORMATS", ("png",))
     small = "suite.clips=10 suite.tr_per_clip=4 suite.tp_per_clip=2 study.trials=16 study.name=a"
     assert merit_opt(f"search {small} tracking=none").code == 0
     report = Path("outputs/studies/a/report")
