@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
@@ -103,27 +103,34 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def empty_mlflow(run_folder: Path) -> Path:
     """An MLflow database without a run, made once for all processes of a test run."""
-    from merit_opt.tracking.local_store import prepare
     from merit_opt.tracking.mlflow import create_database
 
-    database = run_folder / "mlflow_template" / "mlflow.db"
-    prepare(database, create_database)
+    return _made_mlflow(run_folder, create_database)
+
+
+def _made_mlflow(folder: Path, create: Callable[[Path], None]) -> Path:
+    from merit_opt.tracking.local_store import prepare
+
+    database = folder / "mlflow_template" / "mlflow.db"
+    prepare(database, create)
     return database
 
 
 @pytest.fixture
-def quick_commands(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def quick_commands(monkeypatch: pytest.MonkeyPatch, run_folder: Path) -> None:
     """What takes most of the time of a small search or report, and no test of whole commands is
     about: many draws for intervals and for where a space begins, figures in every form, and making
     the tables of MLflow.
     """
+    from merit_opt.tracking.mlflow import create_database
+
     monkeypatch.setattr("merit_opt.evaluation.stats.RESAMPLES", 99)
     monkeypatch.setattr("merit_opt.evaluation.gap.RESAMPLES", 99)
     monkeypatch.setattr("merit_opt.search.spaces.space.DRAWS", 20)
     monkeypatch.setattr("merit_opt.reporting.style.FORMATS", ("png",))
 
     def copied(file: Path) -> None:
-        shutil.copy(request.getfixturevalue("empty_mlflow"), file)
+        shutil.copy(_made_mlflow(run_folder, create_database), file)
 
     monkeypatch.setattr("merit_opt.tracking.mlflow.create_database", copied)
 

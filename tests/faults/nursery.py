@@ -29,6 +29,8 @@ WARM = (
     "mlflow",
     "mlflow.tracking",
     "mlflow.store.tracking.sqlalchemy_store",
+    "uvicorn",
+    "mlflow.server.fastapi_app",
     "merit_opt.tracking.mlflow",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.cheap_study import TOLD, WORKER
 from tests.faults.kept import lines, require_told, require_tracked, require_whole, wait_for
 from tests.faults.mlflow_server import MlflowServer
+from tests.faults.nursery import Nursery
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -21,8 +22,8 @@ SECONDS = 0.5
 
 
 @pytest.fixture
-def server(empty_mlflow: Path, tmp_path: Path) -> Iterator[MlflowServer]:
-    served = MlflowServer(Path(shutil.copy(empty_mlflow, tmp_path)))
+def server(nursery: Nursery, empty_mlflow: Path, tmp_path: Path) -> Iterator[MlflowServer]:
+    served = MlflowServer(nursery, Path(shutil.copy(empty_mlflow, tmp_path)))
     try:
         served.start()
         yield served

@@ -48,9 +48,9 @@ def command(tmp_path, nursery):
 
 
 @pytest.fixture
-def server(empty_mlflow, tmp_path):
+def server(nursery, empty_mlflow, tmp_path):
     (tmp_path / "server").mkdir()
-    served = MlflowServer(Path(shutil.copy(empty_mlflow, tmp_path / "server")))
+    served = MlflowServer(nursery, Path(shutil.copy(empty_mlflow, tmp_path / "server")))
     try:
         served.start()
         yield served
