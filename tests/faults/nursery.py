@@ -61,6 +61,8 @@ for line in sys.stdin:
         code = 70
         try:
             code = getattr(importlib.import_module(module), function)(*arguments)
+        except SystemExit:
+            raise
         except BaseException:
             import traceback
             traceback.print_exc()
@@ -79,7 +81,8 @@ class Nursery:
     def start(self, folder: Path, call: str, *arguments: object) -> int:
         """The process of `call`, a `module:function` that returns its exit code.
 
-        It runs in `folder` and keeps what it says in the file `said` there.
+        It runs in `folder` and keeps what it says in the file `said` there. It ends at once; where
+        the function exits with its code, as an interpreter does that has things to end.
         """
         module, _, function = call.partition(":")
         return self._answer([str(folder), module, function, arguments])
@@ -121,6 +124,18 @@ def is_alive(child: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def alive_in(group: int) -> list[int]:
+    """The processes of a process group that run."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if path.name.isdigit()]
+    return [child for child in found if is_alive(child) and _group(child) == group]
+
+
+def _group(child: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getpgid(child)
+    return 0
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from merit_opt.cli.main import run
 from tests.faults.kept import said_in, wait_for
+from tests.faults.nursery import alive_in
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -18,10 +19,10 @@ SMALL = "suite.clips=6 suite.tr_per_clip=2 suite.tp_per_clip=2 tracking=none dev
 STUDY = f"search -m study.name=a hydra/launcher=joblib {SMALL}"
 
 
-def leader(line: str) -> int:
+def leader(line: str) -> None:
     """`merit-opt LINE` as a shell starts it: the foreground process group of its terminal."""
     os.setsid()
-    return run(line.split())
+    sys.exit(run(line.split()))
 
 
 def test_ctrl_c_stops_every_worker_and_the_same_command_goes_on(nursery, tmp_path):
@@ -30,6 +31,7 @@ def test_ctrl_c_stops_every_worker_and_the_same_command_goes_on(nursery, tmp_pat
     wait_for(lambda: ": trial 3 " in said_in(tmp_path))
     os.killpg(workers, signal.SIGINT)
     assert nursery.code(workers) == 130
+    wait_for(lambda: not alive_in(workers))
     told = said_in(tmp_path)
     assert "Traceback" not in told
     begun = re.findall(r"a, worker (\d): starts", told)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from merit_opt.cli.main import run
 from tests.faults.kept import wait_for
-from tests.faults.nursery import is_alive
+from tests.faults.nursery import alive_in, is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")
 
@@ -21,16 +21,19 @@ LOGS = "outputs/jobs/*_0_log.out"
 SMALL = "suite.clips=6 suite.tr_per_clip=2 suite.tp_per_clip=2 tracking=none device=cpu"
 
 
-def apart(line: str) -> int:
+def apart(line: str) -> None:
     """`merit-opt LINE`, its output and its errors in files of their own."""
+    os.setsid()
     for number, name in enumerate(("out", "err"), start=1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    return run(line.split())
+    sys.exit(run(line.split()))
 
 
 def test_workers_of_one_study_share_it_and_one_that_errs_ends_alone(nursery, tmp_path):
     line = f"search -m study.name=a study.trials=6 worker=0,-1,1 hydra/launcher=joblib {SMALL}"
-    code = nursery.code(nursery.start(tmp_path, APART, line))
+    workers = nursery.start(tmp_path, APART, line)
+    code = nursery.code(workers)
+    wait_for(lambda: not alive_in(workers))
     out, errors = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
     assert code == 2, errors
     assert errors.count("merit-opt: worker is 0 or more, got -1\n") == 1
