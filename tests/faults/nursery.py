@@ -25,6 +25,8 @@ WARM = (
     "merit_opt.search.storage.sqlite",
     "merit_opt.search.storage.postgres",
     "merit_opt.search.storage.journal",
+    "merit_opt.cli.report",
+    "psycopg",
     "merit_opt.data.clips.suite",
     "mlflow",
     "mlflow.tracking",
