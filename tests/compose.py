@@ -126,9 +126,11 @@ class Host:
 
 
 def forked(arguments: list[str], environment: dict[str, str]) -> int:
-    """What the program does, in a process that has its libraries already."""
+    """What the program does, in a process that has its libraries already; figures in one form."""
     from merit_opt.cli.main import run
+    from merit_opt.reporting import style
 
+    style.FORMATS = ("png",)
     os.environ.clear()
     os.environ.update(environment)
     return run(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
+    from xdist.workermanage import WorkerController
 
     from merit_opt.data.suite import Suite
     from merit_opt.models.pack import Pack
@@ -27,6 +29,7 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     MLFLOW_DISABLE_TELEMETRY="true",
     MPLBACKEND="Agg",
+    OMP_NUM_THREADS="1",  # there is a process of the tests for every core already
     TOKENIZERS_PARALLELISM="false",
 )
 
@@ -35,32 +38,54 @@ settings.register_profile("merit_opt", deadline=None, max_examples=50)
 settings.load_profile("merit_opt")
 
 FAULTS = "tests/faults/"
+WHOLE = ("tests/unit/cli/", "tests/docs/")
+CROWDS = 2
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """Tests of a module share a process, so that what they share is made once; so do all of
-    tests/faults, whose crowds of processes would starve each other.
+    """Tests of a module share a process, so that what they share is made once. Of tests/faults so
+    many modules run at a time that their crowds of processes do not starve each other; as they
+    wait half of their time, there is one process more than cores.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _unit(nodeid)
+            return _module(nodeid)
+
+        def _assign_work_unit(self, node: WorkerController) -> None:
+            others = [work for one, work in self.assigned_work.items() if one is not node]
+            crowds = sum(map(_has_crowd, others))
+            wanted = [m for m in self.workqueue if m.startswith(FAULTS) == (crowds < CROWDS)]
+            if wanted:
+                self.workqueue.move_to_end(wanted[0], last=False)
+            super()._assign_work_unit(node)
 
     return ByModule(config, log)
 
 
+def _has_crowd(work: Mapping[str, Mapping[str, bool]]) -> bool:
+    """Whether a module of tests/faults is not finished: module -> test -> whether it is."""
+    return any(m.startswith(FAULTS) and not all(tests.values()) for m, tests in work.items())
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of tests/faults first, which take longest, then modules of many tests."""
-    tests = Counter(_unit(item.nodeid) for item in items)
-    items.sort(key=lambda item: (_unit(item.nodeid) != FAULTS, -tests[_unit(item.nodeid)]))
+    """Modules of tests/faults first, then whole commands, then those of many tests: what is left
+    for the end is small.
+    """
+    tests = Counter(_module(item.nodeid) for item in items)
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, int]:
+        module = _module(item.nodeid)
+        return not module.startswith(FAULTS), not module.startswith(WHOLE), -tests[module]
+
+    items.sort(key=turn)
 
 
-def _unit(nodeid: str) -> str:
-    """What runs in one process."""
-    return FAULTS if nodeid.startswith(FAULTS) else nodeid.partition("::")[0]
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +93,46 @@ def repo() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run, the same in all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(run_folder: Path) -> Path:
+    """An MLflow database without a run, made once for all processes of a test run."""
+    from merit_opt.tracking.mlflow import create_database
+
+    return _made_mlflow(run_folder, create_database)
+
+
+def _made_mlflow(folder: Path, create: Callable[[Path], None]) -> Path:
+    from merit_opt.tracking.local_store import prepare
+
+    database = folder / "mlflow_template" / "mlflow.db"
+    prepare(database, create)
+    return database
+
+
 @pytest.fixture
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals, and where the recipes of a space begin, from few draws: else half of the time of
-    a small search, and no test of whole commands is about them.
+def quick_commands(monkeypatch: pytest.MonkeyPatch, run_folder: Path) -> None:
+    """What takes most of the time of a small search or report, and no test of whole commands is
+    about: many draws for intervals and for where a space begins, figures in every form, and making
+    the tables of MLflow.
     """
+    from merit_opt.tracking.mlflow import create_database
+
     monkeypatch.setattr("merit_opt.evaluation.stats.RESAMPLES", 99)
     monkeypatch.setattr("merit_opt.evaluation.gap.RESAMPLES", 99)
     monkeypatch.setattr("merit_opt.search.spaces.space.DRAWS", 20)
+    monkeypatch.setattr("merit_opt.reporting.style.FORMATS", ("png",))
+
+    def copied(file: Path) -> None:
+        shutil.copy(_made_mlflow(run_folder, create_database), file)
+
+    monkeypatch.setattr("merit_opt.tracking.mlflow.create_database", copied)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +159,6 @@ def foreign_source(
     """The tiny VLM with a backbone that differs from it in every tensor, which the packaged one,
     equal to it in most MLPs and norms, does not.
     """
-    import shutil
     from dataclasses import replace
 
     import torch

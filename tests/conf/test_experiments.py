@@ -26,7 +26,7 @@ SMALL = (
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, few_draws: None, monkeypatch) -> None:
+def elsewhere(tmp_path: Path, quick_commands: None, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

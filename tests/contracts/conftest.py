@@ -100,21 +100,9 @@ def shown(request, source, small_suite):
     return sample, clip(sample, count, is_wide=case == "wide frames")
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without studies, made once for all the processes of a test run."""
-    from merit_opt.tracking.local_store import prepare
-    from merit_opt.tracking.mlflow import create_database
-
-    shared = tmp_path_factory.getbasetemp().parent
-    database = shared / "mlflow_template" / "mlflow.db"
-    prepare(database, create_database)
-    return database
-
-
 @pytest.fixture
-def folder(template: Path, tmp_path: Path) -> Path:
-    shutil.copy(template, tmp_path / "mlflow.db")
+def folder(empty_mlflow: Path, tmp_path: Path) -> Path:
+    shutil.copy(empty_mlflow, tmp_path)
     return tmp_path
 
 

@@ -53,7 +53,7 @@ def test_the_readme_shows_commands_that_these_tests_run():
 
 
 @pytest.mark.parametrize("words", TYPED, ids=" ".join)
-def test_a_command_of_the_readme_runs(words, reader, few_draws, monkeypatch):
+def test_a_command_of_the_readme_runs(words, reader, quick_commands, monkeypatch):
     monkeypatch.chdir(reader)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

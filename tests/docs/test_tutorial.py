@@ -39,7 +39,7 @@ def type_in(block: str) -> None:
 
 
 @pytest.fixture
-def told(repo, tmp_path, few_draws, monkeypatch, capsys) -> dict[str, str]:
+def told(repo, tmp_path, quick_commands, monkeypatch, capsys) -> dict[str, str]:
     """What each block of the tutorial printed, run in one empty folder; by its first words."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])

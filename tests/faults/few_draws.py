@@ -1,4 +1,4 @@
-"""Imported in a nursery, it spares its processes what the fixture `few_draws` spares a test."""
+"""Imported in a nursery, it spares its processes the draws that `quick_commands` spares a test."""
 
 from merit_opt.evaluation import gap, stats
 from merit_opt.search.spaces import space

@@ -37,6 +37,12 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def said_in(folder: Path) -> str:
+    """All that the workers in a folder have said."""
+    path = folder / "said"
+    return path.read_text() if path.exists() else ""
+
+
 def measured(folder: Path) -> int:
     """How many evaluations the workers in a folder have begun."""
     return len(lines(folder / MEASURED))

@@ -25,18 +25,28 @@ WARM = (
     "merit_opt.search.storage.sqlite",
     "merit_opt.search.storage.postgres",
     "merit_opt.search.storage.journal",
+    "merit_opt.cli.report",
+    "psycopg",
     "merit_opt.data.clips.suite",
     "mlflow",
     "mlflow.tracking",
     "mlflow.store.tracking.sqlalchemy_store",
+    "uvicorn",
+    "mlflow.server.fastapi_app",
+    "merit_opt.tracking.mlflow",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.faults.cheap_study",
 )
 
 SCRIPT = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
 import torch
 torch.set_num_threads(1)
 for module in json.loads(sys.argv[1]):
     importlib.import_module(module)
+gc.collect()
+gc.freeze()  # what all have is neither looked through nor copied by each
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
@@ -53,6 +63,8 @@ for line in sys.stdin:
         code = 70
         try:
             code = getattr(importlib.import_module(module), function)(*arguments)
+        except SystemExit:
+            raise
         except BaseException:
             import traceback
             traceback.print_exc()
@@ -71,7 +83,8 @@ class Nursery:
     def start(self, folder: Path, call: str, *arguments: object) -> int:
         """The process of `call`, a `module:function` that returns its exit code.
 
-        It runs in `folder` and keeps what it says in the file `said` there.
+        It runs in `folder` and keeps what it says in the file `said` there. It ends at once; where
+        the function exits with its code, as an interpreter does that has things to end.
         """
         module, _, function = call.partition(":")
         return self._answer([str(folder), module, function, arguments])
@@ -113,6 +126,18 @@ def is_alive(child: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def alive_in(group: int) -> list[int]:
+    """The processes of a process group that run."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if path.name.isdigit()]
+    return [child for child in found if is_alive(child) and _group(child) == group]
+
+
+def _group(child: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getpgid(child)
+    return 0
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def merit_opt(tmp_path, clips, few_draws, monkeypatch, capsys) -> Command:
+def merit_opt(tmp_path, clips, quick_commands, monkeypatch, capsys) -> Command:
     """Runs `merit-opt LINE` in a folder of its own whose clips are rendered already."""
     shutil.copytree(clips, tmp_path / "outputs" / "cache")
     monkeypatch.chdir(tmp_path)

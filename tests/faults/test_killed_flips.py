@@ -14,7 +14,7 @@ from tests.faults.cheap_study import WORKER
 from tests.faults.kept import measured, require_told, require_whole, wait_for
 from tests.storages import new_place
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("kill_resume")]
+pytestmark = pytest.mark.timeout(120)
 
 TRIALS, WORKERS, KILLS, SECONDS = 34, 2, 6, 0.15
 EVALUATIONS_PER_KILL = 5

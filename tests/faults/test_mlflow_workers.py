@@ -69,9 +69,9 @@ def database(empty_mlflow: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(database: Path) -> Iterator[str]:
+def server(nursery: Nursery, database: Path) -> Iterator[str]:
     """The address of an MLflow server of this machine's own."""
-    served = MlflowServer(database)
+    served = MlflowServer(nursery, database)
     try:
         served.start()
         yield served.uri

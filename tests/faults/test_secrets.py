@@ -6,8 +6,6 @@ that is printed.
 
 import shlex
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from tests.faults.mlflow_server import MlflowServer
 pytestmark = pytest.mark.timeout(600)
 
 CANARY = "xQ7-kanarie-%21-vogel"
-SUITE = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2 engine.threads=1"
-MAIN = "from merit_opt.cli.main import main; main()"
+SUITE = "suite.clips=10 suite.tr_per_clip=2 suite.tp_per_clip=2"
+RUN = "merit_opt.cli.main:run"
 
 
 def holds(content: bytes) -> bool:
@@ -34,23 +32,25 @@ def found_in(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-def command(tmp_path, environment):
-    """Runs `merit-opt LINE` in an empty folder, and looks at all that it says."""
+def command(tmp_path, nursery):
+    """Runs `merit-opt LINE` in a process of its own in an empty folder, and looks at all that it
+    says.
+    """
 
     def run(line):
-        words = [sys.executable, "-c", MAIN, *shlex.split(line)]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert not holds((done.stdout + done.stderr).encode()), done
-        return done.stdout
+        code = nursery.code(nursery.start(tmp_path, RUN, shlex.split(line)))
+        said = (tmp_path / "said").read_text()
+        assert code == 0, said
+        assert not holds(said.encode()), said
+        return said
 
     return run
 
 
 @pytest.fixture
-def server(empty_mlflow, tmp_path):
+def server(nursery, empty_mlflow, tmp_path):
     (tmp_path / "server").mkdir()
-    served = MlflowServer(Path(shutil.copy(empty_mlflow, tmp_path / "server")))
+    served = MlflowServer(nursery, Path(shutil.copy(empty_mlflow, tmp_path / "server")))
     try:
         served.start()
         yield served

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import optuna
@@ -10,7 +9,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from tests.faults.cheap_study import ASKED, ASKER, GO, READY, WORKER
-from tests.faults.kept import controls, lines, measured, require_whole, wait_for
+from tests.faults.kept import controls, lines, measured, require_whole, said_in, wait_for
 from tests.faults.nursery import Nursery
 from tests.storages import STORAGES, new_place, opened
 
@@ -18,7 +17,6 @@ pytestmark = pytest.mark.timeout(240)
 
 TRIALS, WORKERS = 30, 4
 FIXED, RANDOM = 6, 5
-AWAY_SECONDS = 20.0
 
 
 @pytest.fixture(params=STORAGES)
@@ -85,13 +83,12 @@ def test_a_server_that_comes_back_is_waited_for(nursery, tmp_path, postgres):
     ]
     wait_for(lambda: measured(tmp_path) > 8)
     postgres.stop()
-    time.sleep(AWAY_SECONDS)
+    wait_for(lambda: "is away" in said_in(tmp_path))
     postgres.start()
     codes = [nursery.code(w) for w in workers]
-    said = (tmp_path / "said").read_text()
+    said = said_in(tmp_path)
     assert codes == [0, 0], said
     assert "the study storage postgresql://…@/" in said
-    assert "is away" in said
     assert "is back after" in said
     require_whole("postgres", place, TRIALS)
 

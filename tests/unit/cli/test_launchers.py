@@ -1,12 +1,7 @@
-"""`-m` with a launcher: processes side by side, and the jobs of a cluster."""
+"""`-m` with a launcher: as many jobs as asked for, and those of a cluster."""
 
-import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -17,16 +12,7 @@ from omegaconf import OmegaConf
 from merit_opt.cli.launchers import launcher_failure, register_resolvers
 from merit_opt.evaluation import prepare
 
-RUN = "import sys; from merit_opt.cli.main import run; sys.exit(run(sys.argv[1:]))"
-LOGS = "outputs/jobs/*_0_log.out"
 SMALL = "suite.clips=6 suite.tr_per_clip=2 suite.tp_per_clip=2 tracking=none device=cpu"
-
-
-def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    """`merit-opt LINE` in a process of its own."""
-    words = [sys.executable, "-c", RUN, *line.split()]
-    own = os.environ | {"PYTHONFAULTHANDLER": "1"}
-    return subprocess.run(words, cwd=folder, env=own, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -43,64 +29,6 @@ def command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
 def test_as_many_jobs_at_once_as_worker_has_values(arguments, count):
     register_resolvers(arguments)
     assert OmegaConf.create({"n_jobs": "${workers:}"}).n_jobs == count
-
-
-def test_workers_of_one_study_share_it_and_one_that_errs_ends_alone(tmp_path):
-    line = f"search -m study.name=a study.trials=6 worker=0,-1,1 hydra/launcher=joblib {SMALL}"
-    done = command(tmp_path, line)
-    assert done.returncode == 2
-    assert done.stderr.count("merit-opt: worker is 0 or more, got -1\n") == 1
-    assert "Traceback" not in done.stderr
-    lines = done.stdout.splitlines()
-    assert {"a, worker 0: starts", "a, worker 1: starts"} <= set(lines)
-    told = [re.match(r"a, worker [01]: trial (\d+) .* of 6\)$", line) for line in lines]
-    numbers = sorted(int(match[1]) for match in told if match)
-    assert numbers[:6] == list(range(6))
-    assert len(numbers) == len(set(numbers))
-    assert [line for line in lines if "done; result:" in line] == [
-        "a, worker 1: done; result: outputs/studies/a/result.json"
-    ]
-    assert done.stdout.count("a: on confirm") == 1
-    assert "\x1b" not in done.stdout
-    found = json.loads((tmp_path / "outputs/studies/a/result.json").read_text())
-    assert found["study"] == "a"
-    config = OmegaConf.load(tmp_path / "outputs/studies/a/config.yaml")
-    assert "worker" not in config
-    commands = done.stdout.partition("\nnext:\n")[2].splitlines()
-    [again] = [line.partition("#")[0] for line in commands if "merit-opt search" in line]
-    assert "worker" not in again
-
-
-def test_jobs_apart_from_the_terminal_say_in_files_what_they_did(tmp_path):
-    line = "check -m hydra/launcher=submitit_local suite.clips=6 device=cpu,gpu9"
-    done = command(tmp_path, line)
-    assert done.returncode == 2, done.stderr
-    said = done.stdout.splitlines()[0]
-    assert said == (
-        "output of the jobs: outputs/jobs/ (JOB_0_log.out, JOB_0_log.err); Ctrl-C ends them"
-    )
-    assert "\nmerit-opt: 1 problem(s):\n  device: " in f"\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    outputs = [path.read_text() for path in tmp_path.glob(LOGS)]
-    assert sorted("all is well" in text for text in outputs) == [False, True]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="finds the job's process through /proc")
-def test_a_job_that_was_killed_is_told_with_its_last_words(tmp_path):
-    line = f"search -m study.trials=200 hydra/launcher=submitit_local {SMALL}"
-    words = [sys.executable, "-c", RUN, *line.split()]
-    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
-        while not any("trial 0" in path.read_text() for path in tmp_path.glob(LOGS)):
-            assert running.poll() is None
-            time.sleep(0.05)
-        [controller] = {path.name.partition("_")[0] for path in tmp_path.glob(LOGS)}
-        [job] = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
-        os.kill(int(job), signal.SIGKILL)
-        _, told = running.communicate(timeout=120)
-    assert running.returncode == 1
-    assert "merit-opt: a job ended without an answer; what it measured is kept; its last" in told
-    assert "has not produced any output" in told
-    assert "Traceback" not in told
 
 
 SBATCH = """#!/bin/sh

@@ -28,9 +28,14 @@ def left(merit_opt, tmp_path, monkeypatch):
         split_by_group(unseen_suite(), search_share=0.4, seed=0),
         storage=opened("sqlite", str(outputs / "merit.db")),
     )
+    draw_nothing(monkeypatch)
+    return world
+
+
+def draw_nothing(monkeypatch) -> None:
+    """From now on a figure is drawn in no time, and is blank."""
     blank = Drawn({"png": b"PNG"}, {"light": ("png", b"PNG")})
     monkeypatch.setattr("merit_opt.reporting.report.drawn", lambda picture: blank)
-    return world
 
 
 def data() -> dict:
@@ -251,7 +256,6 @@ def frames_of(report: Path) -> dict[str, list]:
 
 
 def test_a_real_study_shows_the_frames_of_samples_that_changed(merit_opt, monkeypatch, tmp_path):
-    monkeypatch.setattr("merit_opt.reporting.style.FORMATS", ("png",))
     small = "suite.clips=10 suite.tr_per_clip=4 suite.tp_per_clip=2 study.trials=16 study.name=a"
     assert merit_opt(f"search {small} tracking=none").code == 0
     report = Path("outputs/studies/a/report")
@@ -274,6 +278,7 @@ def test_a_real_study_shows_the_frames_of_samples_that_changed(merit_opt, monkey
         "merit-opt search suite.clips=10 suite.tr_per_clip=4 tracking=none study.name=a study.trials=16"
     )
 
+    draw_nothing(monkeypatch)
     Path("outputs/cache").unlink()  # a deleted cache: clips are rendered again
     assert merit_opt("report study=a tracking=none samples=1").code == 0
     assert len(frames_of(report)) == 1
