@@ -101,13 +101,12 @@ def shown(request, source, small_suite):
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(run_folder: Path) -> Path:
     """An MLflow database without studies, made once for all the processes of a test run."""
     from merit_opt.tracking.local_store import prepare
     from merit_opt.tracking.mlflow import create_database
 
-    shared = tmp_path_factory.getbasetemp().parent
-    database = shared / "mlflow_template" / "mlflow.db"
+    database = run_folder / "mlflow_template" / "mlflow.db"
     prepare(database, create_database)
     return database
 

@@ -17,12 +17,12 @@ def environment(repo: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_mlflow(run_folder: Path) -> Path:
     """An MLflow database without a run, made once for all processes of a test run."""
     from merit_opt.tracking.local_store import prepare
     from merit_opt.tracking.mlflow import create_database
 
-    template = tmp_path_factory.getbasetemp().parent / "mlflow_template" / "mlflow.db"
+    template = run_folder / "mlflow_template" / "mlflow.db"
     prepare(template, create_database)
     return template
 
