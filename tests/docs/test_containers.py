@@ -5,13 +5,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from merit_opt.cli.main import run
+from merit_opt.cli.main import VERBS, run
 from tests.compose import COMPOSE, REPO, VARIABLE, services, words
 
 DOCKER = REPO / "docker"
@@ -19,6 +20,15 @@ COMPOSES = sorted(DOCKER.glob("compose*.yaml"))
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile*"))
 SERVICES = services({})
 GPU = services({"MERIT_GPUS": "0,1"}, DOCKER / "compose.gpu.yaml")
+SPREAD = services({"MERIT_SEARCH": "device=balanced"}, DOCKER / "compose.gpu.yaml")
+PAGE = (DOCKER / "README.md").read_text()
+TYPED = [
+    shlex.split(line, comments=True)
+    for line in re.findall(
+        r"^docker compose run --rm worker (.+)$", PAGE.replace("\\\n", " "), re.MULTILINE
+    )
+]
+SOURCES = ("COPY merit_opt", "COPY . .")
 ONE_SHOT = {"prepare", "report"}
 OURS = SERVICES.keys() - {"postgres"}
 
@@ -128,11 +138,28 @@ def test_an_image_runs_merit_opt_as_a_user(path):
     assert all("--constraint requirements.lock" in line for line in installs)
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=short)
+def test_what_an_image_needs_is_fetched_before_its_sources_are_there(path):
+    text = path.read_text()
+    [script] = re.findall(r"(sed .* pyproject\.toml) > /needs/pyproject\.toml", text)
+    left = tomllib.loads(subprocess.check_output(["sh", "-c", script], cwd=REPO, text=True))
+    whole = tomllib.loads((REPO / "pyproject.toml").read_text())
+    assert left["project"].items() <= whole["project"].items()
+    assert whole["project"].keys() - left["project"].keys() == {"readme", "license-files"}
+    assert left.keys() == {"project", "build-system"}
+    stages = [
+        stage for stage in re.split(r"^FROM ", text, flags=re.MULTILINE) if "/needs[" in stage
+    ]
+    assert stages
+    for stage in stages:
+        assert stage.index("/needs[") < min(stage.find(c) for c in SOURCES if c in stage)
+
+
 def commands() -> list[list[str]]:
     """Every command line of merit-opt in docker/."""
     composed = [words(s["command"]) for s in SERVICES.values() if s.get("command")]
-    composed += [words(GPU["worker"]["command"])]
-    verbs = [c for c in composed if c[0] in ("check", "search", "report")]
+    composed += [words(one["worker"]["command"]) for one in (GPU, SPREAD)]
+    verbs = [c for c in (*composed, *TYPED) if c[0] in VERBS]
     tests = [SERVICES["worker"]["healthcheck"]["test"][1]]
     tests += [
         line for path in DOCKERFILES for line in path.read_text().splitlines() if "CMD [" in line
@@ -141,22 +168,40 @@ def commands() -> list[list[str]]:
     return [*verbs, *(shlex.split(one[1]) for one in found if one)]
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_a_command_composes(command, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def composed(tmp_path, monkeypatch, capsys):
+    """What a command line composes to, its first job where it is a sweep."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["merit-opt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    job = ["worker=0" if word == "worker=0,1" else word for word in command if word != "-m"]
-    assert run([*job, "--cfg", "job"]) == 0, capsys.readouterr().err
+
+    def of(command: list[str]) -> str:
+        job = ["worker=0" if word == "worker=0,1" else word for word in command if word != "-m"]
+        code = run([*job, "--cfg", "job"])
+        told = capsys.readouterr()
+        assert code == 0, told.err
+        return told.out
+
+    return of
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_a_command_composes(command, composed):
+    assert "\noutput_dir: " in composed(command)
 
 
 def test_all_of_them_are_looked_at():
-    assert [command[0] for command in commands()].count("check") == 2 + len(DOCKERFILES)
-    assert {command[0] for command in commands()} == {"check", "search", "report"}
+    assert [command[0] for command in TYPED] == ["check", "check", "export"]
+    assert [command[0] for command in commands()].count("check") == 4 + len(DOCKERFILES)
+    assert {command[0] for command in commands()} == {"check", "search", "report", "export"}
+
+
+def test_a_worker_has_its_own_gpu_or_all_of_them(composed):
+    assert "\ndevice: cuda:${worker}\n" in composed(words(GPU["worker"]["command"]))
+    assert "\ndevice: balanced\n" in composed(words(SPREAD["worker"]["command"]))
 
 
 def test_the_page_tells_every_variable():
     used = {found[2] for path in COMPOSES for found in VARIABLE.finditer(path.read_text())}
-    page = (DOCKER / "README.md").read_text()
-    assert {name for name in used if name and name not in page} == set()
-    assert set(re.findall(r"MERIT_\w+", page)) == {name for name in used if name}
+    assert {name for name in used if name and name not in PAGE} == set()
+    assert set(re.findall(r"MERIT_\w+", PAGE)) == {name for name in used if name}
