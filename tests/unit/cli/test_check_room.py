@@ -81,8 +81,12 @@ def test_one_gpu_that_is_too_small_is_a_problem_of_loading_too(merit_opt, gpus):
         "engine.backbone=host, which keeps one set of self-attention in main memory\n"
     )
     assert (full.code, full.err) == (2, f"merit-opt: 1 problem(s):\n  engine: {sentence}")
-    for verb in ("search @small", "evaluate @small recipe=base"):
-        done = merit_opt(f"{verb} device=cuda:0")
+    for line in (
+        "search @small",
+        "evaluate suite.clips=10 recipe=base",
+        "attribute suite.clips=10 recipe=uniform:0.5 method=scan",
+    ):
+        done = merit_opt(f"{line} device=cuda:0")
         assert (done.code, done.err) == (2, f"merit-opt: {sentence}")
 
 

@@ -134,7 +134,7 @@ def test_one_gpu_takes_everything_and_is_asked_alone(plan, tiny_source, monkeypa
     skeleton = tiny_source.vlm_skeleton
     layers = [layer.self_attn for layer in skeleton.get_decoder().layers]
     whole, attention = (
-        sum(p.nbytes for part in parts for p in part.parameters())
+        4 * sum(p.numel() for part in parts for p in part.parameters())
         for parts in ([skeleton], layers)
     )
     assert plan(device) == Plan(None, (Share(gpu, whole, attention, 2, SMALL),))
