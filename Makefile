@@ -36,7 +36,7 @@ docs: $(VENV)/.docs ## the documentation as a site, in build/site; a broken link
 wheel: $(VENV)/.release ## build, check, and try the wheel in an environment of its own: some minutes, about 5 GB
 	PATH="$(abspath $(BIN)):$$PATH" .ci/wheel
 
-lowest: ## the tests with the lowest versions that pyproject claims, in an environment of its own: an hour, about 7 GB
+lowest: ## the tests with the lowest versions that pyproject claims, in an environment of its own: some minutes more than test, about 8 GB
 	PYTHON="$(PYTHON)" .ci/lowest
 
 ui: $(VENV)/.run ## browse the studies in MLflow

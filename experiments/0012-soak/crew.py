@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,16 @@ MARK = "MERIT_SOAK"
 ENOUGH = 20
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A worker that ended without being asked to; moments in seconds of the crew's life."""
+
+    number: int
+    code: int
+    begun: float
+    ended: float
+
+
 @dataclass
 class Crew:
     """Workers by number.
@@ -25,16 +36,23 @@ class Crew:
         words: Of the command, beside the worker's number.
         secret: In the environment of all, and so of all that they start.
         running: Number -> process.
-        ended: Exit codes of those that ended without being asked to, by number.
+        ended: Those that ended without being asked to.
     """
 
     folder: Path
     words: list[str]
     secret: str
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    ended: list[tuple[int, int]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+    _begun: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
 
     def start(self, number: int) -> None:
+        self._begun[number] = self.seconds
         with (self.folder / f"worker-{number}.log").open("a") as log:
             self.running[number] = subprocess.Popen(
                 [MERIT, "search", *self.words, f"worker={number}"],
@@ -57,7 +75,7 @@ class Crew:
         """Start again what ended by itself, as a supervisor would."""
         for number, process in self.running.items():
             if (code := process.poll()) is not None:
-                self.ended.append((number, code))
+                self.ended.append(Ended(number, code, self._begun[number], self.seconds))
                 if len(self.ended) > ENOUGH:
                     sys.exit(f"workers end by themselves; see {self.folder}/worker-{number}.log")
                 self.start(number)

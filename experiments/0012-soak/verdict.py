@@ -7,13 +7,13 @@ import statistics
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
-from crew import STUDY, Crew
+from crew import STUDY, Crew, Ended
 from servers import Mlflow, Postgres
 
 from merit_opt.search.samplers import RETRY_OF, STOPPED
@@ -24,6 +24,10 @@ WARM, GROWTH, FILES = 0.2, 0.05, 3
 files, that is allowed."""
 AFTER = 4
 """Trials of one last worker, which ends the study."""
+BACK, REFUSED = 60.0, 2
+"""Seconds in which a database is back; the exit code of a worker that begins without one."""
+KEPT_KIB = 20.0
+"""What Optuna may keep of one trial in memory; more would be a record that has grown."""
 SHORT = 1200.0
 """Seconds under which a soak says nothing of memory: the warm-up is not over."""
 PAGE_OF_RUNS = 1000
@@ -40,7 +44,7 @@ class Facts:
         seen: Rows of the survivor.
         done: Kind of fault -> when.
         codes: Number of a worker -> its exit code after Ctrl-C.
-        ended: Workers that ended unasked, with their exit codes.
+        ended: Workers that ended unasked.
         orphans: Processes that were there after all workers had ended.
     """
 
@@ -49,7 +53,7 @@ class Facts:
     seen: Sequence[Mapping[str, float]]
     done: Mapping[str, Sequence[float]]
     codes: Mapping[int, int]
-    ended: Sequence[tuple[int, int]]
+    ended: Sequence[Ended]
     orphans: int
 
 
@@ -74,7 +78,7 @@ def verdict(facts: Facts, postgres: Postgres, mlflow: Mlflow, crew: Crew) -> dic
         "faults": {kind: len(times) for kind, times in facts.done.items()},
         "states": dict(Counter(trial.state.name for trial in trials)),
         "workers ended by Ctrl-C with": sorted(facts.codes.values()),
-        "workers ended unasked": list(facts.ended),
+        "workers ended unasked": [asdict(one) for one in facts.ended],
         "decoders on the list": _quarantined(facts.folder),
         "exit code of the last search": last,
         "exit code of the report": page,
@@ -170,15 +174,14 @@ class _History:
 
     @classmethod
     def of(cls, postgres: Postgres) -> "_History":
-        gc.collect()
+        study = _study(postgres)
         tracemalloc.start()
-        before, _ = tracemalloc.get_traced_memory()
-        trials = _study(postgres).get_trials(deepcopy=False)
+        trials = study.get_trials(deepcopy=False)
         gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
+        kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         begun = [trial.datetime_start for trial in trials if trial.datetime_start]
-        return cls(begun, (after - before) / len(trials))
+        return cls(begun, kept / len(trials))
 
     def grown(self, start: datetime, stop: datetime) -> float:
         """Bytes from one moment to another."""
@@ -191,8 +194,8 @@ def _processes(facts: Facts, found: dict[str, Any], history: _History) -> Iterat
         yield f"{facts.orphans} processes outlived the workers"
     if set(facts.codes.values()) != {130}:
         yield f"Ctrl-C ended workers with {sorted(facts.codes.values())}, not all with 130"
-    if len(facts.ended) > len(facts.done["database"]):  # one that starts while it is away
-        yield f"workers ended unasked: {list(facts.ended)}"
+    if unasked := [one for one in facts.ended if not _met_no_database(one, facts)]:
+        yield f"workers ended unasked: {unasked}"
     if len({row["pid"] for row in facts.seen}) > 1:
         yield "the survivor did not survive"
         return
@@ -218,8 +221,16 @@ def _processes(facts: Facts, found: dict[str, Any], history: _History) -> Iterat
     }
     if end >= SHORT and beside > GROWTH * first["bytes"]:
         yield f"the survivor grew by {beside / first['bytes']:.1%} beside the study's history"
+    if history.bytes > KEPT_KIB * 2**10:
+        yield f"a trial takes {history.bytes / 2**10:.1f} KiB in memory, of at most {KEPT_KIB:g}"
     if last["files"] - first["files"] > FILES:
         yield f"the survivor gathered {last['files'] - first['files']:.0f} open files"
+
+
+def _met_no_database(worker: Ended, facts: Facts) -> bool:
+    """Such a worker says so as it begins; one that is at work waits."""
+    lived = [worker.begun - BACK < away < worker.ended for away in facts.done["database"]]
+    return worker.code == REFUSED and any(lived)
 
 
 def _cache(folder: Path, words: Sequence[str], found: dict[str, Any]) -> Iterator[str]:

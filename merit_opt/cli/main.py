@@ -24,7 +24,7 @@ examples:
   merit-opt search
   merit-opt search space=merit sampler=cmaes study.trials=200 seed=1
   merit-opt search -m seed=0,1 sampler=tpe,cmaes
-  merit-opt search -m study.name=a worker=range(0,4) hydra/launcher=joblib
+  merit-opt search -m study.name=a 'worker=range(0,4)' hydra/launcher=joblib
   merit-opt evaluate recipe=study:NAME suite.seed=1
   merit-opt attribute recipe=study:NAME method=mask
   merit-opt export recipe=study:NAME out=merged

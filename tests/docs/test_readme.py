@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from merit_opt.cli.main import VERBS, run
 
 REPO = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(-m [^`]+|merit-opt [^`]+)`")
+HEADER = re.compile(r"^# .*?(merit-opt .+?)(?:  .*)?$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FOLDERS = ("docs", "experiments", "merit_opt", "conf", "docker", "tests")
@@ -50,6 +53,15 @@ def test_the_readme_shows_commands_that_these_tests_run():
     assert {words[0] for words in README} <= {"merit-opt", "make", "mlflow", "git", "cd"}
     assert {words[0] for words in TYPED} <= set(VERBS)
     assert len(TYPED) >= 3
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted((REPO / "conf").rglob("*.yaml"))], ids=shown)
+def test_a_shell_reads_every_command(path):
+    patterns = (HEADER,) if path.suffix == ".yaml" else (FENCE, INLINE)
+    text = path.read_text()
+    typed = "\n".join(found for pattern in patterns for found in pattern.findall(text))
+    read = subprocess.run(["bash", "-n"], input=typed, text=True, capture_output=True, check=False)
+    assert not read.stderr, f"{read.stderr}{typed}"
 
 
 @pytest.mark.parametrize("words", TYPED, ids=" ".join)
