@@ -30,20 +30,19 @@ from merit_opt.cli.parts import (
     require_roles,
 )
 from merit_opt.cli.progress import Display, display
-from merit_opt.cli.tables import size_text
 from merit_opt.data.media.quarantine import Quarantine
 from merit_opt.data.suite import Suite
 from merit_opt.errors import UserError, without_credentials
-from merit_opt.evaluation.settings import GIB, EngineSettings
-from merit_opt.models.device import BALANCED, resolve_device
+from merit_opt.evaluation.settings import EngineSettings
+from merit_opt.models.device import resolve_device
 from merit_opt.models.features import FeatureStore
 from merit_opt.models.footprint import (
     MediumShape,
     footprint,
 )
 from merit_opt.models.source import PairSource
-from merit_opt.models.spread import free_memory
 from merit_opt.search.references import PREFIX
+from merit_opt.units import GIB, size_text
 
 SPACE_WANTED_GIB = 1.0
 
@@ -165,7 +164,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
     )
     of_spread = _Step(
         "engine",
-        lambda: spread_lines(pair(), engine().backbone, free_memory()),
+        lambda: spread_lines(pair(), resolve_device(cfg.device), engine()),
         needs=(of_device, of_pair, of_engine),
     )
     of_recipe = _Step("recipe", lambda: _recipe_lines(cfg, pair(), built["storage"]), (of_pair,))
@@ -183,7 +182,7 @@ def _steps(cfg: DictConfig, shown: Display) -> tuple[_Step, ...]:
         of_engine,
         of_media,
         of_room,
-        *((of_spread,) if cfg.device == BALANCED else ()),
+        of_spread,
     )
 
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from merit_opt.cli.progress import Display
-from merit_opt.cli.tables import size_text
-from merit_opt.errors import UserError
+from merit_opt.evaluation.settings import EngineSettings
 from merit_opt.models.alignment import AlignedTensor, layer_tensor
 from merit_opt.models.distance import Stored, distances, looks_unrelated
 from merit_opt.models.finite import require_finite
 from merit_opt.models.footprint import announced_dtype, likely_dtype, sizes
 from merit_opt.models.source import PairSource
-from merit_opt.models.spread import Free, balanced
-from merit_opt.models.waiting import Place
+from merit_opt.models.spread import planned
+from merit_opt.units import size_text
 
 WARNING = "warning: "
 
@@ -64,33 +63,27 @@ def finite_lines(source: PairSource, shown: Display) -> Iterator[str]:
     yield from ()
 
 
-def spread_lines(source: PairSource, backbone: Place, free: Free) -> Iterator[str]:
-    """What a VLM over several GPUs takes of each, a line a GPU.
+def spread_lines(source: PairSource, device: str, settings: EngineSettings) -> Iterator[str]:
+    """What the pair takes of each GPU, a line a GPU, and what is left of all; nothing of a CPU.
 
     Args:
         source: The pair.
-        backbone: Where the backbone's attention waits.
-        free: Of the GPUs.
+        device: As `resolve_device` returns it.
+        settings: Where the backbone's attention waits, and what hidden states may take.
 
     Raises:
         UserError: They do not hold it.
     """
-    spread = balanced(source.vlm_config, likely_dtype(source), free)
-    attention = spread.attention(source.alignment)
-    copies = 2 if backbone == "device" else 1
-    full = list[str]()
-    for gpu, weights in spread.weights().items():
+    dtype, alignment = likely_dtype(source), source.alignment
+    plan = planned(source.vlm_config, dtype, alignment, device, settings.backbone)
+    for share in plan.shares:
+        yield f"cuda:{share.gpu} takes {share}; {size_text(share.free)} are free"
+    plan.require_room()
+    if plan.shares:
+        left = sum(share.free - share.wanted for share in plan.shares)
         yield (
-            f"cuda:{gpu} takes {size_text(weights)} of the VLM and {copies} x "
-            f"{size_text(attention[gpu])} of self-attention kept beside it; "
-            f"{size_text(free[gpu])} are free"
-        )
-        if weights + copies * attention[gpu] > free[gpu]:
-            full.append(f"cuda:{gpu}")
-    if full:
-        raise UserError(
-            f"{', '.join(full)} cannot hold that; use more GPUs, or larger ones, or "
-            "engine.backbone=host, which keeps one set of self-attention in main memory"
+            f"{size_text(left)} are left for forwards, and for hidden states at most "
+            f"engine.levels_gib={settings.levels_gib:g}"
         )
 
 

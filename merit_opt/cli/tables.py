@@ -98,15 +98,6 @@ def _layer_lines(best: Mapping[str, Any]) -> list[str]:
     return [f"merged layers ({parts} coefficient): {layers}" for parts, layers in told]
 
 
-def size_text(size: float) -> str:
-    """Bytes in the largest unit of which there is one."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 def difference_text(difference: Mapping[str, Any]) -> str:
     """A difference of accuracies with its interval, and whether it is significant."""
     low, high, p = (difference[key] for key in ("low", "high", "p"))

@@ -13,9 +13,9 @@ from merit_opt.models.features import FORMAT, LIBRARIES
 from merit_opt.models.levels import LevelBudget
 from merit_opt.models.prompt import PROMPTS
 from merit_opt.models.waiting import Place
+from merit_opt.units import GIB
 
 LAYOUT = "pack/1"
-GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from merit_opt.errors import UserError
 from merit_opt.models.alignment import decoder_layers, layer_tensor
 from merit_opt.models.families.inputs import MediaRefused, visual_inputs
 from merit_opt.models.source import DTYPES, PairSource
+from merit_opt.units import GIB
 
-NOISE_BYTES = 1024**3
+NOISE_BYTES = GIB
 SAME_COUNT = 0.05
 
 

@@ -23,6 +23,7 @@ from merit_opt.models.stored import (
     read_shard,
     safetensors_header,
 )
+from merit_opt.units import GIB
 
 Changes = Mapping[str, Callable[[], Tensor]]
 Progress = Callable[[int, int], None]
@@ -217,6 +218,6 @@ def _require_room(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(folder).free
     if wanted > free:
         raise UserError(
-            f"the weights to write take {wanted / 1024**3:.1f} GiB, and {folder.parent} has "
-            f"{free / 1024**3:.1f} free; free some space, or choose another out="
+            f"the weights to write take {wanted / GIB:.1f} GiB, and {folder.parent} has "
+            f"{free / GIB:.1f} free; free some space, or choose another out="
         )

@@ -24,7 +24,6 @@ from merit_opt.models.architecture import (
     require_same_architecture,
 )
 from merit_opt.models.checkpoint import VLM_KEY, Checkpoint, first_lines
-from merit_opt.models.device import BALANCED
 from merit_opt.models.disk_names import (
     locate,
     memory_tensors,
@@ -36,7 +35,7 @@ from merit_opt.models.families.family import Family
 from merit_opt.models.live import LiveMerge
 from merit_opt.models.pair import ModelPair
 from merit_opt.models.rope import require_float32_rope
-from merit_opt.models.spread import balanced, free_memory
+from merit_opt.models.spread import full_is_told, planned
 from merit_opt.models.stored import FLOATS, Shard, StoredTensor, read_shards
 from merit_opt.models.waiting import Place, WaitingWeights, waiting_weights
 from merit_opt.recipe.origin import Named, Origin
@@ -260,22 +259,23 @@ class PairSource:
             UserError: Weights or processor are damaged, or not those that the config describes;
                 or the GPUs do not hold them.
         """
-        stored = self.stored
+        stored, dtype = self.stored, self.compute_dtype
+        plan = planned(self.vlm_config, dtype, self.alignment, device, backbone)
+        plan.require_room()
         disable_progress_bar()
-        model = self._live_vlm(device)
+        with full_is_told():
+            model = _load_vlm(self.vlm_checkpoint.folder, dtype, plan.gpus)
+            if plan.gpus is None:
+                model.to(device)
+            waiting = waiting_weights(stored.backbone, model, backbone)
         _own_memory(model)
-        live = LiveMerge(
-            model,
-            waiting_weights(stored.backbone, model, backbone),
-            None if self.base is None else lambda: self._waiting_base(model.dtype),
-            self.alignment,
-        )
+        base = None if self.base is None else lambda: self._waiting_base(model.dtype)
         return ModelPair(
             model=model.eval().requires_grad_(False),
             processor=self.processor,
             family=self.family,
             alignment=self.alignment,
-            live=live,
+            live=LiveMerge(model, waiting, base, self.alignment),
             digest=self.digest,
             base_digest=lambda: self._base.digest,
         )
@@ -305,12 +305,6 @@ class PairSource:
         if self.base_checkpoint is None:
             raise UserError("the pair has no base: give it, pair.base=FOLDER_OR_ID")
         return self.base_checkpoint
-
-    def _live_vlm(self, device: str) -> Any:
-        folder, dtype = self.vlm_checkpoint.folder, self.compute_dtype
-        if device != BALANCED:
-            return _load_vlm(folder, dtype, None).to(device)
-        return _load_vlm(folder, dtype, balanced(self.vlm_config, dtype, free_memory()).gpus)
 
     def _waiting_base(self, dtype: torch.dtype) -> WaitingWeights:
         return WaitingWeights(dtype, {}, self.stored_base)

@@ -1,6 +1,6 @@
 """The language models of the published VLMs, as their configuration files describe them.
 
-Widths and counts alone: what the sizes of docs/cluster.md follow from. Hidden sizes and layers stand in
+Widths and counts alone, of one the vision side's too: what the sizes of docs/cluster.md follow from. Hidden sizes and layers stand in
 docs/pairs.md too.
 """
 
@@ -23,6 +23,7 @@ class Published:
         vocabulary: Tokens.
         dtype: In which it is stored.
         more: What else its text configuration sets.
+        vision: What its vision configuration sets, where the whole VLM is counted.
     """
 
     family: str
@@ -31,6 +32,7 @@ class Published:
     vocabulary: int
     dtype: str = "bfloat16"
     more: dict[str, Any] = field(default_factory=dict)
+    vision: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text_config(self) -> dict[str, Any]:
@@ -49,7 +51,8 @@ class Published:
     def write_vlm(self, folder: Path) -> None:
         text = {"model_type": self.text, "dtype": self.dtype, **self.text_config}
         described = {"model_type": self.family, "dtype": self.dtype, "text_config": text}
-        _write(folder, described)
+        seen = {"vision_config": self.vision} if self.vision else {}
+        _write(folder, described | seen)
 
     def write_text(self, folder: Path) -> None:
         """The text model it grew from, and every one tuned from the same ancestor."""
@@ -84,7 +87,11 @@ PUBLISHED = {
     ),
     "Qwen/Qwen2.5-VL-7B-Instruct": Published("qwen2_5_vl", "qwen2_5_vl_text", QWEN_7B, 152_064),
     "Qwen/Qwen2.5-VL-72B-Instruct": Published(
-        "qwen2_5_vl", "qwen2_5_vl_text", (8192, 80, 64, 8, 29568), 152_064
+        "qwen2_5_vl",
+        "qwen2_5_vl_text",
+        (8192, 80, 64, 8, 29568),
+        152_064,
+        vision={"hidden_size": 1280, "intermediate_size": 3456, "out_hidden_size": 8192},
     ),
     "Qwen/Qwen3-VL-4B-Instruct": Published(
         "qwen3_vl", "qwen3_vl_text", (2560, 36, 32, 8, 9728), 151_936, more=HEADS_OF_128

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from omegaconf import OmegaConf
 from merit_opt.cli import conf_dir
 from merit_opt.cli.check_pair import pair_lines
 from merit_opt.models import checkpoint
+from merit_opt.models.footprint import likely_dtype
 from merit_opt.models.source import PairSource
+from merit_opt.models.spread import planned
+from merit_opt.units import size_text
 from tests.docs.published import PUBLISHED, Published
 
 ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
@@ -35,8 +39,8 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
 OPTIONS = dict(options())
 
 
-def said(option: dict[str, Any], hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What `check` says of a pair before its weights are here."""
+def described(option: dict[str, Any], hub: Path, monkeypatch: pytest.MonkeyPatch) -> PairSource:
+    """A pair before its weights are here."""
     published = PUBLISHED[option["vlm"]]
 
     def snapshot(name: str, **_: object) -> str:
@@ -46,7 +50,7 @@ def said(option: dict[str, Any], hub: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(checkpoint, "snapshot_download", snapshot)
     fields = {key: value for key, value in option.items() if key not in SKIPPED}
-    return list(pair_lines(PairSource(**fields, accept=tuple(option["accept"]))))
+    return PairSource(**fields, accept=tuple(option["accept"]))
 
 
 def row(lines: list[str]) -> list[str]:
@@ -65,7 +69,23 @@ def told(repo: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_row_is_what_check_says(name, told, tmp_path, monkeypatch):
-    assert told[name] == row(said(OPTIONS[name], tmp_path, monkeypatch))
+    assert told[name] == row(list(pair_lines(described(OPTIONS[name], tmp_path, monkeypatch))))
+
+
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="accelerate is not installed")
+def test_what_three_cards_take_of_the_largest_is_what_is_planned(repo, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (80 * 10**9, 80 * 10**9))
+    source = described(OPTIONS["qwen2_5_vl_72b"], tmp_path, monkeypatch)
+    config, dtype = source.vlm_config, likely_dtype(source)
+    plan = planned(config, dtype, source.alignment, "balanced", "device")
+    plan.require_room()
+    weights, attention = (
+        size_text(max(sizes))
+        for sizes in zip(*((s.weights, s.attention) for s in plan.shares), strict=True)
+    )
+    page = " ".join((repo / "docs" / "cluster.md").read_text().split())
+    assert f"on three cards of 80 GB: at most {weights} and twice {attention}." in page
 
 
 def test_every_published_vlm_has_a_row_and_nothing_else_has(told):

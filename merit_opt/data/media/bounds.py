@@ -1,7 +1,9 @@
 """What is too large, or too small, to be decoded at all."""
 
+from merit_opt.units import GIB
+
 FRAME_BYTES = 256 * 1024**2
-TOTAL_BYTES = 8 * 1024**3
+TOTAL_BYTES = 8 * GIB
 FEWEST_PIXELS = 2
 CHANNELS = 3
 
@@ -30,6 +32,6 @@ def require_total(count: int, height: int, width: int) -> None:
     require_size(height, width)
     if (size := count * height * width * CHANNELS) > TOTAL_BYTES:
         raise ValueError(
-            f"{count} frames of {width}x{height} pixels take {size / 1024**3:.1f} GiB, more than "
-            f"{TOTAL_BYTES // 1024**3}; ask for fewer frames, or scale it down"
+            f"{count} frames of {width}x{height} pixels take {size / GIB:.1f} GiB, more than "
+            f"{TOTAL_BYTES // GIB}; ask for fewer frames, or scale it down"
         )

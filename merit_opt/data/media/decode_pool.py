@@ -24,9 +24,10 @@ from merit_opt.data.media.video import DECODERS, DecoderName
 from merit_opt.data.media.wire import Job
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
+from merit_opt.units import GIB
 
 READER = "merit_opt.data.media.medium:read_medium"
-MEMORY_BYTES, WAITING_BYTES = 24 * 1024**3, 1024**3
+MEMORY_BYTES, WAITING_BYTES = 24 * GIB, GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from merit_opt.data.media.medium import Medium
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.media.wire import Job, job_message, medium_of, receive, send
 from merit_opt.errors import UserError
+from merit_opt.units import GIB
 
 START_SECONDS, ENDING_SECONDS = 120.0, 2.0
 PIPE_BYTES = 1024**2
@@ -76,7 +77,7 @@ class DecodeProcess:
             return medium_of(answer, pixels)
         if "memory" in answer:
             self.kill()
-            limit = f"{self._memory / 1024**3:.1f} GiB"
+            limit = f"{self._memory / GIB:.1f} GiB"
             raise DecoderDied("memory", f"its decoder wanted more than {limit} of memory")
         if "failed" in answer:
             raise MediaError(Path(answer["path"]), answer["failed"])

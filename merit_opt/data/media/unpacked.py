@@ -12,8 +12,9 @@ from typing import IO
 from merit_opt.data.media.status import MediaError
 from merit_opt.data.sample import Media
 from merit_opt.errors import UserError
+from merit_opt.units import GIB
 
-MEMBER_BYTES, PIECE_BYTES = 32 * 1024**3, 1024**2
+MEMBER_BYTES, PIECE_BYTES = 32 * GIB, 1024**2
 DENSE_BYTES, DENSEST = 64 * 1024**2, 100  # above that size no medium is packed so small
 DAMAGED = (OSError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
@@ -59,7 +60,7 @@ def _require_medium(path: Path, size: int, packed: int) -> None:
     if size > MEMBER_BYTES:
         raise MediaError(
             path,
-            f"unpacked it takes {size / 1024**3:.1f} GiB, more than {MEMBER_BYTES // 1024**3} GiB",
+            f"unpacked it takes {size / GIB:.1f} GiB, more than {MEMBER_BYTES // GIB} GiB",
         )
     if size > max(DENSE_BYTES, DENSEST * packed):
         raise MediaError(

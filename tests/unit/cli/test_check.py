@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -323,33 +322,6 @@ def test_what_is_no_list_is_told_the_form(merit_opt, given, form):
     done = merit_opt(f"check only={given}")
     assert done.code == 2
     assert done.err == f"merit-opt: only is a list, such as only=[{form}]\n"
-
-
-@pytest.fixture
-def two_gpus(monkeypatch):
-    """As they are seen before any weights load, with so many bytes free on each."""
-
-    def with_free(size):
-        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-        monkeypatch.setattr("merit_opt.cli.check.free_memory", lambda: {0: size, 1: size})
-
-    return with_free
-
-
-@pytest.mark.skipif(find_spec("accelerate") is None, reason="accelerate is not installed")
-def test_what_each_gpu_will_take_is_said(merit_opt, two_gpus):
-    two_gpus(10**9)
-    done = merit_opt("check only=[device,engine] suite.clips=10 device=balanced")
-    assert (done.code, done.err) == (0, "")
-    assert "device: balanced\n" in done.out
-    assert re.findall(r"engine: (cuda:\d) takes .*", done.out) == ["cuda:0", "cuda:1"]
-    assert "takes 2.2 MiB of the VLM and 2 x 435.4 KiB of self-attention kept beside" in done.out
-    two_gpus(2_900_000)
-    full = merit_opt("check only=[engine] suite.clips=10 device=balanced")
-    assert full.code == 2
-    assert "engine: cuda:0, cuda:1 cannot hold that; use more GPUs, or larger ones" in full.err
-    less = merit_opt("check only=[engine] suite.clips=10 device=balanced engine.backbone=host")
-    assert "of the VLM and 1 x 435.4 KiB of self-attention kept beside" in less.out
 
 
 def test_over_one_gpu_nothing_is_spread(merit_opt, monkeypatch):
