@@ -38,7 +38,9 @@ def take_with_av(path: Path, line: Timeline, places: Sequence[int]) -> Taken:
     if not found.frames:
         raise ValueError("none of its frames can be decoded")
     there = np.searchsorted(line.stamps, found.stamps).clip(max=len(line.times) - 1)
-    return Taken(np.stack(found.frames), tuple(there.tolist()), found.bad, found.tried)
+    order = there.argsort(kind="stable")  # near damage one go may end behind where the next begins
+    frames = np.stack([found.frames[place] for place in order])
+    return Taken(frames, tuple(there[order].tolist()), found.bad, found.tried)
 
 
 class _Overshot(Exception):

@@ -4,7 +4,7 @@ import wave
 
 import av
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from merit_opt.data.media import bounds, video
@@ -129,6 +129,7 @@ def test_damaged_packets_are_stepped_over_and_counted(tmp_path):
 
 
 @given(places=st.lists(st.floats(0, 0.999), min_size=1, max_size=8))
+@example(places=[0.796875, 0.9231164620321458])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_whatever_bytes_are_damaged_it_is_a_video_or_a_sentence(written, tmp_path, places):
     path = damaged(tmp_path / "a.mp4", written("h264.mp4").read_bytes(), places)
