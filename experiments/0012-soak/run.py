@@ -64,14 +64,13 @@ class Soak:
     mlflow: Mlflow
     crew: Crew
     draws: random.Random
-    begun: float = field(default_factory=time.monotonic)
     moment: datetime = field(default_factory=datetime.now)
     seen: list[dict[str, float]] = field(default_factory=list)
     done: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EVERY})
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.begun
+        return self.crew.seconds
 
     def run(self, seconds: float) -> None:
         faults: dict[str, Callable[[], None]] = {

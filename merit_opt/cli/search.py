@@ -48,8 +48,8 @@ from merit_opt.tracking.record import StudyRecord
 
 OWN_KEYS = {"suite": SPLIT_KEYS, "sampler": SAMPLER_KEYS}
 NAMED_BY = ("pair", "suite", "space", "sampler")
-# Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
 FOUR = "-m 'worker=range(0,4)' hydra/launcher=joblib"
+# Of a suite: where its files lie on this machine, and how many may fail before a run is refused.
 UNIMPORTANT = ("root", "path", "download", "max_unusable", "margins")
 
 

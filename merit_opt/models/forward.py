@@ -106,9 +106,10 @@ def _state(decoder: Any, pack: Pack, hidden: Tensor) -> _State:
 
 
 def _through(pair: ModelPair, pack: Pack, state: _State, start: int, stop: int) -> _State:
+    layers = pair.model.get_decoder().layers
     for index in range(start, stop):
         state = state.on(pair.layer_device(index))
-        hidden = pair.model.get_decoder().layers[index](state.hidden, **state.options)
+        hidden = layers[index](state.hidden, **state.options)
         state = replace(state, hidden=_deepstack(pack, hidden, index))
     return state
 
