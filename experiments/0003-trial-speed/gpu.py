@@ -112,7 +112,7 @@ def measure_7b(options: argparse.Namespace, say: Say, machine: Mapping[str, Any]
         return 2
     torch.set_grad_enabled(False)
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    work = TINY if options.tiny else BIG
+    work = asked(options)
     deadline = time.perf_counter() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
         bench = synthetic_bench(work, device, Path(folder), say)
@@ -133,6 +133,16 @@ def measure_7b(options: argparse.Namespace, say: Say, machine: Mapping[str, Any]
     out.write_text(json.dumps(result, indent=2) + "\n")
     Console().print(big_table(result))
     return 0
+
+
+def asked(options: argparse.Namespace) -> Work:
+    """With another number of videos, as many levels of hidden states fit."""
+    work = TINY if options.tiny else BIG
+    if options.videos is None:
+        return work
+    levels = work.settings.levels_gib * options.videos / work.videos
+    settings = replace(work.settings, levels_gib=levels)
+    return replace(work, videos=options.videos, settings=settings)
 
 
 def synthetic_bench(work: Work, device: torch.device, folder: Path, say: Say) -> Bench:

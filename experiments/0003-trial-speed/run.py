@@ -1,6 +1,6 @@
 """How fast is a trial, beside peers that are as fast as an honest engineer would make them?
 
-python experiments/0003-trial-speed/run.py [--seconds 1200] [--dtype float32] [--shape small]
+python experiments/0003-trial-speed/run.py [--seconds 1200] [--dtype float32] [--shape small] [--videos 150]
 """
 
 import argparse
@@ -80,6 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1200.0, help="about how long to measure")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the timed model")
     parser.add_argument("--shape", choices=("small", "7b"), default="small")
+    parser.add_argument("--videos", type=int, help="how many, of --shape 7b")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("result.json"))
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

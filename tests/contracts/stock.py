@@ -121,7 +121,7 @@ def stock_inputs(pair, suite, sample, medium):
         }
         options = {"do_sample_frames": False, "video_metadata": [metadata]}
     question = {"type": "text", "text": said(suite.asking.prompt, sample, ())}
-    return pair.processor.apply_chat_template(
+    inputs = pair.processor.apply_chat_template(
         [{"role": "user", "content": [*shown, question]}],
         add_generation_prompt=True,
         tokenize=True,
@@ -129,6 +129,7 @@ def stock_inputs(pair, suite, sample, medium):
         return_tensors="pt",
         processor_kwargs=options,
     )
+    return inputs.to(pair.device)
 
 
 def picture(pixels):
