@@ -30,6 +30,7 @@ from merit_opt.recipe.recipe import Recipe
 from merit_opt.search import pruners
 from merit_opt.search import trial as trials
 from merit_opt.search.controls import enqueue_controls
+from merit_opt.search.front import Thrift
 from merit_opt.search.samplers import PerProposal, random
 from merit_opt.search.spaces import Layerwise, first_layers
 
@@ -247,8 +248,9 @@ def measure_search(
         direction="maximize",
         sampler=PerProposal(random(), seed=0, space=bench.space),
     )
+    trials.keep_choice(study, Thrift(0.0))
     base = constructors.base(bench.pair.n_layers)
-    enqueue_controls(study, [("base", base)], bench.space, lease="")
+    enqueue_controls(study, [("base", base)], bench.space)
     known = partial(engine.known_scores, suite=bench.suite)
     stopping = pruners.Stopping(pruners.CURTAIL.make(yardstick), known)
     tried = trials.Bench(bench.space, measure, yardstick, stopping)
