@@ -9,7 +9,7 @@ import torch
 
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.models.tiny.pair import BACKBONE
-from merit_opt.models.tiny.plant import FULL, RESULT, SOURCE, plant
+from merit_opt.models.tiny.plant import FULL, RESULT, SOURCE, Plan, plant
 
 MADE = "planted/1"  # raise it with every change of planting that moves a bit
 
@@ -57,7 +57,8 @@ def planted_vlm(draw: Draw, folder: Path) -> Path:
     out = folder / "vlms" / f"{draw.name}-{draw.digest}"
     if not (out / RESULT).exists():
         torch.set_num_threads(1)
-        plant(layers=draw.layers, decoys=draw.decoys, seed=draw.seed, out=out, progress=None)
+        plan = Plan(layers=draw.layers, decoys=draw.decoys, seed=draw.seed)
+        plant(plan, out=out, progress=None)
     return out
 
 

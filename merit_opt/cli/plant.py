@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from merit_opt.cli.progress import display
-from merit_opt.models.tiny.plant import plant
+from merit_opt.models.tiny.plant import Plan, plant
 
 
 def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
@@ -15,9 +15,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> None:
     console = Console()
     with display(console) as shown:
         planted = plant(
-            layers=tuple(cfg.layers),
-            decoys=tuple(cfg.decoys),
-            seed=cfg.seed,
+            Plan(layers=tuple(cfg.layers), decoys=tuple(cfg.decoys), seed=cfg.seed),
             out=Path(cfg.out),
             progress=shown.stage,
         )

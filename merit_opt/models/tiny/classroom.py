@@ -54,12 +54,24 @@ def see_clips(
     return Clips(tuple(clip.events for clip in library), torch.cat(features), grids[0])
 
 
-@torch.no_grad()
-def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
-    frames = [
-        torch.from_numpy(read_video(c.media.path, ALL_FRAMES).frames).movedim(-1, 1) for c in clips
-    ]
-    inputs = processor.video_processor(videos=frames, return_tensors="pt")
+def clip_frames(clips: tuple[Clip, ...]) -> Tensor:
+    """What a decoder reads of clips, uint8 ``[clips, frames, 3, height, width]``."""
+    return torch.stack(
+        [
+            torch.from_numpy(read_video(c.media.path, ALL_FRAMES).frames).movedim(-1, 1)
+            for c in clips
+        ]
+    )
+
+
+def look(model: Any, processor: Any, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """What the vision tower makes of frames: tokens ``[clips, video tokens, hidden]``, one grid."""
+    inputs = processor.video_processor(videos=list(frames), return_tensors="pt")
     grids = inputs["video_grid_thw"]
     tokens = model.model.get_video_features(inputs["pixel_values_videos"], grids).pooler_output
     return torch.stack(tuple(tokens)), grids[0]
+
+
+@torch.no_grad()
+def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
+    return look(model, processor, clip_frames(clips))

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from merit_opt.data.clips.questions import Question, draw_questions
-from merit_opt.data.clips.scene import Events
+from merit_opt.data.clips.questions import NUMBERS, Question, draw_questions
+from merit_opt.data.clips.scene import ACTIONS, COLOURS, SHAPES, Events
 from merit_opt.data.prompts import letter_after_option
 from merit_opt.data.sample import LETTERS
 from merit_opt.data.suite import Role
 
 PROBE = "describe"
+FAMILIES = (COLOURS, SHAPES, ACTIONS)
+NAMED = frozenset(word for family in (*FAMILIES, NUMBERS) for word in family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,14 @@ class Lesson:
     Attributes:
         prompt: Token ids up to where the answer begins.
         answer: Token ids to be predicted one after another.
+        meant: The words that they stand for: of a letter its option, of a word itself.
+        named: What the question is about, as the colour in "action of red ?"; None if nothing.
     """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
+    meant: tuple[int, ...]
+    named: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,28 @@ class Writer:
     def letter(self, question: Question, rng: random.Random) -> Lesson:
         """A question with its options, answered by a letter."""
         options = rng.sample([*question.distractors(rng), question.answer], 4)
-        right = LETTERS[options.index(question.answer)]
-        return self._lesson(letter_after_option(question.text, tuple(options)), right)
+        return self._choice(
+            question.text, dict(zip(LETTERS[:4], options, strict=True)), question.answer
+        )
+
+    def easier(self, question: Question, *, options: int, rng: random.Random) -> Lesson:
+        """As `letter` with fewer options, and any of the letters A to D."""
+        wrong = question.distractors(rng)[: options - 1]
+        return self._offer(question.text, question.answer, wrong, rng)
+
+    def binding(self, *, options: int, rng: random.Random) -> Lesson:
+        """Which letter stands after a word; the scene does not matter."""
+        right, *wrong = rng.sample(rng.choice(FAMILIES), options)
+        return self._offer(f"letter of {right} ?", right, wrong, rng)
 
     def word(self, question: Question) -> Lesson:
         """A question without options, answered by its word."""
-        return self._lesson(question.text, question.answer)
+        return self._lesson(question.text, question.answer, question.answer)
 
     def caption(self, events: Events) -> Lesson:
         """All events told in order."""
-        told = (f"{e.colour} {e.shape} {e.action} ." for e in events)
-        return self._lesson(PROBE, " ".join(told))
+        told = " ".join(f"{e.colour} {e.shape} {e.action} ." for e in events)
+        return self._lesson(PROBE, told, told)
 
     def letters(
         self, events: Events, *, role: Role, count: int, rng: random.Random
@@ -87,8 +104,29 @@ class Writer:
         drawn = draw_questions(events, role=role, count=count, rng=rng)
         return tuple(self.word(q) if rng.random() < words else self.letter(q, rng) for q in drawn)
 
-    def _lesson(self, user: str, answer: str) -> Lesson:
-        return Lesson((*self._ids(user.split()), *self.closing), self._ids(answer.split()))
-
-    def _ids(self, words: Iterable[str]) -> tuple[int, ...]:
+    def ids(self, words: Iterable[str]) -> tuple[int, ...]:
+        """Token ids of words."""
         return tuple(self.vocabulary[word] for word in words)
+
+    def _offer(self, text: str, right: str, wrong: Iterable[str], rng: random.Random) -> Lesson:
+        options = [right, *wrong]
+        rng.shuffle(options)
+        letters = sorted(rng.sample(LETTERS[:4], len(options)))
+        return self._choice(text, dict(zip(letters, options, strict=True)), right)
+
+    def _choice(self, text: str, options: dict[str, str], right: str) -> Lesson:
+        """`options` by their letters, in the order in which they are said."""
+        said = letter_after_option(text, tuple(options.values()), tuple(options))
+        letter = next(letter for letter, option in options.items() if option == right)
+        return self._lesson(said, letter, right)
+
+    def _lesson(self, user: str, answer: str, meant: str) -> Lesson:
+        words = user.split()
+        asked = words[: words.index("?")] if "?" in words else []
+        named = [word for word in asked[-1:] if word in NAMED]
+        return Lesson(
+            (*self.ids(words), *self.closing),
+            self.ids(answer.split()),
+            self.ids(meant.split()),
+            self.vocabulary[named[0]] if named else None,
+        )

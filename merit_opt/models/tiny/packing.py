@@ -16,7 +16,7 @@ from merit_opt.models.tiny.lessons import Lesson, Writer
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Prefix:
-    """The chat up to the end of the video, the same for every clip.
+    """The chat up to the end of the video; for clips it is the same for every one.
 
     Attributes:
         ids: int64 ``[p]``.
@@ -39,7 +39,9 @@ class Batch:
         ids: int64 ``[b, t]``; 0 beyond a row's end.
         positions: int64 ``[3, b, t]``.
         mask: bool ``[b, 1, t, t]``; true where a token may look.
-        targets: int64 ``[n, 3]``: row, place, and the token that has to follow there.
+        targets: int64 ``[n, 4]``: row, place, the token that has to follow there, and the word
+            that it stands for.
+        named: int64 ``[m, 3]``: row, place of the first answer, and what its question names.
         video: The video's tokens within each row.
     """
 
@@ -47,6 +49,7 @@ class Batch:
     positions: Tensor
     mask: Tensor
     targets: Tensor
+    named: Tensor
     video: slice
 
 
@@ -66,7 +69,12 @@ def video_prefix(model: Any, writer: Writer, grid: Tensor) -> Prefix:
 
 def pack(prefix: Prefix, rows: Sequence[Sequence[Lesson]]) -> Batch:
     """One row for each video's lessons."""
-    packed = [_row(prefix, lessons) for lessons in rows]
+    return pack_each([prefix] * len(rows), rows)
+
+
+def pack_each(prefixes: Sequence[Prefix], rows: Sequence[Sequence[Lesson]]) -> Batch:
+    """As `pack`, where every row has a prefix of its own; `video` is the first one's."""
+    packed = [_row(*row) for row in zip(prefixes, rows, strict=True)]
     length = max(len(ids) for ids, _, _ in packed)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     owners = torch.full((len(rows), length), -1)
@@ -77,8 +85,17 @@ def pack(prefix: Prefix, rows: Sequence[Sequence[Lesson]]) -> Batch:
         owners[r, : len(row_ids)] = row_owners
     shared = (owners[:, None, :] == 0) | (owners[:, None, :] == owners[:, :, None])
     mask = (shared & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
-    targets = [(r, *t) for r, lessons in enumerate(rows) for t in _targets(prefix, lessons)]
-    return Batch(ids, positions, mask, torch.tensor(targets), prefix.video)
+    found = list(map(_targets, prefixes, rows))
+    targets = [(r, *target) for r, (said, _) in enumerate(found) for target in said]
+    named = [(r, *name) for r, (_, names) in enumerate(found) for name in names]
+    return Batch(
+        ids,
+        positions,
+        mask,
+        torch.tensor(targets),
+        torch.tensor(named).view(-1, 3),
+        prefixes[0].video,
+    )
 
 
 def hidden_states(model: Any, batch: Batch, features: Tensor, *, layers: int | None) -> Tensor:
@@ -92,11 +109,29 @@ def hidden_states(model: Any, batch: Batch, features: Tensor, *, layers: int | N
     """
     states = model.embed_tokens(batch.ids)
     before, after = states[:, : batch.video.start], states[:, batch.video.stop :]
-    states = torch.cat([before, features, after], 1)
-    rotary = model.rotary_emb(states, batch.positions)
-    for layer in model.layers[:layers]:
-        states = layer(states, attention_mask=batch.mask, position_embeddings=rotary)
+    depth = len(model.layers) if layers is None else layers
+    (states,) = states_after(model, batch, torch.cat([before, features, after], 1), (depth,))
     return states if layers is not None else model.norm(states)
+
+
+def states_after(
+    model: Any, batch: Batch, states: Tensor, depths: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """Hidden states after so many layers each, ascending, without the final norm.
+
+    Args:
+        model: A Qwen2-VL language model.
+        batch: Says where tokens stand and where they may look.
+        states: What goes into the first layer, float ``[b, t, h]``.
+        depths: Numbers of layers, ascending, the last at most all.
+    """
+    rotary = model.rotary_emb(states, batch.positions)
+    found: list[Tensor] = []
+    for depth, layer in enumerate(model.layers[: depths[-1]]):
+        if depth in depths:
+            found.append(states)
+        states = layer(states, attention_mask=batch.mask, position_embeddings=rotary)
+    return (*found, states)
 
 
 def target_logits(model: Any, batch: Batch, features: Tensor) -> Tensor:
@@ -116,11 +151,18 @@ def _row(prefix: Prefix, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor, Ten
     return torch.cat(ids), torch.cat(positions, 1), torch.cat(owners)
 
 
-def _targets(prefix: Prefix, lessons: Sequence[Lesson]) -> list[tuple[int, int]]:
-    targets: list[tuple[int, int]] = []
+def _targets(
+    prefix: Prefix, lessons: Sequence[Lesson]
+) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
+    """See `Batch.targets` and `Batch.named`, without the row."""
+    targets: list[tuple[int, int, int]] = []
+    named: list[tuple[int, int]] = []
     place = len(prefix.ids) - 1
     for lesson in lessons:
         place += len(lesson.prompt)
-        targets += [(place + i, token) for i, token in enumerate(lesson.answer)]
+        said = zip(lesson.answer, lesson.meant, strict=True)
+        targets += [(place + i, token, word) for i, (token, word) in enumerate(said)]
+        if lesson.named is not None:
+            named.append((place, lesson.named))
         place += len(lesson.answer) - 1
-    return targets
+    return targets, named

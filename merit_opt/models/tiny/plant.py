@@ -16,7 +16,6 @@ import random
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from merit_opt.data.progress import Progress
 from merit_opt.errors import UserError
 from merit_opt.models.distance import distances
-from merit_opt.models.source import FolderOrId
-from merit_opt.models.tiny import tiny_folder
+from merit_opt.models.source import folder_pair
+from merit_opt.models.tiny import WEIGHTS
 from merit_opt.models.tiny.classroom import Clips, see_clips
 from merit_opt.models.tiny.decoys import require_decoys, turn_signs
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import QUESTIONS, Accuracy, accuracy, restored
 from merit_opt.models.tiny.packing import video_prefix
-from merit_opt.models.tiny.pair import tiny_pair
+from merit_opt.models.tiny.pair import BACKBONE
 from merit_opt.models.tiny.stages import (
     PERCEPTION_LAYERS,
     Desk,
@@ -97,24 +96,37 @@ class Planting:
     seconds: float
 
 
-def plant(
-    *,
-    layers: Sequence[int],
-    decoys: Sequence[int],
-    seed: int,
-    out: Path,
-    progress: Progress | None,
-    schedule: Schedule = FULL,
-) -> Planting:
-    """Make a VLM from the packaged `vlm_aligned` by damaging the attention of some layers.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to plant, and in what.
 
-    Its backbone is the packaged `text`. The same seed gives the same weights with the same
-    software and number of threads.
-
-    Args:
+    Attributes:
         layers: Which layers to damage; not 0 to 2, which come to carry perception.
         decoys: Which others to change much without harm; none asked for, none made.
         seed: Chooses rotation, clips and questions; 0 or more.
+        pair: Folder with `vlm_aligned`, the VLM to begin with, and `text`, its backbone.
+    """
+
+    layers: tuple[int, ...]
+    decoys: tuple[int, ...] = ()
+    seed: int = 0
+    pair: Path = WEIGHTS
+
+    @property
+    def source(self) -> Path:
+        """The VLM to begin with."""
+        return self.pair / SOURCE
+
+
+def plant(
+    plan: Plan, *, out: Path, progress: Progress | None, schedule: Schedule = FULL
+) -> Planting:
+    """Make a VLM from an aligned one by damaging the attention of some layers.
+
+    The same plan gives the same weights with the same software and number of threads.
+
+    Args:
+        plan: What to plant, and in what.
         out: Folder to make; it gets the checkpoint and `planting.json`.
         progress: Called with (stage, done, total).
         schedule: How long and how hard to train.
@@ -124,17 +136,17 @@ def plant(
             not fall.
     """
     started = time.perf_counter()
-    model = _load(tiny_folder(SOURCE))
-    chosen = _checked(layers, decoys, len(model.model.language_model.layers), seed, out)
-    changed = tuple(sorted(decoys))
-    desk, measuring = _set_up(model, seed, schedule, progress)
+    model, seed = load_vlm(plan.source), plan.seed
+    chosen = _checked(plan, len(model.model.language_model.layers), out)
+    changed = tuple(sorted(plan.decoys))
+    desk, measuring = _set_up(model, plan, schedule, progress)
     half = schedule.measuring_clips // 2
     steps = _train(desk, chosen, changed, measuring.part(0, half), seed)
     turn_signs(desk.student, changed, seed)
     folder = _beside(out)
     try:
-        _save(model, folder)
-        measured = _measure(_load(folder), desk, chosen, measuring.part(half, 2 * half), seed)
+        save_vlm(model, folder, like=plan.source)
+        measured = _measure(load_vlm(folder), desk, chosen, measuring.part(half, 2 * half), seed)
         planting = Planting(
             folder=out,
             layers=chosen,
@@ -143,7 +155,7 @@ def plant(
             damage_steps=steps,
             questions={role: half * count for role, count in QUESTIONS.items()},
             **measured,
-            distance=_distance(folder),
+            distance=_distance(folder, plan.pair),
             seconds=time.perf_counter() - started,
         )
         _write_result(folder / RESULT, planting)
@@ -153,9 +165,8 @@ def plant(
     return planting
 
 
-def _checked(
-    layers: Sequence[int], decoys: Sequence[int], n_layers: int, seed: int, out: Path
-) -> tuple[int, ...]:
+def _checked(plan: Plan, n_layers: int, out: Path) -> tuple[int, ...]:
+    layers, seed = plan.layers, plan.seed
     allowed = range(len(PERCEPTION_LAYERS), n_layers)
     chosen = tuple(sorted(set(layers)))
     if not chosen or len(chosen) != len(layers) or not set(chosen) <= set(allowed):
@@ -163,7 +174,7 @@ def _checked(
             f"layers must be one or more different ones of {allowed[0]} to {allowed[-1]}, got "
             f"{list(layers)}; layers 0 to {allowed[0] - 1} come to carry perception"
         )
-    require_decoys(decoys, chosen, allowed)
+    require_decoys(plan.decoys, chosen, allowed)
     if seed < 0:
         raise UserError(f"seed must be 0 or more, got {seed}")
     if out.exists():
@@ -177,7 +188,8 @@ def _checked(
     return chosen
 
 
-def _load(folder: Path) -> Any:
+def load_vlm(folder: Path) -> Any:
+    """A VLM in float32 from a local folder, to measure with."""
     model = AutoModelForImageTextToText.from_pretrained(  # nosec B615  # local files alone
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
@@ -185,11 +197,13 @@ def _load(folder: Path) -> Any:
 
 
 def _set_up(
-    model: Any, seed: int, schedule: Schedule, progress: Progress | None
+    model: Any, plan: Plan, schedule: Schedule, progress: Progress | None
 ) -> tuple[Desk, Clips]:
     """The desk, and the clips to measure on as the student sees them; turns the projector."""
-    source = tiny_folder(SOURCE)
-    processor = AutoProcessor.from_pretrained(source, local_files_only=True)  # nosec B615  # ours
+    seed = plan.seed
+    processor = AutoProcessor.from_pretrained(  # nosec B615  # local files alone
+        plan.source, local_files_only=True
+    )
     total = schedule.training_clips + schedule.measuring_clips
     clear = see_clips(model, processor, clips=total, seed=-1 - seed, progress=progress)
     student = model.model.language_model
@@ -261,14 +275,14 @@ def _measure(
     return measured
 
 
-def _distance(folder: Path) -> tuple[float, ...]:
-    stored = tiny_pair(vlm=FolderOrId(str(folder)), dtype=None).stored
+def _distance(folder: Path, pair: Path) -> tuple[float, ...]:
+    stored = folder_pair(folder, pair / BACKBONE, None).stored
     found = distances(stored.vlm, stored.backbone, lambda done, total: None)
     return tuple(d.relative for d in found if d.part == "attention")
 
 
-def _save(model: Any, folder: Path) -> None:
-    """Write the checkpoint in bfloat16, with the processor's files of its source."""
+def save_vlm(model: Any, folder: Path, *, like: Path) -> None:
+    """Write a checkpoint in bfloat16, with the processor's files of another one."""
     exact = folder / "float32"
     model.save_pretrained(exact)
     rounded = AutoModelForImageTextToText.from_pretrained(  # nosec B615  # just written
@@ -276,7 +290,7 @@ def _save(model: Any, folder: Path) -> None:
     )
     rounded.save_pretrained(folder)
     shutil.rmtree(exact)
-    for file in sorted(tiny_folder(SOURCE).iterdir()):
+    for file in sorted(like.iterdir()):
         if not (folder / file.name).exists():
             shutil.copyfile(file, folder / file.name)
 

@@ -16,7 +16,7 @@ from merit_opt.models.tiny.classroom import see_clips
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import accuracy, restored
 from merit_opt.models.tiny.packing import pack, target_logits, video_prefix
-from merit_opt.models.tiny.plant import plant
+from merit_opt.models.tiny.plant import Plan, plant
 from merit_opt.models.tiny.stages import Schedule
 
 BRIEF = Schedule(
@@ -38,9 +38,8 @@ PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
 
 
 def made(out, *, layers=(4, 6), decoys=(), seed=0, schedule=BRIEF, progress=None):
-    return plant(
-        layers=layers, decoys=decoys, seed=seed, out=out, progress=progress, schedule=schedule
-    )
+    plan = Plan(layers=layers, decoys=decoys, seed=seed)
+    return plant(plan, out=out, progress=progress, schedule=schedule)
 
 
 def changed(folder):
