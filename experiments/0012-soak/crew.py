@@ -63,6 +63,18 @@ class Crew:
                 start_new_session=True,
             )
 
+    def wait_for_a_trial(self, number: int, seconds: float) -> None:
+        """Until a worker says that it has measured one; the crew's life begins then."""
+        log = self.folder / f"worker-{number}.log"
+        deadline = time.monotonic() + seconds
+        while "trial " not in log.read_text():
+            if time.monotonic() > deadline or self.running[number].poll() is not None:
+                self.kill_all()
+                sys.exit(f"worker {number} measured nothing in {seconds:.0f} s; see {log}")
+            time.sleep(1.0)
+        self._since = time.monotonic()
+        self._begun[number] = 0.0
+
     @property
     def environment(self) -> dict[str, str]:
         return os.environ | {MARK: self.secret, "OMP_NUM_THREADS": "1"}

@@ -32,6 +32,8 @@ WORKERS, SURVIVOR = 4, 0
 EVERY = {"worker": 60.0, "database": 600.0, "mlflow": 420.0, "decoder": 480.0}
 """Seconds from one fault of a kind to the next; in a short soak each comes at least twice."""
 AWAY, LOOK, SAY = 5.0, 5.0, 60.0
+BEGIN = 300.0
+"""Most seconds to the survivor's first trial; before it nothing is taken away."""
 ENDLESS = 1_000_000
 FEATURES_GIB = 0.00035
 """Less than the videos of the search take, so that each new worker decodes some anew."""
@@ -145,7 +147,9 @@ def soaking(folder: Path) -> Iterator[Soak]:
         words = [*WORDS, f'storage.url="{postgres.url("study")}"', f'tracking.uri="{mlflow.uri}"']
         crew = Crew(folder, words, uuid.uuid4().hex)
         stack.callback(crew.kill_all)
-        for number in range(WORKERS):
+        crew.start(SURVIVOR)
+        crew.wait_for_a_trial(SURVIVOR, BEGIN)
+        for number in set(range(WORKERS)) - {SURVIVOR}:
             crew.start(number)
         yield Soak(postgres, mlflow, crew, random.Random(0))
 
