@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from merit_opt.models.tiny import tiny_folder
+from merit_opt.models.tiny.damage import Damage
 from merit_opt.models.tiny.pair import BACKBONE
 from merit_opt.models.tiny.plant import FULL, RESULT, SOURCE, Plan, plant
 
@@ -57,7 +58,7 @@ def planted_vlm(draw: Draw, folder: Path) -> Path:
     out = folder / "vlms" / f"{draw.name}-{draw.digest}"
     if not (out / RESULT).exists():
         torch.set_num_threads(1)
-        plan = Plan(layers=draw.layers, decoys=draw.decoys, seed=draw.seed)
+        plan = Plan(Damage((draw.layers,), draw.decoys), seed=draw.seed)
         plant(plan, out=out, progress=None)
     return out
 

@@ -2,14 +2,14 @@
 
 python experiments/0013-tiny-pair-from-nothing/run.py --variant full [--seed 0] [--layers 9]
 
-Every variant is taught the chapters of the course, with one part of the recipe left out, and
-looked at every so many steps. Rows are added to runs.csv; a variant and seed that is there is not
-run again.
+Every variant is taught as the course says, with one part of the recipe left out or another put in,
+and looked at every so many steps. Rows are added to runs.csv; a run that is there is not repeated.
 """
 
 import argparse
 import csv
 import random
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,10 +21,15 @@ import torch
 from torch.nn.functional import normalize
 from transformers import AutoProcessor
 
-from merit_opt.data.clips.questions import OPTIONS
 from merit_opt.data.sample import LETTERS
 from merit_opt.models.tiny import WEIGHTS, backbone
-from merit_opt.models.tiny.backbone import WORD_NORM, Chapter, School, learning, start_over
+from merit_opt.models.tiny.backbone import (
+    WORD_NORM,
+    BackboneSchedule,
+    School,
+    start_over,
+    teach,
+)
 from merit_opt.models.tiny.course import FULL
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.lineage import Lineage
@@ -42,18 +47,19 @@ USUAL_SPREAD = 0.02
 WRITER = Writer.of(AutoProcessor.from_pretrained(WEIGHTS / SOURCE, local_files_only=True))
 
 
-def all_learn(model: Any) -> tuple[Any, ...]:
-    """What the backbone learns with when its words are trained too."""
-    return tuple(model.parameters())
+def frozen(*parts: str) -> Callable[..., None]:
+    """Stands for `teach`: the words of these kinds stay as they were drawn."""
 
+    def taught(model: Any, school: School, schedule: BackboneSchedule, **told: Any) -> None:
+        words = model.embed_tokens.weight.requires_grad_(True)
+        kept = [n for w, n in WRITER.vocabulary.items() if parts == ("all",) or w in LETTERS[:4]]
+        trained = torch.ones(len(words), 1)
+        trained[kept] = 0.0
+        hook = words.register_hook(lambda slope: trained * slope)
+        teach(model, school, schedule, **told)
+        hook.remove()
 
-def letters_learn(model: Any) -> tuple[Any, ...]:
-    """The letters are trained beside the layers; every other word stays as it was drawn."""
-    words = model.embed_tokens.weight
-    letters = torch.zeros(len(words), 1)
-    letters[list(WRITER.ids(LETTERS[:OPTIONS]))] = 1.0
-    words.requires_grad_(True).register_hook(lambda slope: letters * slope)
-    return (*learning(model), words)
+    return taught
 
 
 def leaning_words(model: Any, seed: int) -> None:
@@ -71,54 +77,46 @@ def layers_that_write(model: Any, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.layers.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
-            parameter.normal_(std=USUAL_SPREAD, generator=generator)
+            with torch.no_grad():
+                parameter.normal_(std=USUAL_SPREAD, generator=generator)
 
 
-PARTS: dict[str, dict[str, Any]] = {
-    "full": {"learning": learning},
-    "all words trained": {"learning": all_learn},
-    "letters trained": {"learning": letters_learn},
+def small_at_first(model: Any, seed: int) -> None:
+    """Every matrix drawn alike and small, as the library itself would."""
+    start_over(model, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            with torch.no_grad():
+                parameter.normal_(std=USUAL_SPREAD, generator=generator)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "letters frozen": {"teach": frozen("letters")},
+    "all words frozen": {"teach": frozen("all")},
     "words not at right angles": {"start_over": leaning_words},
     "layers that write from the start": {"start_over": layers_that_write},
+    "all small at first": {"start_over": small_at_first},
     "no hints": {"HINT_WEIGHT": 0.0, "MEANING_WEIGHT": 0.0},
     "no hints on scenes and questions": {"HINT_WEIGHT": 0.0},
     "no hints on answers": {"MEANING_WEIGHT": 0.0},
-}
-CHAPTERS: dict[str, Callable[[Chapter], Chapter]] = {
-    "no short scenes": lambda chapter: replace(chapter, short=0.0),
-    "always four options": lambda chapter: replace(chapter, easier=0.0),
-    "no bindings": lambda chapter: replace(chapter, bindings=0),
-    "no words": lambda chapter: replace(chapter, words=0.0),
-    "the second chapter alone": lambda chapter: replace(
-        FULL.chapters[1], scenes=chapter.scenes, steps=chapter.steps
-    ),
+    "no words": {"words": 0.0},
 }
 
 
 def main() -> None:
     """Run one variant, or every one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", choices=(*PARTS, *CHAPTERS), action="append")
+    parser.add_argument("--variant", choices=VARIANTS, action="append")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=9)
     parser.add_argument("--share", type=float, default=1.0, help="of the course's steps")
     parser.add_argument("--rows", type=Path, default=RUNS, help="where rows are added")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for variant in given.variant or (*PARTS, *CHAPTERS):
-        course = [_shortened(CHAPTERS.get(variant, _same)(c), given.share) for c in FULL.chapters]
-        run = Run(variant, given.seed, given.layers, course, given.rows)
-        if not run.done():
-            with patch.multiple(backbone, **PARTS.get(variant, PARTS["full"])):
-                run.teach()
-
-
-def _same(chapter: Chapter) -> Chapter:
-    return chapter
-
-
-def _shortened(chapter: Chapter, share: float) -> Chapter:
-    return replace(chapter, steps=round(share * chapter.steps))
+    for variant in given.variant or VARIANTS:
+        Run(variant, given.seed, given.layers, given.share, given.rows).make()
 
 
 @dataclass
@@ -128,40 +126,46 @@ class Run:
     variant: str
     seed: int
     layers: int
-    chapters: list[Chapter]
+    share: float
     rows: Path
     step: int = 0
     spent: float = 0.0
 
-    def done(self) -> bool:
-        """Whether its last rows are there."""
-        if not self.rows.exists():
-            return False
-        last = (self.variant, str(self.seed), str(self.layers), str(self._steps()))
-        with self.rows.open(encoding="utf-8", newline="") as file:
-            return last in {tuple(row)[:4] for row in csv.reader(file)}
-
-    def teach(self) -> None:
-        """Through all chapters, looked at on the way."""
+    def make(self) -> None:
+        """Through all steps, looked at on the way; nothing where the last rows are there."""
+        changed = VARIANTS[self.variant]
+        schedule = replace(
+            FULL.backbone,
+            steps=round(self.share * FULL.backbone.steps),
+            words=changed.get("words", FULL.backbone.words),
+        )
+        if self._done(schedule.steps):
+            return
+        patched = {name: value for name, value in changed.items() if hasattr(backbone, name)}
         vlm = Lineage(self.layers, 96, self.seed, ()).vlm()
         teller = Teller(WRITER, video_prefix(vlm, WRITER, torch.tensor(GRID)))
         model, started = vlm.model.language_model, time.process_time()
-        backbone.start_over(model, self.seed)
 
         def look(done: int, total: int) -> None:
             nonlocal started
-            self.step += 1
-            if self.step % EVERY == 0 or self.step == self._steps():
+            if done % EVERY == 0 or done == total:
                 self.spent += time.process_time() - started
+                self.step = done
                 self._look(model, teller)
                 started = time.process_time()
 
-        for number, chapter in enumerate(self.chapters, start=1):
-            school = School(teller, random.Random(f"backbone-{number}/{self.seed}"))
-            backbone.teach(model, school, chapter, look)
+        changes = patch.multiple(backbone, **({"SPREAD": backbone.SPREAD} | patched))
+        with tempfile.TemporaryDirectory() as folder, changes:
+            backbone.start_over(model, self.seed)
+            school = School(teller, random.Random(f"backbone/{self.seed}"))
+            backbone.teach(model, school, schedule, path=Path(folder) / "kept", tell=look)
 
-    def _steps(self) -> int:
-        return sum(chapter.steps for chapter in self.chapters)
+    def _done(self, steps: int) -> bool:
+        if not self.rows.exists():
+            return False
+        last = (self.variant, str(self.seed), str(self.layers), str(steps))
+        with self.rows.open(encoding="utf-8", newline="") as file:
+            return last in {tuple(row)[:4] for row in csv.reader(file)}
 
     def _look(self, model: Any, teller: Teller) -> None:
         found = kind_marks(model, teller, scenes=SCENES, seed=self.seed, least=0.0)

@@ -120,8 +120,9 @@ class ReportSchema:
 class PlantSchema:
     """See conf/plant.yaml."""
 
-    layers: list[int] = MISSING
+    layers: list[Any] = MISSING
     decoys: list[int] = MISSING
+    natural_decoys: list[int] = MISSING
     seed: int = MISSING
     out: str = MISSING
 

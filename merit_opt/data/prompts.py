@@ -1,7 +1,7 @@
 """How a question becomes what the model is told, by name."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import attrgetter
@@ -73,11 +73,9 @@ def _letter(sample: Sample, cues: tuple[Cue, ...]) -> str:
     )
 
 
-def letter_after_option(
-    question: str, options: tuple[str, ...], letters: Iterable[str] = LETTERS
-) -> str:
+def letter_after_option(question: str, options: tuple[str, ...]) -> str:
     """``QUESTION options blue A red B ...``: small models bind a letter to what precedes it."""
-    pairs = zip(options, letters, strict=False)
+    pairs = zip(options, LETTERS, strict=False)
     return " ".join([question, "options", *(f"{option} {letter}" for option, letter in pairs)])
 
 

@@ -1,28 +1,27 @@
 """The backbone from random weights: a small language model that learns to answer about scenes.
 
-Its words are orthogonal and never change: trained letters collapse, since the targets A to D are
-interchangeable until the model tells them apart, and then nothing can. Layers on the way are told
-what they should know by then.
+Layers on the way are told what they should know by then. Without that the model never learns to
+answer by letters: the targets A to D are interchangeable until it tells them apart.
 """
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.nn.functional import cross_entropy, normalize
 
-from merit_opt.data.clips.questions import NUMBERS, OPTIONS, draw_questions
-from merit_opt.data.clips.scene import EVENTS_PER_CLIP, Events, clip_events
+from merit_opt.data.clips.questions import NUMBERS, OPTIONS, Question, draw_questions
+from merit_opt.data.clips.scene import Events, clip_events
 from merit_opt.data.sample import LETTERS
 from merit_opt.data.suite import Role
 from merit_opt.models.tiny.lessons import FAMILIES, Lesson, Writer
 from merit_opt.models.tiny.packing import Batch, pack_each, states_after
 from merit_opt.models.tiny.scenes import Scene, Teller
-from merit_opt.models.tiny.training import Pupil, train
+from merit_opt.models.tiny.training import Kept, Pupil, train
 
 WORD_NORM = 2.5
 SPREAD = 0.1
@@ -32,33 +31,38 @@ HINT_WEIGHT, MEANING_WEIGHT = 0.3, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
-    """A part of what the backbone is taught.
+class BackboneSchedule:
+    """How long and on what the backbone trains.
 
     Attributes:
         steps: How many.
         rate: Learning rate.
         scenes: Scenes a step, each with a question of every kind.
-        short: Share of scenes of fewer than four events.
         words: Share of questions answered by words instead of letters.
-        easier: Share of letter questions with one to three options.
-        bindings: Lessons a scene on which letter stands after a word.
         captions: Share of scenes that are told again.
+        keep_every: Steps after which the training is kept, so that a killed one goes on.
     """
 
     steps: int
     rate: float
     scenes: int
-    short: float
     words: float
-    easier: float
-    bindings: int
     captions: float
+    keep_every: int
+
+
+def one_of_each(events: Events, rng: random.Random) -> list[Question]:
+    """A question of every kind."""
+    return [
+        question
+        for role, count in EVERY_KIND.items()
+        for question in draw_questions(events, role=role, count=count, rng=rng)
+    ]
 
 
 @torch.no_grad()
 def start_over(model: Any, seed: int) -> None:
-    """Draw a language model anew: orthogonal words, and layers that pass on what they get."""
+    """Draw a language model anew: words at right angles, and layers that pass on what they get."""
     generator = torch.Generator().manual_seed(seed)
     words = model.embed_tokens.weight
     torch.nn.init.orthogonal_(words, generator=generator)
@@ -70,11 +74,6 @@ def start_over(model: Any, seed: int) -> None:
         else:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     model.norm.weight.fill_(1.0)
-
-
-def learning(model: Any) -> tuple[Parameter, ...]:
-    """What the backbone learns with: everything but its words."""
-    return (*model.layers.parameters(), *model.norm.parameters())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,40 +88,21 @@ class School:
     teller: Teller
     rng: random.Random
 
-    def scenes(self, chapter: Chapter) -> list[Scene]:
-        """Scenes of one step."""
-        return [self._scene(chapter) for _ in range(chapter.scenes)]
-
-    def lessons(self, events: Events, chapter: Chapter) -> list[Lesson]:
-        """One question of every kind that can be asked, and exercises in letters."""
-        writer, rng = self.teller.writer, self.rng
-        asked = [
-            question
-            for role, count in EVERY_KIND.items()
-            for question in draw_questions(events, role=role, count=count, rng=rng)
-        ]
-        lessons = [
-            writer.word(q)
-            if rng.random() < chapter.words
-            else writer.easier(q, options=self._options(chapter), rng=rng)
-            for q in asked
-        ]
-        lessons += [
-            writer.binding(options=self._options(chapter), rng=rng)
-            for _ in range(chapter.bindings)
-        ]
-        told = rng.random() < chapter.captions
-        return [*lessons, *([writer.caption(events)] if told else [])]
-
-    def _scene(self, chapter: Chapter) -> Scene:
+    def scene(self) -> Scene:
+        """Four events, as frame bags or as sentences."""
         events = clip_events(seed=self.rng.getrandbits(62), clip=0)
-        if self.rng.random() < chapter.short:
-            events = events[: self.rng.randrange(1, EVENTS_PER_CLIP)]
         plain = self.rng.random() < SENTENCES
         return self.teller.sentences(events) if plain else self.teller.bags(events)
 
-    def _options(self, chapter: Chapter) -> int:
-        return self.rng.randrange(1, OPTIONS) if self.rng.random() < chapter.easier else OPTIONS
+    def lessons(self, events: Events, schedule: BackboneSchedule) -> list[Lesson]:
+        """One question of every kind, and at times the whole scene."""
+        writer, rng = self.teller.writer, self.rng
+        lessons = [
+            writer.word(q) if rng.random() < schedule.words else writer.letter(q, rng)
+            for q in one_of_each(events, rng)
+        ]
+        told = rng.random() < schedule.captions
+        return [*lessons, *([writer.caption(events)] if told else [])]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -169,20 +149,37 @@ class Readout:
         return told / max(1, len(wanted))
 
 
-def teach(model: Any, school: School, chapter: Chapter, tell: Callable[[int, int], None]) -> None:
-    """Train a language model in place through a chapter; `tell` is called with (done, total)."""
+def teach(
+    model: Any,
+    school: School,
+    schedule: BackboneSchedule,
+    *,
+    path: Path,
+    tell: Callable[[int, int], None],
+) -> None:
+    """Train a language model in place.
+
+    Args:
+        model: All of it learns.
+        school: What it is taught.
+        schedule: How long.
+        path: Where the training is kept on the way, and goes on from.
+        tell: Called with (done, total).
+    """
     readout = Readout.of(school.teller.writer)
 
     def loss() -> Tensor:
-        scenes = school.scenes(chapter)
-        rows = [school.lessons(scene.events, chapter) for scene in scenes]
+        scenes = [school.scene() for _ in range(schedule.scenes)]
+        rows = [school.lessons(scene.events, schedule) for scene in scenes]
         return scene_loss(model, readout, scenes, rows)
 
     def after(done: int) -> bool:
-        tell(done, chapter.steps)
+        tell(done, schedule.steps)
         return False
 
-    train([Pupil(learning(model), chapter.rate)], steps=chapter.steps, loss=loss, after=after)
+    pupils = [Pupil(tuple(model.parameters()), schedule.rate)]
+    kept = Kept(path, schedule.keep_every, school.rng)
+    train(pupils, steps=schedule.steps, loss=loss, after=after, kept=kept)
 
 
 def in_rows(found: Sequence[Tensor]) -> Tensor:

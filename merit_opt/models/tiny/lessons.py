@@ -67,19 +67,9 @@ class Writer:
     def letter(self, question: Question, rng: random.Random) -> Lesson:
         """A question with its options, answered by a letter."""
         options = rng.sample([*question.distractors(rng), question.answer], 4)
-        return self._choice(
-            question.text, dict(zip(LETTERS[:4], options, strict=True)), question.answer
-        )
-
-    def easier(self, question: Question, *, options: int, rng: random.Random) -> Lesson:
-        """As `letter` with fewer options, and any of the letters A to D."""
-        wrong = question.distractors(rng)[: options - 1]
-        return self._offer(question.text, question.answer, wrong, rng)
-
-    def binding(self, *, options: int, rng: random.Random) -> Lesson:
-        """Which letter stands after a word; the scene does not matter."""
-        right, *wrong = rng.sample(rng.choice(FAMILIES), options)
-        return self._offer(f"letter of {right} ?", right, wrong, rng)
+        right = LETTERS[options.index(question.answer)]
+        said = letter_after_option(question.text, tuple(options))
+        return self._lesson(said, right, question.answer)
 
     def word(self, question: Question) -> Lesson:
         """A question without options, answered by its word."""
@@ -107,18 +97,6 @@ class Writer:
     def ids(self, words: Iterable[str]) -> tuple[int, ...]:
         """Token ids of words."""
         return tuple(self.vocabulary[word] for word in words)
-
-    def _offer(self, text: str, right: str, wrong: Iterable[str], rng: random.Random) -> Lesson:
-        options = [right, *wrong]
-        rng.shuffle(options)
-        letters = sorted(rng.sample(LETTERS[:4], len(options)))
-        return self._choice(text, dict(zip(letters, options, strict=True)), right)
-
-    def _choice(self, text: str, options: dict[str, str], right: str) -> Lesson:
-        """`options` by their letters, in the order in which they are said."""
-        said = letter_after_option(text, tuple(options.values()), tuple(options))
-        letter = next(letter for letter, option in options.items() if option == right)
-        return self._lesson(said, letter, right)
 
     def _lesson(self, user: str, answer: str, meant: str) -> Lesson:
         words = user.split()

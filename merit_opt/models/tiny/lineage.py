@@ -1,10 +1,8 @@
 """What a lineage of tiny models is, and the two models it begins as: all weights random."""
 
 import json
-import secrets
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from transformers import (
 )
 
 from merit_opt.errors import UserError
-from merit_opt.files import write_text
+from merit_opt.files import WRITING, write_text
 from merit_opt.models.tiny import WEIGHTS
 from merit_opt.models.tiny.backbone import start_over
+from merit_opt.models.tiny.damage import Damage
 from merit_opt.models.tiny.pair import BACKBONE
-from merit_opt.models.tiny.plant import SOURCE, save_vlm
-from merit_opt.models.tiny.stages import PERCEPTION_LAYERS
+from merit_opt.models.tiny.plant import SOURCE, let_others_read, save_vlm, whole
 
 LINEAGE = "lineage.json"
 LEAST_LAYERS = 7
@@ -39,13 +37,13 @@ class Lineage:
         layers: Of the language model.
         hidden: Its hidden size.
         seed: Chooses weights, scenes and clips; 0 or more.
-        planted: The layers damaged in each planted VLM, ascending.
+        planted: What is planted, for each planted VLM.
     """
 
     layers: int
     hidden: int
     seed: int
-    planted: tuple[tuple[int, ...], ...]
+    planted: tuple[Damage, ...]
 
     def check(self) -> None:
         """All of it must fit.
@@ -53,7 +51,6 @@ class Lineage:
         Raises:
             UserError: It does not; the message says what was expected.
         """
-        allowed = range(len(PERCEPTION_LAYERS), self.layers)
         if self.layers < LEAST_LAYERS:
             raise UserError(f"--layers must be {LEAST_LAYERS} or more, got {self.layers}")
         if self.hidden < LEAST_HIDDEN or self.hidden % (2 * HEADS):
@@ -63,27 +60,33 @@ class Lineage:
             )
         if self.seed < 0:
             raise UserError(f"--seed must be 0 or more, got {self.seed}")
-        for chosen in self.planted:
-            if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(allowed):
-                raise UserError(
-                    f"--plant must name different layers of {allowed[0]} to {allowed[-1]}, got "
-                    f"{','.join(map(str, chosen))!r}"
-                )
+        for damage in self.planted:
+            damage.require(self.layers)
 
-    def claim(self, out: Path) -> None:
-        """Begin in a folder, or go on in one where the same lineage was begun.
+    def claim(self, out: Path, schedules: Mapping[str, Any]) -> None:
+        """Begin in a folder, or go on in one where the same lineage was begun with the same schedules.
+
+        What is planted may differ: more can be planted in a pair that is there.
 
         Raises:
             UserError: The folder holds something else, or cannot be written.
         """
-        told = json.dumps({"schema": 1, **asdict(self)}, indent=1) + "\n"
+        own = {"layers": self.layers, "hidden": self.hidden, "seed": self.seed}
+        told = json.dumps({"schema": 1, **own, "schedules": schedules}, indent=1) + "\n"
         path = out / LINEAGE
-        if not path.exists() and out.exists() and any(out.iterdir()):
+        try:
+            there = {p.name for p in out.iterdir() if not p.name.startswith(WRITING)}
+            begun = path.read_text(encoding="utf-8") if LINEAGE in there else None
+        except FileNotFoundError:
+            there, begun = set[str](), None
+        except OSError as error:
+            raise UserError(f"cannot use {out}: {error.strerror}; name a folder") from error
+        if begun is None and there:
             raise UserError(f"{out} holds other files; name an empty folder or a new one")
-        if path.exists() and path.read_text(encoding="utf-8") != told:
+        if begun is not None and begun != told:
             raise UserError(
-                f"{out} holds another lineage ({LINEAGE} there says which); go on with its "
-                "options, or name a new folder"
+                f"{out} holds another lineage, or one with other schedules ({LINEAGE} there says "
+                "which); give its options, or name a new folder"
             )
         write_text(path, told)
 
@@ -105,8 +108,12 @@ class Lineage:
 
     def save(self, vlm: Any, out: Path) -> None:
         """Write the VLM and its language model as a backbone, each whole or not at all."""
-        _whole(out / SOURCE, lambda folder: save_vlm(vlm, folder, like=WEIGHTS / SOURCE))
-        _whole(out / BACKBONE, lambda folder: self._save_backbone(vlm, folder))
+        if not (out / SOURCE).exists():
+            with whole(out / SOURCE) as folder:
+                save_vlm(vlm, folder, like=WEIGHTS / SOURCE)
+        if not (out / BACKBONE).exists():
+            with whole(out / BACKBONE) as folder:
+                self._save_backbone(vlm, folder)
 
     def _save_backbone(self, vlm: Any, folder: Path) -> None:
         config = AutoConfig.from_pretrained(  # nosec B615  # ours
@@ -116,25 +123,10 @@ class Lineage:
         backbone = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         backbone.model.load_state_dict(vlm.model.language_model.state_dict())
         backbone.save_pretrained(folder)
+        let_others_read(folder)
 
     def _resize(self, config: PreTrainedConfig) -> None:
         config.num_hidden_layers = self.layers
         config.hidden_size = self.hidden
         config.intermediate_size = 8 * self.hidden // 3
         config.layer_types = ["full_attention"] * self.layers
-
-
-def planted_name(layers: tuple[int, ...]) -> str:
-    """The folder of a planted VLM."""
-    return f"vlm_planted_{'_'.join(map(str, layers))}"
-
-
-def _whole(folder: Path, write: Callable[[Path], None]) -> None:
-    if folder.exists():
-        return
-    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    try:
-        write(fresh)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

@@ -6,28 +6,34 @@ killed and goes on ends with the bytes of one that was not.
 
 import json
 import random
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
 from transformers import AutoProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from merit_opt.data.progress import Progress
-from merit_opt.files import replacing, write_text
+from merit_opt.errors import UserError
+from merit_opt.files import write_bytes, write_text
 from merit_opt.models.tiny import WEIGHTS
-from merit_opt.models.tiny.backbone import Chapter, School, teach
+from merit_opt.models.tiny.backbone import BackboneSchedule, School, teach
+from merit_opt.models.tiny.damage import Damage
 from merit_opt.models.tiny.lessons import Writer
-from merit_opt.models.tiny.lineage import Lineage, planted_name
+from merit_opt.models.tiny.lineage import Lineage
 from merit_opt.models.tiny.marks import Mark, kind_marks, require
 from merit_opt.models.tiny.measure import Accuracy
 from merit_opt.models.tiny.packing import video_prefix
 from merit_opt.models.tiny.plant import SOURCE, Plan, load_vlm, plant
 from merit_opt.models.tiny.scenes import Teller
 from merit_opt.models.tiny.stages import Schedule
-from merit_opt.models.tiny.table import BASE, RESTORED, Examiner
+from merit_opt.models.tiny.table import BASE, RESTORED, Examiner, all_but, decoy, everywhere
 from merit_opt.models.tiny.tower import (
     Reel,
     TowerSchedule,
@@ -39,6 +45,8 @@ from merit_opt.models.tiny.tower import (
 
 STAGES = "stages"
 RESULT = "result.json"
+ON_THE_WAY = ".pt"
+LOCK = ".lock"
 GRID = (8, 4, 4)
 """Patches of a rendered clip: time, height, width."""
 TOWER_SEED, MARKING_SEED, TABLE_SEED = -1_000_001, -2_000_001, -3_000_001
@@ -50,7 +58,7 @@ class Course:
     """How a pair is made, and what has to come of it.
 
     Attributes:
-        chapters: What the backbone is taught, in order.
+        backbone: How the backbone is taught.
         tower: How the vision tower is taught.
         planting: How damage is planted.
         marking_scenes: Fresh scenes of each layout that the backbone is marked on.
@@ -59,9 +67,14 @@ class Course:
             and of temporal reasoning once the planted layers are given back.
         tokens: Least share of video tokens right.
         damaged: Least and most temporal reasoning of a planted VLM.
+        perceives: Its least temporal perception.
+        lost: Most temporal perception once all attention is given back.
+        needed: Most temporal reasoning with all damaged layers but one given back.
+        apart: Most that all layers but one may bring back, of those that help only together.
+        harmless: Most that giving back a natural decoy may change.
     """
 
-    chapters: tuple[Chapter, ...]
+    backbone: BackboneSchedule
     tower: TowerSchedule
     planting: Schedule
     marking_scenes: int
@@ -69,6 +82,17 @@ class Course:
     letters: float
     tokens: float
     damaged: tuple[float, float]
+    perceives: float
+    lost: float
+    needed: float
+    apart: float
+    harmless: float
+
+    @property
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """All that shapes weights, by stage."""
+        stages = {"backbone": self.backbone, "tower": self.tower, "planting": self.planting}
+        return {name: asdict(schedule) for name, schedule in stages.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +114,9 @@ class Making:
     def __init__(
         self, lineage: Lineage, course: Course, out: Path, progress: Progress | None
     ) -> None:
+        disable_progress_bar()
         lineage.check()
-        lineage.claim(out)
+        lineage.claim(out, course.schedules)
         self._lineage, self._course, self._out, self._progress = lineage, course, out, progress
         self._model = lineage.vlm()
         self._processor = AutoProcessor.from_pretrained(  # nosec B615  # ours
@@ -105,27 +130,55 @@ class Making:
         """Do every stage that is not done yet.
 
         Raises:
-            UserError: A stage missed its mark; what it trained is kept.
+            UserError: A stage missed its mark; what it trained is kept. Or another run works in the
+                folder, or it cannot be written.
         """
-        self._make_backbone()
-        self._make_tower()
-        self._lineage.save(self._model, self._out)
-        table = self._measure_pair()
-        made = Made(tuple(self._marks), table)
-        write_text(self._out / RESULT, json.dumps({"schema": 1, **asdict(made)}, indent=1) + "\n")
+        with self._alone():
+            self._make_backbone()
+            self._make_tower()
+            self._lineage.save(self._model, self._out)
+            table, planted = self._measure_pair()
+            made = Made((*self._marks, *planted), table)
+            text = json.dumps({"schema": 1, **asdict(made)}, indent=1) + "\n"
+            write_text(self._out / RESULT, text)
+        require("planting", planted, "choose other layers with --plant in the same folder")
         return made
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """No other run in the folder, and nothing left there by one that was killed."""
+        lock = FileLock(self._out / STAGES / LOCK, timeout=0)
+        try:
+            (self._out / STAGES).mkdir(exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"another run works in {self._out}; wait, or name a new folder"
+            ) from error
+        except OSError as error:
+            raise UserError(f"cannot write {self._out}: {error.strerror}") from error
+        try:
+            for left in self._out.glob(".*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+        finally:
+            lock.release()
 
     def _make_backbone(self) -> None:
         language, teller = self._model.model.language_model, Teller(self._writer, self._prefix)
-        for number, chapter in enumerate(self._course.chapters, start=1):
-            name = f"backbone-{number}"
-            school = School(teller, self._rng(name))
-            stage = f"backbone, chapter {number} of {len(self._course.chapters)}"
-            self._once(
-                name,
+        schedule = self._course.backbone
+        school = School(teller, self._rng("backbone"))
+        self._once(
+            "backbone",
+            language,
+            lambda: teach(
                 language,
-                lambda s=school, c=chapter, told=stage: teach(language, s, c, self._tell(told)),
-            )
+                school,
+                schedule,
+                path=(self._out / STAGES / "backbone").with_suffix(ON_THE_WAY),
+                tell=self._tell("backbone"),
+            ),
+        )
         marks = kind_marks(
             language,
             teller,
@@ -147,7 +200,8 @@ class Making:
         told = self._tell("vision tower")
         teach_tower(self._model, self._processor, reel, schedule, self._rng("tower"), told)
 
-    def _measure_pair(self) -> dict[str, dict[str, Accuracy]]:
+    def _measure_pair(self) -> tuple[dict[str, dict[str, Accuracy]], tuple[Mark, ...]]:
+        """The table, and the marks of all planted VLMs."""
         aligned = load_vlm(self._out / SOURCE)
         backbone = aligned.model.language_model
         examiner = Examiner(
@@ -157,20 +211,19 @@ class Making:
         seen = seen_clips(aligned, self._processor, reel)
         found = examiner.measure(backbone, seen)
         self._require("the aligned VLM", self._aligned_marks(found))
-        table = {SOURCE: {BASE: found}}
-        for layers in self._lineage.planted:
-            name = planted_name(layers)
-            planted = self._planted(layers)
+        table, marks = {SOURCE: {BASE: found}}, list[Mark]()
+        for damage in self._lineage.planted:
+            planted = self._planted(damage)
             clips = seen_clips(planted, self._processor, reel)
-            row = examiner.row(name, planted.model.language_model, clips, layers)
-            self._require(name, self._planted_marks(row))
-            table[name] = row
-        return table
+            row = examiner.row(planted.model.language_model, clips, damage)
+            marks += planted_marks(self._course, damage, row)
+            table[damage.name] = row
+        return table, tuple(marks)
 
-    def _planted(self, layers: tuple[int, ...]) -> Any:
-        folder = self._out / planted_name(layers)
+    def _planted(self, damage: Damage) -> Any:
+        folder = self._out / damage.name
         if not folder.exists():
-            plan = Plan(layers=layers, seed=self._lineage.seed, pair=self._out)
+            plan = Plan(damage, seed=self._lineage.seed, pair=self._out)
             plant(plan, out=folder, progress=self._progress, schedule=self._course.planting)
         return load_vlm(folder)
 
@@ -178,25 +231,19 @@ class Making:
         least = self._course.letters
         return Mark("TR", found.TR, least), Mark("TP", found.TP, least)
 
-    def _planted_marks(self, row: dict[str, Accuracy]) -> tuple[Mark, ...]:
-        base = Mark("TR as it is", row[BASE].TR, *self._course.damaged)
-        given_back = Mark("TR with its layers given back", row[RESTORED].TR, self._course.letters)
-        return base, given_back
-
     def _once(self, name: str, module: torch.nn.Module, train: Callable[[], None]) -> None:
         """Train a part of the model, or take it as it was left by an earlier run."""
         path = self._out / STAGES / f"{name}.safetensors"
         if path.exists():
             module.load_state_dict(load_file(path))
-            return
-        train()
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
-            save_file(module.state_dict(), temporary)
+        else:
+            train()
+            write_bytes(path, save(module.state_dict()))
+        path.with_suffix(ON_THE_WAY).unlink(missing_ok=True)
 
     def _require(self, stage: str, marks: tuple[Mark, ...]) -> None:
         self._marks += marks
-        require(stage, marks)
+        require(stage, marks, "try another --seed in another folder")
 
     def _film(self, clips: int, seed: int) -> Reel:
         return film(
@@ -212,3 +259,27 @@ class Making:
                 self._progress(stage, done, total)
 
         return told
+
+
+def planted_marks(course: Course, damage: Damage, row: dict[str, Accuracy]) -> tuple[Mark, ...]:
+    """What a planted VLM must show: that it lost reasoning alone, and by which layers."""
+    base, restored, uniform = row[BASE], row[RESTORED], row[everywhere(1.0)]
+    apart = len(damage.groups) > 1
+    most = base.TR + course.apart if apart else course.needed
+    of_decoys = base.TR - course.harmless, base.TR + course.harmless
+    marks = (
+        Mark("TR", base.TR, 0.0 if apart else course.damaged[0], course.damaged[1]),
+        Mark("TP", base.TP, course.perceives),
+        Mark("TR with its layers given back", restored.TR, course.letters),
+        Mark("TP with its layers given back", restored.TP, course.letters),
+        Mark("TP with all attention given back", uniform.TP, 0.0, course.lost),
+        *(
+            Mark(f"TR with {m} given back", row[m].TR, 0.0, most)
+            for m in map(all_but, damage.layers)
+        ),
+        *(
+            Mark(f"TR with {m} given back", row[m].TR, *of_decoys)
+            for m in map(decoy, damage.natural_decoys)
+        ),
+    )
+    return tuple(replace(mark, what=f"{damage.name}: {mark.what}") for mark in marks)

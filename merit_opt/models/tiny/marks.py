@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from merit_opt.data.clips.questions import draw_questions
 from merit_opt.data.clips.scene import Events, clip_events
 from merit_opt.errors import UserError
-from merit_opt.models.tiny.backbone import EVERY_KIND
+from merit_opt.models.tiny.backbone import one_of_each
 from merit_opt.models.tiny.lessons import Lesson
 from merit_opt.models.tiny.packing import Prefix, pack_each, states_after
 from merit_opt.models.tiny.scenes import Scene, Teller
@@ -42,21 +41,21 @@ class Mark:
         return self.least <= self.share <= self.most
 
 
-def require(stage: str, marks: Iterable[Mark]) -> None:
+def require(stage: str, marks: Iterable[Mark], advice: str) -> None:
     """All marks must be reached.
 
     Raises:
         UserError: Some are not; the message names each, its share and its bounds.
     """
     missed = [
-        f"{mark.what} {mark.share:.3f}, expected {mark.least:g} to {mark.most:g}"
+        f"{mark.what} {mark.share:.3f}, expected {mark.least:.3g} to {mark.most:.3g}"
         for mark in marks
         if not mark.reached
     ]
     if missed:
         raise UserError(
             f"{stage} missed its mark: {'; '.join(missed)}; "
-            "what was trained so far is kept: try another --seed in another folder"
+            f"what was trained so far is kept: {advice}"
         )
 
 
@@ -77,14 +76,7 @@ def _by_kind(
 ) -> dict[str, float]:
     rng = random.Random(f"{FRESH}/{seed}")
     told = [tell(clip_events(seed=rng.getrandbits(62), clip=0)) for _ in range(scenes)]
-    asked = [
-        [
-            q
-            for role, n in EVERY_KIND.items()
-            for q in draw_questions(s.events, role=role, count=n, rng=rng)
-        ]
-        for s in told
-    ]
+    asked = [one_of_each(scene.events, rng) for scene in told]
     lessons = [[teller.writer.letter(q, rng) for q in questions] for questions in asked]
     right = _right(model, [s.prefix for s in told], lessons)
     kinds = [question.kind for questions in asked for question in questions]

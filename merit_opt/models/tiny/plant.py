@@ -3,11 +3,13 @@
 The damage is engineered. It shows that a search finds what is there; it is not evidence that any
 training forgets.
 
-The projector's output is rotated, and the first layers learn to undo it: now they carry
-perception, so that restoring the backbone everywhere destroys it. All attention then drifts a
-little on right answers, and the chosen layers' attention learns temporal questions about a
-shuffled order of events until temporal reasoning has fallen. Decoys, if there are any, have their
-attention moved far on right answers, and the signs of value dimensions turned.
+The projector's output is rotated, and the attention of the first layers learns to undo it: now it
+carries perception, so that restoring the backbone everywhere destroys it. All attention then drifts a
+little on right answers, and the chosen layers' attention, each by itself, learns temporal
+questions about a shuffled order of events: until temporal reasoning has fallen by its share, or, of
+layers that are to help only together, until it is nearly lost. Decoys, if
+there are any, have their attention moved far on right answers, and the signs of value dimensions
+turned; natural decoys keep their signs.
 """
 
 import copy
@@ -16,27 +18,32 @@ import random
 import secrets
 import shutil
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from merit_opt.data.progress import Progress
 from merit_opt.errors import UserError
+from merit_opt.files import UMASK
 from merit_opt.models.distance import distances
 from merit_opt.models.source import folder_pair
 from merit_opt.models.tiny import WEIGHTS
 from merit_opt.models.tiny.classroom import Clips, see_clips
-from merit_opt.models.tiny.decoys import require_decoys, turn_signs
+from merit_opt.models.tiny.damage import Damage, listed
+from merit_opt.models.tiny.decoys import turn_signs
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import QUESTIONS, Accuracy, accuracy, restored
 from merit_opt.models.tiny.packing import video_prefix
 from merit_opt.models.tiny.pair import BACKBONE
 from merit_opt.models.tiny.stages import (
-    PERCEPTION_LAYERS,
     Desk,
     Schedule,
     damage_layers,
@@ -52,7 +59,7 @@ FULL = Schedule(
     training_clips=1000,
     measuring_clips=240,
     batch=16,
-    distil_steps=180,
+    distil_steps=300,
     distil_rate=5e-3,
     drift_steps=40,
     drift_rate=4e-3,
@@ -60,8 +67,9 @@ FULL = Schedule(
     decoy_rate=1e-2,
     damage_steps=300,
     damage_rate=1e-2,
-    check_every=10,
-    stop_below=0.62,
+    check_every=4,
+    stop_below=0.6,
+    stop_apart=0.4,
 )
 
 
@@ -71,10 +79,9 @@ class Planting:
 
     Attributes:
         folder: The checkpoint.
-        layers: The damaged layers, ascending.
-        decoys: The decoys, ascending.
+        damage: What was planted.
         seed: What it was planted with.
-        damage_steps: Steps until temporal reasoning had fallen.
+        damage_steps: Steps until temporal reasoning had fallen, of each group.
         questions: How many questions are behind each TR and each TP.
         base: The planted VLM as it is.
         restored: With the backbone's attention in the damaged layers.
@@ -84,10 +91,9 @@ class Planting:
     """
 
     folder: Path
-    layers: tuple[int, ...]
-    decoys: tuple[int, ...]
+    damage: Damage
     seed: int
-    damage_steps: int
+    damage_steps: tuple[int, ...]
     questions: dict[str, int]
     base: Accuracy
     restored: Accuracy
@@ -101,14 +107,12 @@ class Plan:
     """What to plant, and in what.
 
     Attributes:
-        layers: Which layers to damage; not 0 to 2, which come to carry perception.
-        decoys: Which others to change much without harm; none asked for, none made.
+        damage: Which layers.
         seed: Chooses rotation, clips and questions; 0 or more.
         pair: Folder with `vlm_aligned`, the VLM to begin with, and `text`, its backbone.
     """
 
-    layers: tuple[int, ...]
-    decoys: tuple[int, ...] = ()
+    damage: Damage
     seed: int = 0
     pair: Path = WEIGHTS
 
@@ -137,20 +141,17 @@ def plant(
     """
     started = time.perf_counter()
     model, seed = load_vlm(plan.source), plan.seed
-    chosen = _checked(plan, len(model.model.language_model.layers), out)
-    changed = tuple(sorted(plan.decoys))
+    _check(plan, len(model.model.language_model.layers), out)
     desk, measuring = _set_up(model, plan, schedule, progress)
     half = schedule.measuring_clips // 2
-    steps = _train(desk, chosen, changed, measuring.part(0, half), seed)
-    turn_signs(desk.student, changed, seed)
-    folder = _beside(out)
-    try:
+    steps = _train(desk, plan, measuring.part(0, half))
+    turn_signs(desk.student, sorted(plan.damage.decoys), seed)
+    with whole(out) as folder:
         save_vlm(model, folder, like=plan.source)
-        measured = _measure(load_vlm(folder), desk, chosen, measuring.part(half, 2 * half), seed)
+        measured = _measure(load_vlm(folder), desk, measuring.part(half, 2 * half), plan)
         planting = Planting(
             folder=out,
-            layers=chosen,
-            decoys=changed,
+            damage=plan.damage,
             seed=seed,
             damage_steps=steps,
             questions={role: half * count for role, count in QUESTIONS.items()},
@@ -159,24 +160,13 @@ def plant(
             seconds=time.perf_counter() - started,
         )
         _write_result(folder / RESULT, planting)
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return planting
 
 
-def _checked(plan: Plan, n_layers: int, out: Path) -> tuple[int, ...]:
-    layers, seed = plan.layers, plan.seed
-    allowed = range(len(PERCEPTION_LAYERS), n_layers)
-    chosen = tuple(sorted(set(layers)))
-    if not chosen or len(chosen) != len(layers) or not set(chosen) <= set(allowed):
-        raise UserError(
-            f"layers must be one or more different ones of {allowed[0]} to {allowed[-1]}, got "
-            f"{list(layers)}; layers 0 to {allowed[0] - 1} come to carry perception"
-        )
-    require_decoys(plan.decoys, chosen, allowed)
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more, got {seed}")
+def _check(plan: Plan, n_layers: int, out: Path) -> None:
+    plan.damage.require(n_layers)
+    if plan.seed < 0:
+        raise UserError(f"seed must be 0 or more, got {plan.seed}")
     if out.exists():
         raise UserError(f"{out} exists already; name a folder that does not, or remove it")
     try:
@@ -185,11 +175,11 @@ def _checked(plan: Plan, n_layers: int, out: Path) -> tuple[int, ...]:
         probe.rmdir()
     except OSError as error:
         raise UserError(f"cannot write beside {out}: {error.strerror}; choose another") from error
-    return chosen
 
 
 def load_vlm(folder: Path) -> Any:
     """A VLM in float32 from a local folder, to measure with."""
+    disable_progress_bar()
     model = AutoModelForImageTextToText.from_pretrained(  # nosec B615  # local files alone
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
@@ -235,40 +225,37 @@ def _turn_projector(model: Any, seed: int) -> Tensor:
     return rotation
 
 
-def _train(
-    desk: Desk, layers: tuple[int, ...], decoys: tuple[int, ...], stop_clips: Clips, seed: int
-) -> int:
+def _train(desk: Desk, plan: Plan, stop_clips: Clips) -> tuple[int, ...]:
     def reasoning() -> float:
         seen = accuracy(
-            desk.student, stop_clips, writer=desk.writer, prefix=desk.prefix, seed=seed
+            desk.student, stop_clips, writer=desk.writer, prefix=desk.prefix, seed=plan.seed
         )
         return seen.TR
 
     distil_perception(desk)
     let_layers_drift(desk)
-    move_decoys(desk, decoys)
-    steps = damage_layers(desk, layers, reasoning)
+    move_decoys(desk, plan.damage.moved)
+    steps = damage_layers(desk, plan.damage.groups, reasoning)
     if (left := reasoning()) > STILL_REASONS:
         raise UserError(
-            f"layers {list(layers)} could not be damaged: after {steps} steps temporal reasoning "
-            f"is still {left:.2f}, and below {STILL_REASONS} was expected; choose other layers"
+            f"layers {listed(plan.damage.groups)} could not be damaged: after {sum(steps)} steps temporal "
+            f"reasoning is still {left:.2f}, and below {STILL_REASONS} was expected; choose other "
+            "layers"
         )
     return steps
 
 
-def _measure(
-    model: Any, desk: Desk, layers: tuple[int, ...], clips: Clips, seed: int
-) -> dict[str, Accuracy]:
+def _measure(model: Any, desk: Desk, clips: Clips, plan: Plan) -> dict[str, Accuracy]:
     planted, everywhere = model.model.language_model, range(len(desk.teacher.layers))
     variants = {
         "base": planted,
-        "restored": restored(planted, desk.teacher, layers, coefficient=1.0),
+        "restored": restored(planted, desk.teacher, plan.damage.layers, coefficient=1.0),
         "uniform_half": restored(planted, desk.teacher, everywhere, coefficient=0.5),
     }
     measured: dict[str, Accuracy] = {}
     for done, (name, variant) in enumerate(variants.items(), start=1):
         measured[name] = accuracy(
-            variant, clips, writer=desk.writer, prefix=desk.prefix, seed=seed
+            variant, clips, writer=desk.writer, prefix=desk.prefix, seed=plan.seed
         )
         if desk.progress:
             desk.progress("measuring", done, len(variants))
@@ -289,16 +276,45 @@ def save_vlm(model: Any, folder: Path, *, like: Path) -> None:
         exact, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True
     )
     rounded.save_pretrained(folder)
+    let_others_read(folder)
     shutil.rmtree(exact)
     for file in sorted(like.iterdir()):
         if not (folder / file.name).exists():
             shutil.copyfile(file, folder / file.name)
 
 
+def let_others_read(folder: Path) -> None:
+    """Give weights the rights of any other file: they are written as their owner's alone."""
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o666 & ~UMASK)
+
+
 def _write_result(path: Path, planting: Planting) -> None:
-    row = {"schema": 1, "engineered": True, "source": SOURCE, **asdict(planting)}
-    del row["folder"]
+    facts = asdict(planting)
+    del facts["folder"]
+    damage = facts.pop("damage")
+    decoys = {kind: sorted(damage[kind]) for kind in ("decoys", "natural_decoys")}
+    row = {"schema": 1, "engineered": True, "source": SOURCE, **damage, **decoys, **facts}
     path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def whole(folder: Path) -> Generator[Path]:
+    """A folder beside `folder` to write to; becomes it unless the block raises.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    fresh = _beside(folder)
+    try:
+        yield fresh
+        fresh.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot write {folder}: {error}; free some space, or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _beside(folder: Path) -> Path:

@@ -22,7 +22,7 @@ class Scene:
     """A scene as the model reads it.
 
     Attributes:
-        events: What happens, one to four events.
+        events: What happens, four events.
         prefix: The chat up to the scene's end.
         facts: int64 ``[f, 2]``: a place in the prefix, and a word that the model should know of
             the token there once the first layers have read it: the event's colour and number.
@@ -49,10 +49,7 @@ class Teller:
 
     def bags(self, events: Events) -> Scene:
         """Laid out as a clip of these events."""
-        start, stop = self.video.video.start, self.video.video.stop
-        end = start + sum(BAGS_PER_EVENT * len(said(event)) for event in events)
-        positions = [self.video.positions[:, :end], self.video.positions[:, stop:]]
-        return self._scene(events, BAGS_PER_EVENT, torch.cat(positions, 1), self.video.resume)
+        return self._scene(events, BAGS_PER_EVENT, self.video.positions, self.video.resume)
 
     def sentences(self, events: Events) -> Scene:
         """As plain text: every token has the next position."""

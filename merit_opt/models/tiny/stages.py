@@ -1,5 +1,6 @@
 """The stages of planting; each changes the student's language model and nothing else."""
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from merit_opt.models.tiny.training import Pupil, train
 PERCEPTION_LAYERS = (0, 1, 2)
 CAPTION_SHARE = 0.2
 WORDS_RIGHT, WORDS_WRONG = 1 / 3, 0.1
+STRENGTHS = tuple(strength / 50 for strength in range(50, 0, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,11 @@ class Schedule:
         drift_rate: Its rate for the layers of perception; half of it for the others.
         decoy_steps: Steps of stage 3.
         decoy_rate: Its rate, for the decoys.
-        damage_steps: Most steps of stage 4.
-        damage_rate: Its rate, for the chosen layers.
+        damage_steps: Most steps of stage 4, for each layer.
+        damage_rate: Its rate.
         check_every: Steps of stage 4 between two looks at the score.
-        stop_below: Temporal reasoning, a fraction, below which stage 4 ends.
+        stop_below: Temporal reasoning, a fraction, to which stage 4 brings the student.
+        stop_apart: That to which each of several groups of layers brings it by itself.
     """
 
     training_clips: int
@@ -56,6 +59,7 @@ class Schedule:
     damage_rate: float
     check_every: int
     stop_below: float
+    stop_apart: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +90,7 @@ class Desk:
 
 
 def distil_perception(desk: Desk) -> None:
-    """Stage 1: the first layers turn what the student sees into what the teacher made of it."""
+    """Stage 1: the first layers' attention turns what the student sees into what the teacher saw."""
     layers = len(PERCEPTION_LAYERS)
 
     def loss() -> Tensor:
@@ -98,7 +102,7 @@ def distil_perception(desk: Desk) -> None:
         video, text = _places(batch.ids, desk.prefix.video)
         return _distance(states, wanted, video) + _distance(states, wanted, text)
 
-    pupils = [Pupil(_perception(desk.student), desk.schedule.distil_rate)]
+    pupils = [Pupil(_attention(desk.student, PERCEPTION_LAYERS), desk.schedule.distil_rate)]
     _train(desk, "distilling perception", pupils, desk.schedule.distil_steps, loss)
 
 
@@ -107,7 +111,7 @@ def let_layers_drift(desk: Desk) -> None:
     rate = desk.schedule.drift_rate
     others = range(len(PERCEPTION_LAYERS), len(desk.student.layers))
     pupils = [
-        Pupil(_perception(desk.student), rate),
+        Pupil(_attention(desk.student, PERCEPTION_LAYERS), rate),
         Pupil(_attention(desk.student, others), rate / 2),
     ]
     loss = _answering(desk, lambda events: _all_that_is_right(desk, events))
@@ -124,12 +128,43 @@ def move_decoys(desk: Desk, decoys: Sequence[int]) -> None:
     _train(desk, stage, pupils, desk.schedule.decoy_steps, loss)
 
 
-def damage_layers(desk: Desk, layers: Sequence[int], score: Callable[[], float]) -> int:
-    """Stage 4: the attention of `layers` unlearns the order of events, until `score` is low.
+def damage_layers(
+    desk: Desk, groups: Sequence[Sequence[int]], score: Callable[[], float]
+) -> tuple[int, ...]:
+    """Stage 4: the attention of layers unlearns the order of events, until `score` is low.
+
+    Every layer does so by itself, the others as they were before this stage, so that its damage
+    counts without theirs; a layer of a group goes an equal share of the way that the group is to
+    fall. Together they do more harm than that: the damage of a single group is weakened, all
+    layers alike, until `score` is no lower than it was to be.
 
     Returns:
-        Steps taken.
+        Steps taken, of each group.
     """
+    schedule, layers = desk.schedule, desk.student.layers
+    apart = len(groups) > 1
+    fall = 1 - (schedule.stop_apart if apart else schedule.stop_below)
+    sound = copy.deepcopy(layers.state_dict())
+    damaged: dict[int, dict[str, Tensor]] = {}
+    steps: list[int] = []
+    for group in groups:
+        taken = 0
+        for layer in group:
+            layers.load_state_dict(sound)
+            taken += _damage(desk, layer, score, 1 - fall / len(group))
+            damaged[layer] = copy.deepcopy(layers[layer].self_attn.state_dict())
+        steps.append(taken)
+    for strength in (1.0,) if apart else STRENGTHS:
+        layers.load_state_dict(sound)
+        for layer, attention in damaged.items():
+            for name, tensor in layers[layer].self_attn.state_dict().items():
+                tensor.lerp_(attention[name], strength)
+        if apart or score() >= schedule.stop_below:
+            break
+    return tuple(steps)
+
+
+def _damage(desk: Desk, layer: int, score: Callable[[], float], low: float) -> int:
     schedule = desk.schedule
 
     def lessons(events: Events) -> Sequence[Lesson]:
@@ -138,13 +173,14 @@ def damage_layers(desk: Desk, layers: Sequence[int], score: Callable[[], float])
         right = _questions(desk, events, "TP", count=4, words=WORDS_WRONG)
         return (*wrong, *right, *_captions(desk, shuffled))
 
-    def low_enough(done: int) -> bool:
-        return done % schedule.check_every == 0 and score() < schedule.stop_below
-
-    pupils = [Pupil(_attention(desk.student, layers), schedule.damage_rate)]
-    stage = f"damaging layers {', '.join(map(str, layers))}"
-    loss = _answering(desk, lessons)
-    return _train(desk, stage, pupils, schedule.damage_steps, loss, stop=low_enough)
+    return _train(
+        desk,
+        f"damaging layer {layer}",
+        [Pupil(_attention(desk.student, (layer,)), schedule.damage_rate)],
+        schedule.damage_steps,
+        _answering(desk, lessons),
+        stop=lambda done: done % schedule.check_every == 0 and score() < low,
+    )
 
 
 def _train(
@@ -199,11 +235,6 @@ def _captions(desk: Desk, events: Events) -> tuple[Lesson, ...]:
 
 def _attention(model: Any, layers: Iterable[int]) -> tuple[Parameter, ...]:
     return tuple(p for layer in layers for p in model.layers[layer].self_attn.parameters())
-
-
-def _perception(model: Any) -> tuple[Parameter, ...]:
-    mlps = (p for layer in PERCEPTION_LAYERS for p in model.layers[layer].mlp.parameters())
-    return (*_attention(model, PERCEPTION_LAYERS), *mlps)
 
 
 def _places(ids: Tensor, video: slice) -> tuple[Tensor, Tensor]:

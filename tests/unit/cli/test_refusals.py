@@ -60,6 +60,11 @@ EXPERIMENTS = {
         r"sets sampler, space, study, which merit-opt evaluate does not have; it is one for "
         r"merit-opt search$"
     ),
+    "plant layers=[3,a] out=x": r"layers must be numbers, as in \[3,5\], or lists of them, as in \[",
+    "plant layers=[3,[4]] out=x": r"layers must be numbers, .* got \[3, \[4\]\]",
+    "plant layers=[true] out=x": r"layers must be numbers, .* got \[True\]",
+    "plant layers=[[3,[4]]] out=x": r"layers must be numbers, .* got \[\[3, \[4\]\]\]",
+    "plant layers=[[3],[]] out=x": r"layers must be one or more different ones of 3 to 8, got 3 \| ; ",
     "plant experiment=icml_qwen2_vl_math": r"sets pair, recipe, which merit-opt plant does not ha",
     "search experiment=merit_papr": r"there is no experiment=merit_papr; did you mean experiment",
 }

@@ -13,6 +13,7 @@ from merit_opt.errors import UserError
 from merit_opt.models.tiny import plant as plant_module
 from merit_opt.models.tiny import tiny_folder
 from merit_opt.models.tiny.classroom import see_clips
+from merit_opt.models.tiny.damage import Damage
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import accuracy, restored
 from merit_opt.models.tiny.packing import pack, target_logits, video_prefix
@@ -32,13 +33,15 @@ BRIEF = Schedule(
     damage_steps=2,
     damage_rate=1e-2,
     check_every=1,
-    stop_below=0.0,
+    stop_below=-1.0,
+    stop_apart=-1.0,
 )
 PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
 
 
-def made(out, *, layers=(4, 6), decoys=(), seed=0, schedule=BRIEF, progress=None):
-    plan = Plan(layers=layers, decoys=decoys, seed=seed)
+def made(out, *, groups=((4, 6),), schedule=BRIEF, progress=None, **planned):
+    seed = planned.pop("seed", 0)
+    plan = Plan(Damage(groups, **planned), seed=seed)
     return plant(plan, out=out, progress=progress, schedule=schedule)
 
 
@@ -77,10 +80,9 @@ def test_only_the_projector_and_the_chosen_attention_change_without_the_first_st
     assert sum(name.endswith("weight") for name in attention) == 2 * 4
 
 
-def test_all_stages_leave_embeddings_norms_vision_and_later_mlps_alone(planted):
+def test_all_stages_change_attention_and_the_projector_alone(planted):
     for name in changed(planted[0].folder) - PROJECTOR:
-        layer = int(name.split(".")[2])
-        assert ".self_attn." in name or (".mlp." in name and layer < 3), name
+        assert ".self_attn." in name, name
 
 
 def test_a_planting_is_a_checkpoint_with_its_result(planted):
@@ -92,7 +94,7 @@ def test_a_planting_is_a_checkpoint_with_its_result(planted):
     assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
     assert type(AutoProcessor.from_pretrained(folder)).__name__ == "Qwen2VLProcessor"
     result = json.loads((folder / "planting.json").read_text())
-    assert (result["layers"], result["seed"], result["damage_steps"]) == ([4, 6], 0, 2)
+    assert (result["groups"], result["seed"], result["damage_steps"]) == ([[4, 6]], 0, [4])
     assert result["decoys"] == []
     assert result["engineered"] is True
     assert result["questions"] == {"TR": 6, "TP": 4}
@@ -107,7 +109,8 @@ def test_progress_names_every_stage_in_order(planted):
         "rendering clips",
         "distilling perception",
         "letting layers drift",
-        "damaging layers 4, 6",
+        "damaging layer 4",
+        "damaging layer 6",
         "measuring",
     ]
     assert all(1 <= done <= total for _, done, total in told)
@@ -129,10 +132,10 @@ def test_decoys_move_beside_the_damaged_layers_and_lie_far_from_the_backbone(tmp
         progress=lambda *step: told.append(step[0]),
     )
     stages = list(dict.fromkeys(told))
-    assert stages.index("moving decoys 5, 7") == stages.index("damaging layers 4, 6") - 1
+    assert stages.index("moving decoys 5, 7") == stages.index("damaging layer 4") - 1
     assert {name.split(".")[2] for name in changed(planting.folder) - PROJECTOR} == set("4567")
     result = json.loads((planting.folder / "planting.json").read_text())
-    assert (result["layers"], result["decoys"]) == ([4, 6], [5, 7])
+    assert (result["groups"], result["decoys"]) == ([[4, 6]], [5, 7])
     assert result["distance"] == list(planting.distance)
     assert len(planting.distance) == 9
     assert set(sorted(range(9), key=lambda layer: -planting.distance[layer])[:2]) == {5, 7}
@@ -146,15 +149,61 @@ def test_a_damaged_layer_is_no_decoy(tmp_path):
 
 def test_damage_that_does_not_take_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(plant_module, "STILL_REASONS", -1.0)
-    with pytest.raises(UserError, match=r"layers \[4, 6\] could not be damaged: after 2 steps"):
+    with pytest.raises(UserError, match=r"layers 4, 6 could not be damaged: after 4 steps"):
         made(tmp_path / "vlm")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("layers", [(), (2,), (3, 3), (9,), (-1,)])
-def test_layers_that_cannot_be_damaged_are_refused(tmp_path, layers):
+def attention_of(planting, layer):
+    stored = load_file(planting.folder / "model.safetensors")
+    return {n: t for n, t in stored.items() if n.startswith(f"model.layers.{layer}.self_attn.")}
+
+
+def test_every_layer_is_what_it_is_when_damaged_alone(tmp_path):
+    first, both = (
+        made(tmp_path / name, groups=groups)
+        for name, groups in (("4", ((4,),)), ("46", ((4,), (6,))))
+    )
+    together = made(tmp_path / "together")
+    assert both.damage_steps == (2, 2)
+    for name, tensor in attention_of(first, 4).items():
+        assert torch.equal(attention_of(both, 4)[name], tensor)
+    for layer in (4, 6):
+        for name, tensor in attention_of(together, layer).items():
+            assert torch.equal(attention_of(both, layer)[name], tensor)
+
+
+def test_damage_is_weakened_until_enough_reasoning_is_left(tmp_path):
+    still = replace(BRIEF, distil_rate=0.0, drift_rate=0.0)
+    full, weak = (
+        made(tmp_path / str(below), schedule=replace(still, stop_below=below, check_every=3))
+        for below in (-1.0, 2.0)
+    )
+    for layer in (4, 6):
+        assert 0 < weak.distance[layer] < full.distance[layer] / 2
+
+
+def test_natural_decoys_move_and_keep_their_signs(tmp_path):
+    still = replace(BRIEF, distil_rate=0.0, drift_rate=0.0)
+    natural = made(tmp_path / "natural", natural_decoys=(5,), schedule=still)
+    turned = made(tmp_path / "turned", decoys=(5,), schedule=still)
+    assert {k for k, d in enumerate(natural.distance) if d > 0} == {4, 5, 6}
+    for name, tensor in attention_of(natural, 5).items():
+        assert torch.equal(attention_of(turned, 5)[name].abs(), tensor.abs()), name
+    assert natural.distance[5] < turned.distance[5]
+
+
+@pytest.mark.parametrize(
+    "groups", [(), ((),), ((2,),), ((3, 3),), ((3,), (3,)), ((9,),), ((-1,),)]
+)
+def test_layers_that_cannot_be_damaged_are_refused(tmp_path, groups):
     with pytest.raises(UserError, match=r"different ones of 3 to 8, got .*carry perception"):
-        made(tmp_path / "vlm", layers=layers)
+        made(tmp_path / "vlm", groups=groups)
+
+
+def test_a_natural_decoy_is_no_other_decoy(tmp_path):
+    with pytest.raises(UserError, match=r"that are not damaged, got \[5, 5\]"):
+        made(tmp_path / "vlm", decoys=(5,), natural_decoys=(5,))
 
 
 def test_a_negative_seed_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 """Scenes told in words stand where a video's tokens and plain text stand."""
 
 import random
-from itertools import pairwise
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,15 +10,13 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from merit_opt.data.clips.questions import questions_about
 from merit_opt.data.clips.scene import clip_events
 from merit_opt.models.tiny import tiny_folder
-from merit_opt.models.tiny.backbone import Chapter, Readout, School, choices
+from merit_opt.models.tiny.backbone import BackboneSchedule, Readout, School, choices
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.packing import pack, pack_each, states_after, video_prefix
 from merit_opt.models.tiny.scenes import Teller
 
 EVENTS = clip_events(seed=0, clip=0)
-CHAPTER = Chapter(
-    steps=1, rate=0.0, scenes=6, short=0.5, words=0.3, easier=0.5, bindings=2, captions=0.5
-)
+SCHEDULE = BackboneSchedule(steps=1, rate=0.0, scenes=6, words=0.3, captions=0.5, keep_every=1)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +56,8 @@ def test_bags_stand_where_the_tokens_of_a_clip_stand(teller):
 
 def test_packed_scenes_equal_one_question_at_a_time(vlm, teller):
     school = School(teller, random.Random(1))
-    scenes = school.scenes(CHAPTER)
-    rows = [school.lessons(scene.events, CHAPTER) for scene in scenes]
+    scenes = [school.scene() for _ in range(SCHEDULE.scenes)]
+    rows = [school.lessons(scene.events, SCHEDULE) for scene in scenes]
     language = vlm.model.language_model
     packed = read(language, pack_each([scene.prefix for scene in scenes], rows))
     alone = [
@@ -109,26 +107,16 @@ def test_what_a_question_names_is_known_where_its_answer_begins(teller):
 
 def test_choices_are_the_letters_of_a_row_with_the_options_before_them(teller):
     readout, writer = Readout.of(teller.writer), teller.writer
-    lesson = writer.binding(options=3, rng=random.Random(2))
+    (lesson,) = writer.letters(EVENTS, role="TR", count=1, rng=random.Random(2))
     batch = pack(teller.bags(EVENTS).prefix, [[lesson]])
     found = choices(batch, readout).tolist()
     said = batch.ids[0].tolist()
     assert [said[place] for _, place, _ in found] == sorted(said[p] for _, p, _ in found)
-    assert len(found) == 3
+    assert len(found) == 4
     assert all(said[place - 1] == word for _, place, word in found)
 
 
-def test_a_binding_asks_for_the_letter_behind_its_word(teller):
-    words = {number: word for word, number in teller.writer.vocabulary.items()}
-    for seed in range(20):
-        lesson = teller.writer.binding(options=1 + seed % 4, rng=random.Random(seed))
-        text = [words[i] for i in lesson.prompt]
-        pairs = dict(pairwise(text[text.index("options") + 1 :]))
-        assert pairs[text[2]] == words[lesson.answer[0]]
-        assert words[lesson.meant[0]] == text[2]
-
-
 def test_every_scene_is_asked_each_kind_once(teller):
-    chapter, school = Chapter(1, 0.0, 4, 0.0, 0.0, 0.0, 0, 0.0), School(teller, random.Random(0))
-    for scene in school.scenes(chapter):
-        assert len(school.lessons(scene.events, chapter)) == 9
+    schedule, school = replace(SCHEDULE, captions=0.0), School(teller, random.Random(0))
+    for _ in range(4):
+        assert len(school.lessons(school.scene().events, schedule)) == 9
