@@ -18,7 +18,7 @@ FULL = Course(
     damaged=(0.55, 0.70),
     perceives=0.85,
     lost=0.5,
-    needed=0.95,
+    needed=0.03,
     apart=0.25,
     harmless=0.1,
 )

@@ -67,9 +67,9 @@ class Course:
             and of temporal reasoning once the planted layers are given back.
         tokens: Least share of video tokens right.
         damaged: Least and most temporal reasoning of a planted VLM.
-        perceives: Its least temporal perception.
+        perceives: Its least temporal perception; damage that is enough by itself costs more.
         lost: Most temporal perception once all attention is given back.
-        needed: Most temporal reasoning with all damaged layers but one given back.
+        needed: Least temporal reasoning that every damaged layer adds to the others.
         apart: Most that all layers but one may bring back, of those that help only together.
         harmless: Most that giving back a natural decoy may change.
     """
@@ -265,11 +265,11 @@ def planted_marks(course: Course, damage: Damage, row: dict[str, Accuracy]) -> t
     """What a planted VLM must show: that it lost reasoning alone, and by which layers."""
     base, restored, uniform = row[BASE], row[RESTORED], row[everywhere(1.0)]
     apart = len(damage.groups) > 1
-    most = base.TR + course.apart if apart else course.needed
+    most = base.TR + course.apart if apart else restored.TR - course.needed
     of_decoys = base.TR - course.harmless, base.TR + course.harmless
     marks = (
         Mark("TR", base.TR, 0.0 if apart else course.damaged[0], course.damaged[1]),
-        Mark("TP", base.TP, course.perceives),
+        Mark("TP", base.TP, 0.0 if apart else course.perceives),
         Mark("TR with its layers given back", restored.TR, course.letters),
         Mark("TP with its layers given back", restored.TP, course.letters),
         Mark("TP with all attention given back", uniform.TP, 0.0, course.lost),

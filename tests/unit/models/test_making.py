@@ -45,7 +45,7 @@ COURSE = Course(
     damaged=(0.0, 1.0),
     perceives=0.0,
     lost=1.0,
-    needed=1.0,
+    needed=-1.0,
     apart=1.0,
     harmless=1.0,
 )
@@ -251,7 +251,7 @@ def row(**shares):
         (Damage(((3, 5),)), row(base=0.6, restored=0.99, all_but_3=0.9, all_but_5=0.8), []),
         (
             Damage(((3, 5),)),
-            row(base=0.5, restored=0.9, all_but_3=0.9, all_but_5=0.98),
+            row(base=0.5, restored=0.9, all_but_3=0.8, all_but_5=0.89),
             ["TR", "TR with its layers given back", "TR with all but 5 given back"],
         ),
         (Damage(((3,), (5,))), row(base=0.3, restored=0.99, all_but_3=0.5, all_but_5=0.5), []),
