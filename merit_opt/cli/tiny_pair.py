@@ -64,14 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m merit_opt.cli.tiny_pair", description=(__doc__ or "").partition(":")[0]
     )
-    parser.add_argument("--layers", type=int, default=9, help="of the language model")
-    parser.add_argument("--hidden", type=int, default=96, help="its hidden size")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, scenes and clips")
+    parser.add_argument(
+        "--layers", type=int, default=9, help="of the language model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--hidden", type=int, default=96, help="its hidden size (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights, scenes and clips (default: %(default)s)"
+    )
     parser.add_argument(
         "--plant",
         type=damage,
         action="append",
-        help="layers to damage, as in 3,5; those that are to help only together, as in 3+6; a "
+        help="layers to damage, as in 3,5; those that are to help only together, as in 3+4; a "
         "layer to be moved without harm after a colon, as in 3,5:7; once for each planted VLM "
         "(default: 3,5 and 3,6)",
     )

@@ -1,4 +1,4 @@
-"""What the tiny VLM is taught: questions and captions of rendered clips as token ids."""
+"""What tiny models are taught: questions and captions of scenes and clips as token ids."""
 
 import random
 from collections.abc import Iterable

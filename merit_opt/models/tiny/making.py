@@ -30,7 +30,8 @@ from merit_opt.models.tiny.lineage import Lineage
 from merit_opt.models.tiny.marks import Mark, kind_marks, require
 from merit_opt.models.tiny.measure import Accuracy
 from merit_opt.models.tiny.packing import video_prefix
-from merit_opt.models.tiny.plant import SOURCE, Plan, load_vlm, plant
+from merit_opt.models.tiny.pair import BACKBONE
+from merit_opt.models.tiny.plant import SOURCE, Plan, beside, load_vlm, plant
 from merit_opt.models.tiny.scenes import Teller
 from merit_opt.models.tiny.stages import Schedule
 from merit_opt.models.tiny.table import BASE, RESTORED, Examiner, all_but, decoy, everywhere
@@ -64,7 +65,7 @@ class Course:
         marking_scenes: Fresh scenes of each layout that the backbone is marked on.
         table_clips: Fresh clips behind the table.
         letters: Least share of letters right, of the backbone by kind, of the aligned VLM by role,
-            and of temporal reasoning once the planted layers are given back.
+            and of both roles once the planted layers are given back.
         tokens: Least share of video tokens right.
         damaged: Least and most temporal reasoning of a planted VLM.
         perceives: Its least temporal perception; damage that is enough by itself costs more.
@@ -97,7 +98,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A pair that reached every mark.
+    """What came of a making.
 
     Attributes:
         marks: What was measured on the way.
@@ -158,8 +159,9 @@ class Making:
         except OSError as error:
             raise UserError(f"cannot write {self._out}: {error.strerror}") from error
         try:
-            for left in self._out.glob(".*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for name in (SOURCE, BACKBONE, "vlm_planted_*"):
+                for left in self._out.glob(beside(name)):
+                    shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
             lock.release()

@@ -1,4 +1,4 @@
-"""Many lessons about one video in one row: each sees the video and itself, none its neighbours.
+"""Many lessons about one scene in one row: each sees the scene and itself, none its neighbours.
 
 Positions restart after the video for every lesson, so that a packed lesson is trained exactly as
 it is later asked alone. Shapes: b rows, t tokens a row, v video tokens, h hidden size.

@@ -7,9 +7,9 @@ The projector's output is rotated, and the attention of the first layers learns 
 carries perception, so that restoring the backbone everywhere destroys it. All attention then drifts a
 little on right answers, and the chosen layers' attention, each by itself, learns temporal
 questions about a shuffled order of events: until temporal reasoning has fallen by its share, or, of
-layers that are to help only together, until it is nearly lost. Decoys, if
-there are any, have their attention moved far on right answers, and the signs of value dimensions
-turned; natural decoys keep their signs.
+layers that are to help only together, until it is nearly lost. Put together their damage is
+weakened, all layers alike, until enough is left. Decoys, if there are any, have their attention
+moved far on right answers, and the signs of value dimensions turned; natural decoys keep them.
 """
 
 import copy
@@ -55,6 +55,7 @@ from merit_opt.models.tiny.stages import (
 SOURCE = "vlm_aligned"
 RESULT = "planting.json"
 STILL_REASONS = 0.85
+HEX = 8
 FULL = Schedule(
     training_clips=1000,
     measuring_clips=240,
@@ -317,7 +318,12 @@ def whole(folder: Path) -> Generator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def beside(name: str) -> str:
+    """A pattern of the names under which a folder is written before it is whole."""
+    return f".{name}.{'[0-9a-f]' * HEX}"
+
+
 def _beside(folder: Path) -> Path:
     absolute = folder.absolute()
     absolute.parent.mkdir(parents=True, exist_ok=True)
-    return absolute.with_name(f".{absolute.name}.{secrets.token_hex(4)}")
+    return absolute.with_name(f".{absolute.name}.{secrets.token_hex(HEX // 2)}")

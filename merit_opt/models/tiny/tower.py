@@ -18,12 +18,10 @@ from torch.nn.functional import cross_entropy
 from merit_opt.data.clips.library import clip_library
 from merit_opt.data.clips.scene import Events
 from merit_opt.data.progress import Progress
-from merit_opt.models.tiny.classroom import Clips, clip_frames, look
+from merit_opt.models.tiny.classroom import CLIPS_AT_ONCE, Clips, clip_frames, look
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.scenes import BAGS_PER_EVENT, said
 from merit_opt.models.tiny.training import Pupil, train
-
-CLIPS_AT_ONCE = 40
 
 
 @dataclass(frozen=True, slots=True)
