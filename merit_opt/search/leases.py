@@ -23,6 +23,7 @@ from merit_opt.search.trial import RECORD
 LEASE = "lease"
 DEATHS = "deaths"  # how many workers of this proposal stopped before
 BEATS_PER_GRACE = 8
+TOLD = "withdrawn: the trial that it repeats was told after all"
 NOT_REPEATED = (LEASE, RECORD, STOPPED, SUGGESTED)
 
 K = TypeVar("K", bound=Hashable)
@@ -201,7 +202,9 @@ def _take_away(study: Study, storage: PatientStorage, trial: FrozenTrial, stop: 
     except UpdateFinishedTrialError:
         ended = study.get_trials(deepcopy=False)[trial.number]
         for repeat in _repeats(study, trial) if ended.state != TrialState.FAIL else []:
-            storage.set_trial_state_values(trial_id(repeat), TrialState.FAIL)
+            with suppress(UpdateFinishedTrialError):
+                storage.set_trial_user_attr(trial_id(repeat), STOPPED, TOLD)
+                storage.set_trial_state_values(trial_id(repeat), TrialState.FAIL)
 
 
 def _ask_again(study: Study, trial: FrozenTrial, deaths: int) -> None:

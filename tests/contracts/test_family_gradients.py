@@ -10,7 +10,7 @@ from merit_opt.models.gradient import backbone_of, passed, slopes
 from tests.contracts.stock import answers, packs_of, snapshot, tensors_of, unlike
 
 STEP = 3e-4  # larger ones send tokens to other experts
-RELATIVE, ABSOLUTE = 0.02, 5e-3
+RELATIVE, ABSOLUTE = 0.02, 1.5e-2
 
 
 def first_options(rows):

@@ -71,7 +71,7 @@ def require_whole(kind: str, place: str, trials: int) -> list[FrozenTrial]:
     assert max(controls(done).values()) == 1
     for trial in failed:
         assert trial.values is None
-        assert re.search("its worker .* stopped|interrupted", trial.user_attrs[STOPPED])
+        assert re.search("its worker .* stopped|interrupted|withdrawn", trial.user_attrs[STOPPED])
     storage.close()
     return done
 

@@ -99,7 +99,8 @@ def test_a_line_is_due_once_in_so_many_seconds():
     assert [due() for _ in range(4)] == [False, True, False, True]
 
 
-def test_alone_it_draws_at_a_terminal_only():
+def test_alone_it_draws_at_a_terminal_only(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     assert shown("", terminal=False) == "warning: little room\n"
     drawn = shown("", terminal=True)
     assert "\x1b" in drawn

@@ -91,7 +91,9 @@ def lying(path, mib: int, **declared: int):
 def test_a_zip_bomb_that_lies_about_what_it_takes_is_refused_too(tmp_path, monkeypatch):
     monkeypatch.setattr("merit_opt.data.media.unpacked._copy", pytest.fail)
     media = lying(tmp_path / "bomb.zip", 65, compress_size=2**31)
-    with pytest.raises(MediaError, match=r"its 65 MiB are packed into \d\d KiB"):
+    # Pythons that look for overlapping entries refuse it before anything is measured.
+    refused = r"its 65 MiB are packed into \d\d KiB|possible zip bomb"
+    with pytest.raises(MediaError, match=refused):
         read_medium(media, FOUR)
 
 
