@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from merit_opt.errors import UserError
-from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap
+from merit_opt.search.leases import DEATHS, LEASE, STOPPED, Lease, Reaper, reap, was_taken
 from merit_opt.search.processes import this_process
 from merit_opt.search.samplers import PROPOSAL, RETRY_OF, SUGGESTED
 from merit_opt.search.storage.patient import PatientStorage
@@ -202,6 +202,8 @@ def test_a_worker_that_only_seemed_dead_and_told_is_counted_once(open_it):
     reaper.dead = lambda _: [(seen[0], "it seemed dead")]
     reap(study, reaper, 2)
     assert states(study_in(other)) == ["COMPLETE", "FAIL"]
+    assert was_taken(study_in(other), 1)
+    assert "was told after all" in study.trials[1].user_attrs[STOPPED]
 
 
 def test_a_tell_after_the_trial_was_taken_is_refused(open_it):
