@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,13 +64,13 @@ class Crew:
                 start_new_session=True,
             )
 
-    def wait_for_a_trial(self, number: int, seconds: float) -> None:
-        """Until a worker says that it has measured one; the crew's life begins then."""
-        log = self.folder / f"worker-{number}.log"
+    def wait(self, number: int, seconds: float, begun: Callable[[], bool]) -> None:
+        """Until a worker has begun to measure; the crew's life begins then."""
         deadline = time.monotonic() + seconds
-        while "trial " not in log.read_text():
+        while not begun():
             if time.monotonic() > deadline or self.running[number].poll() is not None:
                 self.kill_all()
+                log = self.folder / f"worker-{number}.log"
                 sys.exit(f"worker {number} measured nothing in {seconds:.0f} s; see {log}")
             time.sleep(1.0)
         self._since = time.monotonic()
