@@ -16,7 +16,13 @@ from merit_opt.models.tiny.backbone import School
 from merit_opt.models.tiny.course import FULL
 from merit_opt.models.tiny.lineage import Lineage
 from merit_opt.models.tiny.making import GRID
-from merit_opt.models.tiny.packing import Batch, pack_each, states_after, video_prefix
+from merit_opt.models.tiny.packing import (
+    Batch,
+    answer_logits,
+    pack_each,
+    states_after,
+    video_prefix,
+)
 from merit_opt.models.tiny.scenes import Teller
 
 ROUNDS = 5
@@ -55,9 +61,8 @@ def _step(model: torch.nn.Module, batch: Batch) -> tuple[Tensor, float]:
     started = time.process_time()
     depth = len(model.layers)
     (states,) = states_after(model, batch, model.embed_tokens(batch.ids), (depth,))
-    row, place, answer, _ = batch.targets.T
-    logits = model.norm(states[row, place]) @ model.embed_tokens.weight.T
-    losses = cross_entropy(logits, answer, reduction="none")
+    logits = answer_logits(model, batch, states)
+    losses = cross_entropy(logits, batch.targets[:, 2], reduction="none")
     losses.mean().backward()
     return losses.detach(), time.process_time() - started
 

@@ -19,7 +19,7 @@ from merit_opt.data.clips.scene import Events, clip_events
 from merit_opt.data.sample import LETTERS
 from merit_opt.data.suite import Role
 from merit_opt.models.tiny.lessons import FAMILIES, Lesson, Writer
-from merit_opt.models.tiny.packing import Batch, pack_each, states_after
+from merit_opt.models.tiny.packing import Batch, answer_logits, pack_each, states_after
 from merit_opt.models.tiny.scenes import Scene, Teller
 from merit_opt.models.tiny.training import Kept, Pupil, train
 
@@ -196,8 +196,7 @@ def scene_loss(
     depth = len(model.layers)
     embedded = model.embed_tokens(batch.ids)
     early, late, last = states_after(model, batch, embedded, (depth // 3, depth - 3, depth))
-    row, place, answer, _ = batch.targets.T
-    logits = model.norm(last[row, place]) @ model.embed_tokens.weight.T
+    logits = answer_logits(model, batch, last)
     hints = (
         MEANING_WEIGHT * readout.loss(model, late, batch.targets[:, [0, 1, 3]]),
         HINT_WEIGHT * readout.loss(model, late, choices(batch, readout)),
@@ -205,7 +204,7 @@ def scene_loss(
         HINT_WEIGHT * readout.loss(model, early, in_rows([s.facts for s in scenes])),
         HINT_WEIGHT * readout.loss(model, early, in_rows([s.before for s in scenes]), turned=True),
     )
-    return cross_entropy(logits, answer) + torch.stack(hints).sum()
+    return cross_entropy(logits, batch.targets[:, 2]) + torch.stack(hints).sum()
 
 
 def choices(batch: Batch, readout: Readout) -> Tensor:

@@ -1,6 +1,7 @@
 """Rendered clips as the language model meets them: what happens, and the video's tokens."""
 
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,22 @@ def see_clips(
     """Render clips, and let the vision tower see what a decoder reads of them."""
     with tempfile.TemporaryDirectory() as folder:
         library = clip_library(cache=Path(folder), clips=clips, seed=seed, progress=progress)
-        seen = [
-            _features(model, processor, library[start : start + CLIPS_AT_ONCE])
-            for start in range(0, clips, CLIPS_AT_ONCE)
-        ]
-    features, grids = zip(*seen, strict=True)
-    return Clips(tuple(clip.events for clip in library), torch.cat(features), grids[0])
+        parts = [library[s : s + CLIPS_AT_ONCE] for s in range(0, clips, CLIPS_AT_ONCE)]
+        return watched(model, processor, events_of(library), map(clip_frames, parts))
+
+
+def events_of(clips: Sequence[Clip]) -> tuple[Events, ...]:
+    """What each shows."""
+    return tuple(clip.events for clip in clips)
+
+
+@torch.no_grad()
+def watched(
+    model: Any, processor: Any, events: tuple[Events, ...], parts: Iterable[Tensor]
+) -> Clips:
+    """Clips as the language model meets them, from their frames, some clips at a time."""
+    tokens, grids = zip(*(look(model, processor, frames) for frames in parts), strict=True)
+    return Clips(events, torch.cat(tokens), grids[0])
 
 
 def clip_frames(clips: tuple[Clip, ...]) -> Tensor:
@@ -70,8 +81,3 @@ def look(model: Any, processor: Any, frames: Tensor) -> tuple[Tensor, Tensor]:
     grids = inputs["video_grid_thw"]
     tokens = model.model.get_video_features(inputs["pixel_values_videos"], grids).pooler_output
     return torch.stack(tuple(tokens)), grids[0]
-
-
-@torch.no_grad()
-def _features(model: Any, processor: Any, clips: tuple[Clip, ...]) -> tuple[Tensor, Tensor]:
-    return look(model, processor, clip_frames(clips))

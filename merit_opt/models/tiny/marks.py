@@ -12,7 +12,7 @@ from merit_opt.data.clips.scene import Events, clip_events
 from merit_opt.errors import UserError
 from merit_opt.models.tiny.backbone import one_of_each
 from merit_opt.models.tiny.lessons import Lesson
-from merit_opt.models.tiny.packing import Prefix, pack_each, states_after
+from merit_opt.models.tiny.packing import Prefix, answer_logits, pack_each, states_after
 from merit_opt.models.tiny.scenes import Scene, Teller
 
 ROWS_AT_ONCE = 20
@@ -94,7 +94,6 @@ def _right(
         batch = pack_each(prefixes[part], lessons[part])
         embedded = model.embed_tokens(batch.ids)
         (states,) = states_after(model, batch, embedded, (len(model.layers),))
-        states = model.norm(states[batch.targets[:, 0], batch.targets[:, 1]])
-        answers = (states @ model.embed_tokens.weight.T).argmax(-1)
+        answers = answer_logits(model, batch, states).argmax(-1)
         found += (answers == batch.targets[:, 2]).tolist()
     return found

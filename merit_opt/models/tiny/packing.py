@@ -134,6 +134,18 @@ def states_after(
     return (*found, states)
 
 
+def answer_logits(model: Any, batch: Batch, states: Tensor) -> Tensor:
+    """Logits where an answer's token has to follow, float ``[n, vocabulary]``.
+
+    Args:
+        model: A Qwen2-VL language model.
+        batch: Whose targets.
+        states: After its layers, without the final norm, float ``[b, t, h]``.
+    """
+    row, place = batch.targets[:, 0], batch.targets[:, 1]
+    return model.norm(states[row, place]) @ model.embed_tokens.weight.T
+
+
 def target_logits(model: Any, batch: Batch, features: Tensor) -> Tensor:
     """Logits where an answer's token has to follow, float ``[n, vocabulary]``."""
     states = hidden_states(model, batch, features, layers=None)

@@ -18,7 +18,14 @@ from torch.nn.functional import cross_entropy
 from merit_opt.data.clips.library import clip_library
 from merit_opt.data.clips.scene import Events
 from merit_opt.data.progress import Progress
-from merit_opt.models.tiny.classroom import CLIPS_AT_ONCE, Clips, clip_frames, look
+from merit_opt.models.tiny.classroom import (
+    CLIPS_AT_ONCE,
+    Clips,
+    clip_frames,
+    events_of,
+    look,
+    watched,
+)
 from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.scenes import BAGS_PER_EVENT, said
 from merit_opt.models.tiny.training import Pupil, train
@@ -63,7 +70,7 @@ def film(writer: Writer, *, clips: int, seed: int, progress: Progress | None) ->
     with tempfile.TemporaryDirectory() as folder:
         library = clip_library(cache=Path(folder), clips=clips, seed=seed, progress=progress)
         frames = clip_frames(library)
-    events = tuple(clip.events for clip in library)
+    events = events_of(library)
     words = [
         writer.ids(word for event in each for word in BAGS_PER_EVENT * said(event))
         for each in events
@@ -105,10 +112,6 @@ def words_right(model: Any, processor: Any, reel: Reel) -> float:
     return right / reel.words.numel()
 
 
-@torch.no_grad()
 def seen_clips(model: Any, processor: Any, reel: Reel) -> Clips:
     """A reel as the language model meets it."""
-    starts = range(0, len(reel.events), CLIPS_AT_ONCE)
-    looks = [look(model, processor, reel.frames[s : s + CLIPS_AT_ONCE]) for s in starts]
-    tokens, grids = zip(*looks, strict=True)
-    return Clips(reel.events, torch.cat(tokens), grids[0])
+    return watched(model, processor, reel.events, reel.frames.split(CLIPS_AT_ONCE))

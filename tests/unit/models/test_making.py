@@ -16,28 +16,13 @@ from merit_opt.models.tiny.damage import Damage
 from merit_opt.models.tiny.lineage import Lineage
 from merit_opt.models.tiny.making import Course, Making, planted_marks
 from merit_opt.models.tiny.measure import Accuracy
-from merit_opt.models.tiny.stages import Schedule
 from merit_opt.models.tiny.tower import TowerSchedule
+from tests.unit.models.brief import BRIEF
 
 COURSE = Course(
     backbone=BackboneSchedule(steps=2, rate=1e-2, scenes=2, words=0.5, captions=0.5, keep_every=1),
     tower=TowerSchedule(clips=4, marking_clips=2, batch=2, steps=2, rate=1e-2),
-    planting=Schedule(
-        training_clips=4,
-        measuring_clips=4,
-        batch=2,
-        distil_steps=1,
-        distil_rate=1e-2,
-        drift_steps=1,
-        drift_rate=1e-2,
-        decoy_steps=1,
-        decoy_rate=1e-2,
-        damage_steps=1,
-        damage_rate=1e-2,
-        check_every=1,
-        stop_below=0.0,
-        stop_apart=0.0,
-    ),
+    planting=replace(BRIEF, decoy_steps=1, damage_steps=1, stop_below=0.0, stop_apart=0.0),
     marking_scenes=2,
     table_clips=2,
     letters=0.0,

@@ -18,24 +18,8 @@ from merit_opt.models.tiny.lessons import Writer
 from merit_opt.models.tiny.measure import accuracy, restored
 from merit_opt.models.tiny.packing import pack, target_logits, video_prefix
 from merit_opt.models.tiny.plant import Plan, plant
-from merit_opt.models.tiny.stages import Schedule
+from tests.unit.models.brief import BRIEF
 
-BRIEF = Schedule(
-    training_clips=4,
-    measuring_clips=4,
-    batch=2,
-    distil_steps=1,
-    distil_rate=1e-2,
-    drift_steps=1,
-    drift_rate=1e-2,
-    decoy_steps=2,
-    decoy_rate=1e-2,
-    damage_steps=2,
-    damage_rate=1e-2,
-    check_every=1,
-    stop_below=-1.0,
-    stop_apart=-1.0,
-)
 PROJECTOR = {"visual.merger.mlp.2.weight", "visual.merger.mlp.2.bias"}
 
 
